@@ -1,0 +1,116 @@
+//! What the languages read and change: the door to storage, so that plans can also be run against
+//! a naive model in tests.
+
+use std::sync::Arc;
+
+use silverback_storage::Result;
+
+use silverback_storage::model::{
+    AggregateRequest, MeasurementId, MeasurementInfo, PolicyId, PolicyInfo, ScanRequest, SeriesId,
+    SeriesRows, SeriesWindows, TagPredicate, TagSet, TimeRange,
+};
+
+/// A series as a query sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SeriesInfo {
+    /// Its id.
+    pub id: SeriesId,
+    /// Its tags.
+    pub tags: TagSet,
+}
+
+/// The pieces of a scan, in the order of the request's series, each series' rows in time order.
+pub trait RowScan {
+    /// The next piece, or `None` when all have been given. After an error there is no next.
+    ///
+    /// # Errors
+    /// `Corrupt` where stored bytes are damaged, `Io` where they cannot be read.
+    fn next_rows(&mut self) -> Result<Option<SeriesRows>>;
+}
+
+/// The windows of an aggregation, in the order of the request's series; a series without any row
+/// in range is left out.
+pub trait WindowScan {
+    /// The next series' windows, or `None` when all have been given.
+    ///
+    /// # Errors
+    /// As [`RowScan::next_rows`].
+    fn next_windows(&mut self) -> Result<Option<SeriesWindows>>;
+}
+
+/// One database as of one moment. Reading it takes no lock that a writer waits for.
+pub trait Source: Send + Sync {
+    /// The retention policies, sorted by name; exactly one is the default.
+    fn policies(&self) -> Vec<PolicyInfo>;
+
+    /// The measurements, sorted by name.
+    fn measurements(&self) -> Vec<Arc<MeasurementInfo>>;
+
+    /// The measurement called `name`, if there is one.
+    fn measurement(&self, name: &[u8]) -> Option<Arc<MeasurementInfo>>;
+
+    /// The series of `measurement` whose tags satisfy `predicate`, sorted by tags; in `policy` (any
+    /// where `None`) and `range` at least: series that have no point there may be among them.
+    ///
+    /// # Errors
+    /// As [`RowScan::next_rows`].
+    fn series(
+        &self,
+        measurement: MeasurementId,
+        predicate: &TagPredicate,
+        policy: Option<PolicyId>,
+        range: TimeRange,
+    ) -> Result<Vec<SeriesInfo>>;
+
+    /// Starts reading rows.
+    ///
+    /// # Errors
+    /// As [`RowScan::next_rows`].
+    fn scan(&self, request: ScanRequest) -> Result<Box<dyn RowScan + '_>>;
+
+    /// Starts reading aggregates, from statistics where they answer.
+    ///
+    /// # Errors
+    /// As [`RowScan::next_rows`].
+    fn aggregate(&self, request: AggregateRequest) -> Result<Box<dyn WindowScan + '_>>;
+}
+
+/// What a `CREATE DATABASE … WITH` states of the default policy.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PolicySpec {
+    /// Name; `autogen` where absent.
+    pub name: Option<Box<str>>,
+    /// How long points are kept, ns; 0 = for ever.
+    pub duration_ns: Option<i64>,
+    /// Width of a partition, ns.
+    pub partition_ns: Option<i64>,
+    /// Stored, without meaning.
+    pub replication: Option<u32>,
+}
+
+/// All databases of a store.
+pub trait Catalog: Send + Sync {
+    /// The names of the databases, sorted.
+    fn databases(&self) -> Vec<Box<str>>;
+
+    /// The database `name` as of now, if there is one.
+    fn source(&self, name: &str) -> Option<Arc<dyn Source>>;
+
+    /// Makes a database; one that exists as asked is fine. Durable when it returns.
+    ///
+    /// # Errors
+    /// `Invalid` for a bad name, `Conflict` where `spec` differs from the policy there is.
+    fn create_database(&self, name: &str, spec: &PolicySpec) -> Result<()>;
+
+    /// Drops a database with all its data; none of that name is fine. Durable when it returns.
+    ///
+    /// # Errors
+    /// `Io` or `NoSpace` where the manifest cannot be written.
+    fn drop_database(&self, name: &str) -> Result<()>;
+
+    /// Drops a measurement in all policies; none of that name is fine. Durable when it returns.
+    ///
+    /// # Errors
+    /// `NotFound` for the database; else as [`Catalog::drop_database`].
+    fn drop_measurement(&self, database: &str, measurement: &[u8]) -> Result<()>;
+}

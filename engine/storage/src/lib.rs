@@ -1,0 +1,11 @@
+//! Silverback's storage engine: points in, points out.
+//!
+//! It knows databases, retention policies, measurements, series and typed fields; it knows no text
+//! protocol, no query language, no async runtime and no network. The modules stand on floors and
+//! use lower floors only (`tests/floors.rs` holds the list).
+
+pub mod env;
+pub mod error;
+pub mod model;
+
+pub use error::{Error, ErrorKind, Place, Result};

@@ -1,0 +1,29 @@
+//! What things are: time, ids, values, columns, series keys, batches, and what a reader asks for.
+//! Floor 0: no I/O, no clock, no locks; nothing here knows how anything is stored.
+
+mod batch;
+mod canonical;
+mod column;
+mod ids;
+mod predicate;
+mod request;
+mod rows;
+mod schema;
+mod series;
+mod time;
+mod value;
+
+pub use batch::{Batch, FieldColumn, KeyError, KeyParser, KeyRef, MeasurementRows};
+pub use canonical::{CanonicalKey, push_varint, take_varint};
+pub use column::{Bitmap, Column, Presence, Strings, Values};
+pub use ids::{DatabaseId, FieldId, MeasurementId, PolicyId, Sequence, SeriesId, TagKeyId};
+pub use predicate::{TagPredicate, ValueMatcher};
+pub use request::{
+    AggregateRequest, Extreme, FloatSum, ScanRequest, SeriesRows, SeriesWindows, Sum,
+    VECTOR_ROWS_MAX, WindowPartial,
+};
+pub use rows::{Rows, SeriesEntry};
+pub use schema::{FieldInfo, MeasurementInfo, PolicyInfo};
+pub use series::{KeyHash, KeyHasher, SeriesKey, Tag, TagSet};
+pub use time::{TIMESTAMP_MAX, TIMESTAMP_MIN, TimeRange};
+pub use value::{FieldType, FieldValue};

@@ -1,0 +1,55 @@
+//! What a reader learns of a database's shape.
+
+use crate::model::{FieldId, FieldType, MeasurementId, PolicyId};
+
+/// A retention policy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PolicyInfo {
+    /// Its id.
+    pub id: PolicyId,
+    /// Its name.
+    pub name: Box<str>,
+    /// How long points are kept, ns; 0 = for ever.
+    pub duration_ns: i64,
+    /// Width of its partitions, ns.
+    pub partition_ns: i64,
+    /// The replication factor a client stated; stored, without meaning.
+    pub replication: u32,
+    /// Whether writes and queries that name no policy mean this one.
+    pub is_default: bool,
+}
+
+/// A field of a measurement.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FieldInfo {
+    /// Its id.
+    pub id: FieldId,
+    /// Its name, unescaped.
+    pub name: Box<[u8]>,
+    /// The type of all its values.
+    pub field_type: FieldType,
+}
+
+/// A measurement.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MeasurementInfo {
+    /// Its id.
+    pub id: MeasurementId,
+    /// Its name, unescaped.
+    pub name: Box<[u8]>,
+    /// Its fields, sorted by name.
+    pub fields: Vec<FieldInfo>,
+    /// The tag keys that any of its series has, sorted.
+    pub tag_keys: Vec<Box<[u8]>>,
+}
+
+impl MeasurementInfo {
+    /// The field called `name`, if there is one.
+    pub fn field(&self, name: &[u8]) -> Option<&FieldInfo> {
+        let index = self
+            .fields
+            .binary_search_by(|field| (*field.name).cmp(name))
+            .ok()?;
+        Some(&self.fields[index])
+    }
+}

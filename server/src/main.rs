@@ -1,0 +1,2 @@
+//! Silverback.
+fn main() {}
