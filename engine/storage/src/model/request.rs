@@ -147,7 +147,7 @@ mod tests {
 
     #[test]
     fn a_sum_does_not_depend_on_the_order_of_its_terms() {
-        let mut terms = vec![1e16, 1.0, -1e16, 3.5, 1e-8, -2.25];
+        let mut terms = [1e16, 1.0, -1e16, 3.5, 1e-8, -2.25];
         let forward = terms
             .iter()
             .fold(FloatSum::default(), |sum, term| sum.plus(*term));
