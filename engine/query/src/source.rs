@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use silverback_storage::Result;
 
+pub use silverback_storage::model::PolicySpec;
+
 use silverback_storage::model::{
     AggregateRequest, MeasurementId, MeasurementInfo, PolicyId, PolicyInfo, ScanRequest, SeriesId,
     SeriesRows, SeriesWindows, TagPredicate, TagSet, TimeRange,
@@ -73,19 +75,6 @@ pub trait Source: Send + Sync {
     /// # Errors
     /// As [`RowScan::next_rows`].
     fn aggregate(&self, request: AggregateRequest) -> Result<Box<dyn WindowScan + '_>>;
-}
-
-/// What a `CREATE DATABASE … WITH` states of the default policy.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct PolicySpec {
-    /// Name; `autogen` where absent.
-    pub name: Option<Box<str>>,
-    /// How long points are kept, ns; 0 = for ever.
-    pub duration_ns: Option<i64>,
-    /// Width of a partition, ns.
-    pub partition_ns: Option<i64>,
-    /// Stored, without meaning.
-    pub replication: Option<u32>,
 }
 
 /// All databases of a store.

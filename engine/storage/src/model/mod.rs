@@ -23,7 +23,7 @@ pub use request::{
     VECTOR_ROWS_MAX, WindowPartial,
 };
 pub use rows::{Rows, SeriesEntry};
-pub use schema::{FieldInfo, MeasurementInfo, PolicyInfo};
+pub use schema::{FieldInfo, MeasurementInfo, PolicyInfo, PolicySpec};
 pub use series::{KeyHash, KeyHasher, SeriesKey, Tag, TagSet};
 pub use time::{TIMESTAMP_MAX, TIMESTAMP_MIN, TimeRange};
 pub use value::{FieldType, FieldValue};

@@ -19,6 +19,19 @@ pub struct PolicyInfo {
     pub is_default: bool,
 }
 
+/// What a `CREATE DATABASE ... WITH` states of the default policy.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PolicySpec {
+    /// Name; `autogen` where absent.
+    pub name: Option<Box<str>>,
+    /// How long points are kept, ns; 0 = for ever.
+    pub duration_ns: Option<i64>,
+    /// Width of a partition, ns.
+    pub partition_ns: Option<i64>,
+    /// Stored, without meaning.
+    pub replication: Option<u32>,
+}
+
 /// A field of a measurement.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FieldInfo {
