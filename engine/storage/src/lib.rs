@@ -6,6 +6,8 @@
 
 pub mod env;
 pub mod error;
+pub mod format;
+pub mod manifest;
 pub mod model;
 
 pub use error::{Error, ErrorKind, Place, Result};
