@@ -1,4 +1,6 @@
-//! Byte layout of every file and record: encode, decode, size. Slices in, slices out; no file is
-//! opened here and nothing is decided. Each page of `docs/format` stands in one file.
+//! Byte layout of every file and record: encode, decode, size; and the framing of files that are
+//! finished. Nothing is decided here. Each page of `docs/format` stands in one file.
 
 pub mod definitions;
+pub mod header;
+pub mod sealed;
