@@ -227,6 +227,20 @@ impl Bitmap {
         }
     }
 
+    /// Keeps the first `len` bits.
+    pub fn truncate(&mut self, len: usize) {
+        if len >= self.len {
+            return;
+        }
+        self.words.truncate(len.div_ceil(64));
+        self.len = len;
+        if !len.is_multiple_of(64)
+            && let Some(last) = self.words.last_mut()
+        {
+            *last &= (1 << (len % 64)) - 1;
+        }
+    }
+
     /// How many bits are set.
     pub fn count_ones(&self) -> usize {
         self.words
