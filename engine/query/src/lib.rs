@@ -2,6 +2,8 @@
 //! plan, a plan becomes scans. No async, no HTTP.
 
 pub mod lineprotocol;
+pub mod influxql;
+pub mod result;
 pub mod source;
 
 pub use silverback_storage as storage;
