@@ -1,8 +1,8 @@
 //! Line protocol, InfluxQL and (later) PromQL over Silverback's storage: text becomes a batch or a
 //! plan, a plan becomes scans. No async, no HTTP.
 
-pub mod lineprotocol;
 pub mod influxql;
+pub mod lineprotocol;
 pub mod result;
 pub mod source;
 
