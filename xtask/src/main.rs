@@ -1,2 +1,82 @@
-//! Silverback.
-fn main() {}
+//! The gate, for people and for continuous integration: `cargo xtask check` and `cargo xtask test`.
+#![expect(
+    clippy::print_stdout,
+    reason = "a command line tool speaks on standard output"
+)]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the gate is outside the engine and its env"
+)]
+
+mod check;
+mod fuzz;
+mod metadata;
+mod test;
+mod tools;
+
+use std::path::PathBuf;
+use std::process::{Command, ExitCode};
+
+/// What a step of the gate gives: nothing, or why it failed, in a sentence.
+pub(crate) type Outcome = Result<(), String>;
+
+const USAGE: &str = "\
+usage: cargo xtask COMMAND
+
+  check           format, lints, docs, dependencies, licences and sizes of files
+  test            every test; installs or names the real clients that tests need
+  test FILTER     tests whose name contains FILTER
+  fuzz [SECONDS]  every fuzz target for SECONDS seconds (default 20)
+  tools           installs the real clients only, and says where they are";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let outcome = match words[..] {
+        ["check"] => check::run(),
+        ["test"] => test::run(None).and_then(|()| fuzz::run(fuzz::SECONDS_IN_GATE)),
+        ["test", filter] => test::run(Some(filter)),
+        ["fuzz"] => fuzz::run(fuzz::SECONDS_IN_GATE),
+        ["fuzz", seconds] => match seconds.parse() {
+            Ok(seconds) => fuzz::run(seconds),
+            Err(_) => Err(format!("\"{seconds}\" is no number of seconds")),
+        },
+        ["tools"] => tools::install().map(|tools| tools.print()),
+        _ => {
+            println!("{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            println!("xtask: {why}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The folder of the workspace.
+pub(crate) fn root() -> PathBuf {
+    let own = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    own.parent()
+        .expect("xtask lies in the workspace")
+        .to_owned()
+}
+
+/// The same cargo that runs this.
+pub(crate) fn cargo() -> Command {
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.current_dir(root());
+    cargo
+}
+
+/// Runs `command` to its end; `what` names it where it fails.
+pub(crate) fn succeed(command: &mut Command, what: &str) -> Outcome {
+    println!("== {what}");
+    match command.status() {
+        Ok(status) if status.success() => Ok(()),
+        Ok(status) => Err(format!("{what} failed: {status}")),
+        Err(error) => Err(format!("{what} did not start: {error}")),
+    }
+}

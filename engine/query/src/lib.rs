@@ -1,6 +1,8 @@
 //! Line protocol, InfluxQL and (later) PromQL over Silverback's storage: text becomes a batch or a
 //! plan, a plan becomes scans. No async, no HTTP.
 
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod influxql;
 pub mod lineprotocol;
 pub mod result;

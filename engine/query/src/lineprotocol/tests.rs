@@ -1,7 +1,7 @@
 use std::fmt::Write as _;
 
 use proptest::prelude::*;
-use silverback_storage::model::{Column, FieldValue, KeyHasher, KeyParser, SeriesKey};
+use silverback_storage::model::{FieldValue, KeyHasher, KeyParser, SeriesKey};
 
 use super::*;
 
@@ -51,20 +51,20 @@ fn read(body: &[u8]) -> (Vec<Point>, Vec<String>) {
             match Keys.parse(text) {
                 Ok(key) => {
                     assert_eq!(key.measurement, rows.measurement);
-                    let value = |column: &Column| column.get(row);
+
                     let mut fields: Vec<_> = rows
                         .fields
                         .iter()
                         .filter_map(|field| {
                             let name = String::from_utf8_lossy(&field.name).into_owned();
-                            Some((name, value(&field.column)?))
+                            Some((name, field.column.get(row)?))
                         })
                         .collect();
                     fields.sort_by(|a, b| a.0.cmp(&b.0));
                     points.push((rows.lines[row], (show(&key), rows.timestamps[row], fields)));
                 }
                 Err(error) => {
-                    let text = match key::key_fault(&error) {
+                    let text = match key_fault(&error) {
                         Some((_, reason)) => {
                             let line = String::from_utf8_lossy(line_text(body, start));
                             format!("unable to parse '{line}': {reason}")
@@ -385,11 +385,13 @@ proptest! {
 
     #[test]
     fn any_bytes_end_in_points_or_errors(body in proptest::collection::vec(any::<u8>(), 0..200)) {
+        crate::fuzzing::fuzz_lineprotocol(&body);
         read(&body);
     }
 
     #[test]
     fn any_line_like_text_ends_in_points_or_errors(body in "[mft=,\" \\\\\n0-9.ieu#-]{0,60}") {
+        crate::fuzzing::fuzz_lineprotocol(body.as_bytes());
         read(body.as_bytes());
     }
 }
