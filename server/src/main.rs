@@ -1,2 +1,27 @@
-//! Silverback.
-fn main() {}
+//! The `silverback` binary: a server and its tools in one program. It turns arguments, requests and
+//! signals into calls of the engine, and the engine's answers into exit codes, HTTP and gRPC.
+
+mod app;
+mod cli;
+mod clock;
+mod config;
+#[expect(
+    dead_code,
+    reason = "the engine, which fails in these ways, comes next"
+)]
+mod exit;
+mod grpc;
+mod http;
+mod log;
+mod metrics;
+mod serve;
+mod version;
+
+use std::process::ExitCode;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    cli::run()
+}

@@ -1,0 +1,48 @@
+//! `/health` and `/ready`: for monitors and balancers. Neither waits for a lock of the engine.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+
+use crate::app::{App, Phase};
+use crate::version::VERSION;
+
+/// Whether queries and writes work, with each check.
+pub(super) async fn health(State(app): State<Arc<App>>) -> Response {
+    let failure: Option<String> = match app.phase() {
+        Phase::Starting => Some("the engine is being opened".to_owned()),
+        Phase::Ready | Phase::Draining => None,
+    };
+    let word = |fails: bool| if fails { "fail" } else { "pass" };
+    let message = failure.as_deref().unwrap_or("ready for queries and writes");
+    let body = serde_json::json!({
+        "checks": [{"name": "engine", "status": word(failure.is_some()), "message": message}],
+        "message": message,
+        "name": "silverback",
+        "status": word(failure.is_some()),
+        "version": VERSION,
+    });
+    let status = match failure {
+        None => StatusCode::OK,
+        Some(_) => StatusCode::SERVICE_UNAVAILABLE,
+    };
+    json(status, &body)
+}
+
+/// Whether requests should be sent here.
+pub(super) async fn ready(State(app): State<Arc<App>>) -> Response {
+    let (status, word) = match app.phase() {
+        Phase::Starting => (StatusCode::SERVICE_UNAVAILABLE, "starting"),
+        Phase::Ready => (StatusCode::OK, "ready"),
+        Phase::Draining => (StatusCode::SERVICE_UNAVAILABLE, "draining"),
+    };
+    json(status, &serde_json::json!({"status": word}))
+}
+
+/// A JSON document and LF.
+pub(super) fn json(status: StatusCode, body: &serde_json::Value) -> Response {
+    let headers = [(header::CONTENT_TYPE, "application/json")];
+    (status, headers, format!("{body}\n")).into_response()
+}

@@ -1,0 +1,106 @@
+//! `silverback serve`: opens the engine, listens, and stops in order when it is told to.
+//!
+//! Stopping: no new connection, requests under way are finished within the drain time, then the
+//! engine is closed. A second signal ends the process at once, which the log makes safe.
+
+mod listen;
+mod signals;
+
+use std::sync::Arc;
+
+use tokio::net::TcpListener;
+
+use crate::app::{App, Phase};
+use crate::config::{self, Config, Settings};
+use crate::exit::{Exit, Failure};
+use crate::grpc;
+use crate::http;
+use crate::log;
+
+/// Runs the server until it is told to stop.
+pub(crate) fn serve(settings: Settings) -> Result<Exit, Failure> {
+    let config = config::resolve(settings)?;
+    log::init(config.log_format, config.log_level);
+    for (name, meant) in config::unknown_variables() {
+        let hint = meant.map(|key| format!("SILVERBACK_{}", key.to_ascii_uppercase()));
+        let hint = hint.unwrap_or_default();
+        tracing::warn!(name, did_you_mean = hint, "unknown environment variable");
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .max_blocking_threads(config.writes_max + config.queries_max + 16)
+        .build()
+        .map_err(|error| Failure::failed(format!("start threads: {error}")))?;
+    let outcome = runtime.block_on(run(config));
+    // Whatever still runs was given its time; waiting for it would undo a second signal.
+    runtime.shutdown_background();
+    outcome
+}
+
+/// The server's life, inside the runtime.
+async fn run(config: Config) -> Result<Exit, Failure> {
+    let mut signals = signals::Signals::new()?;
+    let http_listener = bind(config.http_bind).await?;
+    let grpc_listener = match config.grpc_bind {
+        Some(address) => Some(bind(address).await?),
+        None => None,
+    };
+    let app = App::new(config);
+    app.enter(Phase::Ready);
+    announce(&app, &http_listener, grpc_listener.as_ref())?;
+
+    let mut listeners = vec![listen::start(
+        &app,
+        http_listener,
+        http::router(&app, grpc::router()),
+    )];
+    if let Some(listener) = grpc_listener {
+        listeners.push(listen::start(&app, listener, grpc::router()));
+    }
+    let signal = signals.next().await;
+    tracing::info!(signal, "stopping: finishing the requests under way");
+    app.enter(Phase::Draining);
+    let drained = async {
+        for listener in listeners {
+            listener.drain().await;
+        }
+    };
+    let limit = std::time::Duration::from_millis(app.config.drain_timeout_ms);
+    tokio::select! {
+        outcome = tokio::time::timeout(limit, drained) => if outcome.is_err() {
+            tracing::warn!(drain_timeout_ms = app.config.drain_timeout_ms, "requests were cut off");
+        },
+        signal = signals.next() => {
+            tracing::warn!(signal, "stopping at once");
+            return Ok(Exit::Failed);
+        }
+    }
+    tracing::info!("stopped");
+    Ok(Exit::Done)
+}
+
+/// Listens on `address`.
+async fn bind(address: std::net::SocketAddr) -> Result<TcpListener, Failure> {
+    TcpListener::bind(address)
+        .await
+        .map_err(|error| Failure::failed(format!("listen on {address}: {error}")))
+}
+
+/// Says where the data is and how to reach the server.
+fn announce(app: &Arc<App>, http: &TcpListener, grpc: Option<&TcpListener>) -> Result<(), Failure> {
+    let address = |listener: &TcpListener| {
+        listener
+            .local_addr()
+            .map_err(|error| Failure::failed(format!("ask for the address: {error}")))
+    };
+    let url = format!("http://{}", address(http)?);
+    let data_dir = app.config.data_dir.display().to_string();
+    let pid = std::process::id();
+    let version = crate::version::VERSION;
+    tracing::info!(url, data_dir, pid, version, "silverback is listening");
+    if let Some(listener) = grpc {
+        let url = format!("http://{}", address(listener)?);
+        tracing::info!(url, "gRPC is listening");
+    }
+    Ok(())
+}

@@ -1,0 +1,122 @@
+//! One listener: accepts connections up to a limit and serves HTTP/1 and HTTP/2 on each.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, oneshot};
+use tokio::task::JoinHandle;
+
+use crate::app::App;
+
+/// How long accepting rests after the system refused a connection, as it does without descriptors.
+const ACCEPT_REST: Duration = Duration::from_millis(50);
+
+/// A listener at work.
+#[derive(Debug)]
+pub(super) struct Listener {
+    stop: oneshot::Sender<()>,
+    task: JoinHandle<()>,
+}
+
+impl Listener {
+    /// Takes no further connection and waits until every request under way is answered.
+    pub(super) async fn drain(self) {
+        let told = self.stop.send(());
+        let ended = self.task.await;
+        if told.is_err() || ended.is_err() {
+            tracing::error!("a listener had ended before it was told to");
+        }
+    }
+}
+
+/// Serves `router` on `listener`.
+pub(super) fn start(app: &Arc<App>, listener: TcpListener, router: Router) -> Listener {
+    let (stop, stopped) = oneshot::channel();
+    let task = tokio::spawn(accept(Arc::clone(app), listener, router, stopped));
+    Listener { stop, task }
+}
+
+/// Accepts until told to stop, then waits for the connections.
+async fn accept(
+    app: Arc<App>,
+    listener: TcpListener,
+    router: Router,
+    mut stopped: oneshot::Receiver<()>,
+) {
+    let builder = Arc::new(protocol(&app));
+    let graceful = GracefulShutdown::new();
+    let free = Arc::new(Semaphore::new(app.config.connections_max));
+    loop {
+        let next = async {
+            let permit = Arc::clone(&free).acquire_owned().await;
+            (permit, listener.accept().await)
+        };
+        let (permit, accepted) = tokio::select! {
+            next = next => next,
+            _ = &mut stopped => break,
+        };
+        let stream = match accepted {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                tracing::warn!(%error, "accepting a connection failed");
+                tokio::time::sleep(ACCEPT_REST).await;
+                continue;
+            }
+        };
+        let connection = connection(&builder, stream, &router);
+        let watched = graceful.watch(connection);
+        let app = Arc::clone(&app);
+        tokio::spawn(async move {
+            app.metrics.connections_total.add(1);
+            let open = app.metrics.connections.enter();
+            if let Err(error) = watched.await {
+                tracing::debug!(error, "a connection ended early");
+            }
+            drop(open);
+            drop(permit);
+        });
+    }
+    drop(listener);
+    graceful.shutdown().await;
+}
+
+/// The protocol's settings.
+fn protocol(app: &App) -> Builder<TokioExecutor> {
+    let mut builder = Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(Duration::from_millis(app.config.header_timeout_ms))
+        .max_buf_size(256 * 1024);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .initial_stream_window_size(1 << 20)
+        .initial_connection_window_size(4 << 20)
+        .max_concurrent_streams(256)
+        .keep_alive_interval(Duration::from_secs(30));
+    builder
+}
+
+/// One connection, ready to be driven. Errors come as text: they are only logged.
+fn connection(
+    builder: &Builder<TokioExecutor>,
+    stream: TcpStream,
+    router: &Router,
+) -> impl hyper_util::server::graceful::GracefulConnection<
+    Error = Box<dyn std::error::Error + Send + Sync>,
+> + use<> {
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "a connection keeps its delay");
+    }
+    let service = TowerToHyperService::new(router.clone());
+    builder
+        .serve_connection(TokioIo::new(stream), service)
+        .into_owned()
+}

@@ -1,0 +1,11 @@
+//! The server from outside: each test starts the real binary on a port of its own and talks to it
+//! over a socket.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "helpers of tests fail like tests"
+)]
+
+mod harness;
+mod health;
+mod startup;

@@ -1,0 +1,129 @@
+//! How the process begins and ends.
+
+use std::io::{Read as _, Write as _};
+
+use crate::harness::{Server, command, run, stderr};
+
+#[test]
+fn it_says_where_the_data_is_and_how_to_reach_it() {
+    let (server, dir) = Server::start();
+    let data = dir.path().join("data");
+    let expected = format!("data_dir={}", data.display());
+    assert!(server.greeting.contains(&expected), "{}", server.greeting);
+    let url = format!("url=http://{}", server.address);
+    assert!(server.greeting.contains(&url), "{}", server.greeting);
+}
+
+#[test]
+fn json_log_lines_are_objects() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::at(dir.path(), &["--log-format", "json"]);
+    for line in server.greeting.lines() {
+        let event: serde_json::Value = serde_json::from_str(line).unwrap();
+        assert!(
+            event["msg"].is_string() && event["ts"].is_string(),
+            "{line}"
+        );
+    }
+}
+
+#[test]
+fn sigterm_finishes_the_request_under_way_and_exits_0() {
+    let (server, _dir) = Server::start();
+    let mut stream = server.connect();
+    // The first answer shows that the connection is served before the signal comes.
+    stream
+        .write_all(b"GET /ping HTTP/1.1\r\nHost: x\r\n\r\n")
+        .unwrap();
+    let mut first = [0; 12];
+    stream.read_exact(&mut first).unwrap();
+    assert_eq!(&first, b"HTTP/1.1 204");
+    server.signal("TERM");
+    let (code, log) = server.wait();
+    assert_eq!(code, Some(0), "{log}");
+    assert!(
+        log.contains("signal=SIGTERM") && log.contains("msg=stopped"),
+        "{log}"
+    );
+}
+
+#[test]
+fn wrong_configuration_exits_2_and_says_what_was_meant() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("silverback.toml");
+    let path = file.to_str().unwrap();
+    let cases = [
+        ("data-dir = \"x\"", "did you mean data_dir?"),
+        ("auto_create = \"maybe\"", "maybe"),
+        ("http_bind = \"0.0.0.0:0\"", "--insecure-open"),
+        ("= 3", "config"),
+    ];
+    for (text, expected) in cases {
+        std::fs::write(&file, text).unwrap();
+        let output = run(&["serve", "--config", path]);
+        assert_eq!(output.status.code(), Some(2), "{text}: {}", stderr(&output));
+        assert!(
+            stderr(&output).contains(expected),
+            "{text}: {}",
+            stderr(&output)
+        );
+    }
+    let output = run(&[
+        "serve",
+        "--config",
+        dir.path().join("none").to_str().unwrap(),
+    ]);
+    assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
+    let output = run(&["serve", "--no-such-flag"]);
+    assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
+}
+
+#[test]
+fn the_environment_is_below_flags_and_above_the_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("silverback.toml");
+    let (by_file, by_variable) = (dir.path().join("file"), dir.path().join("variable"));
+    let text = format!("data_dir = {by_file:?}\nlog_format = \"json\"\n");
+    std::fs::write(&file, text).unwrap();
+    let mut configured = command(&[
+        "--http-bind",
+        "127.0.0.1:0",
+        "--config",
+        file.to_str().unwrap(),
+    ]);
+    configured.env("SILVERBACK_DATA_DIR", &by_variable);
+    configured.env("SILVERBACK_AUTOCREATE", "v2");
+    let server = Server::spawn(configured);
+    assert!(
+        server.greeting.contains(by_variable.to_str().unwrap()),
+        "{}",
+        server.greeting
+    );
+    assert!(server.greeting.starts_with('{'), "{}", server.greeting);
+    assert!(
+        server.greeting.contains("SILVERBACK_AUTO_CREATE"),
+        "{}",
+        server.greeting
+    );
+}
+
+#[test]
+fn version_help_and_completions_exit_0() {
+    let output = run(&["version", "--json"]);
+    let version: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(version["name"], "silverback");
+    assert_eq!(output.status.code(), Some(0));
+    for arguments in [
+        ["--help"].as_slice(),
+        &["version"],
+        &["completions", "bash"],
+        &["--version"],
+    ] {
+        let output = run(arguments);
+        assert_eq!(output.status.code(), Some(0), "{arguments:?}");
+        assert!(
+            String::from_utf8_lossy(&output.stdout).contains("silverback"),
+            "{arguments:?}"
+        );
+    }
+}
