@@ -1,0 +1,141 @@
+//! Differences before packing: each block opens with its first word (and first step), so that it is
+//! decoded without the blocks before it.
+//!
+//! The places whose difference lies before the block's start repeat their neighbour's, so that they
+//! cost nothing and widen nothing.
+
+use super::packed::{self, BLOCK, Plan};
+use crate::codec::DecodeError;
+use crate::codec::Effort;
+use crate::codec::bytes::{Cursor, Word, push_signed};
+
+/// How often differences are taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Order {
+    /// Values as they are.
+    Zero,
+    /// Steps from value to value.
+    One,
+    /// Changes of the step.
+    Two,
+}
+
+/// One block, ready to pack.
+#[derive(Debug)]
+pub(super) struct Block {
+    words: [u64; BLOCK],
+    len: usize,
+    first: u64,
+    step: u64,
+    order: Order,
+}
+
+impl Block {
+    /// An empty block for `order`, to be filled again and again.
+    pub(super) fn new(order: Order) -> Block {
+        Block {
+            words: [0; BLOCK],
+            len: 0,
+            first: 0,
+            step: 0,
+            order,
+        }
+    }
+
+    /// Takes `values`, at least one and at most [`BLOCK`].
+    pub(super) fn fill<T: Word>(&mut self, values: &[T]) {
+        self.len = values.len();
+        let words = &mut self.words[..values.len()];
+        for (word, value) in words.iter_mut().zip(values) {
+            *word = value.to_word();
+        }
+        self.first = words[0];
+        if self.order != Order::Zero {
+            difference(words);
+            words[0] = words.get(1).copied().unwrap_or(0);
+        }
+        self.step = words[0];
+        if self.order == Order::Two {
+            difference(words);
+            let settled = words.get(2).copied().unwrap_or(0);
+            words.iter_mut().take(2).for_each(|word| *word = settled);
+        }
+    }
+
+    /// How to write it.
+    pub(super) fn plan(&self, effort: Effort) -> Plan {
+        packed::plan(&self.words[..self.len], effort)
+    }
+
+    /// Appends it.
+    pub(super) fn write(&self, plan: Plan, out: &mut Vec<u8>) {
+        if self.order != Order::Zero {
+            push_signed(out, self.first);
+        }
+        if self.order == Order::Two {
+            push_signed(out, self.step);
+        }
+        packed::write(&self.words[..self.len], plan, out);
+    }
+}
+
+/// Each word less the one before; the first stays.
+fn difference(words: &mut [u64]) {
+    let mut before = 0_u64;
+    for word in words {
+        let now = *word;
+        *word = now.wrapping_sub(before);
+        before = now;
+    }
+}
+
+/// Fills `out` with the blocks of a stream of `order`.
+pub(super) fn read<T: Word>(
+    cursor: &mut Cursor<'_>,
+    order: Order,
+    out: &mut [T],
+) -> Result<(), DecodeError> {
+    for block in out.chunks_mut(BLOCK) {
+        let first = match order {
+            Order::Zero => 0,
+            Order::One | Order::Two => cursor.signed()?,
+        };
+        let step = match order {
+            Order::Zero | Order::One => 0,
+            Order::Two => cursor.signed()?,
+        };
+        packed::read(cursor, block)?;
+        match order {
+            Order::Zero => {}
+            Order::One => sum_steps(block, first),
+            Order::Two => sum_changes(block, first, step),
+        }
+    }
+    Ok(())
+}
+
+fn sum_steps<T: Word>(block: &mut [T], first: u64) {
+    let Some((head, rest)) = block.split_first_mut() else {
+        return;
+    };
+    *head = T::from_word(first);
+    let mut value = first;
+    for slot in rest {
+        value = value.wrapping_add(slot.to_word());
+        *slot = T::from_word(value);
+    }
+}
+
+fn sum_changes<T: Word>(block: &mut [T], first: u64, mut step: u64) {
+    let mut value = first;
+    for (index, slot) in block.iter_mut().enumerate() {
+        let change = slot.to_word();
+        if index >= 2 {
+            step = step.wrapping_add(change);
+        }
+        if index >= 1 {
+            value = value.wrapping_add(step);
+        }
+        *slot = T::from_word(value);
+    }
+}

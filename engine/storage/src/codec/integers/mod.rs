@@ -1,0 +1,292 @@
+//! Streams of 64-bit integers: which encoding to take, and the way back.
+//!
+//! Every stream opens with its codec id and ends where its count of words ends, so streams stand
+//! inside one another without lengths. All arithmetic wraps: signed, unsigned and a float's bits
+//! are the same words here, and every word survives.
+
+mod delta;
+mod packed;
+mod runs;
+
+use super::bytes::{Cursor, Word, push_signed};
+use super::{DecodeError, Depth, Effort, id};
+use delta::{Block, Order};
+use packed::BLOCK;
+
+/// Powers of ten that times are rounded to, largest first: s, ms, us.
+const SCALES: [(u8, i64); 3] = [(9, 1_000_000_000), (6, 1_000_000), (3, 1_000)];
+/// How many blocks of a long column cold measures before it takes an order of differences.
+const BLOCKS_MEASURED: usize = 2;
+
+/// What is worth looking for beside packing and differences.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Tries {
+    /// Runs of equal words.
+    pub(super) runs: bool,
+    /// The whole starting again, as ids and times of series that report together do.
+    pub(super) cycle: bool,
+    /// Words that are all multiples of a power of ten, as times are.
+    pub(super) scale: bool,
+}
+
+impl Tries {
+    /// For times.
+    pub(super) const TIMES: Tries = Tries {
+        runs: true,
+        cycle: true,
+        scale: true,
+    };
+    /// For series ids.
+    pub(super) const IDS: Tries = Tries {
+        runs: true,
+        cycle: true,
+        scale: false,
+    };
+    /// For values of fields.
+    pub(super) const VALUES: Tries = Tries {
+        runs: true,
+        cycle: false,
+        scale: false,
+    };
+    /// For what stands inside another codec.
+    pub(super) const INNER: Tries = Tries {
+        runs: false,
+        cycle: false,
+        scale: false,
+    };
+}
+
+/// What one pass over the words tells.
+#[derive(Clone, Copy, Debug)]
+struct Stats {
+    low: i64,
+    high: i64,
+    step_low: i64,
+    step_high: i64,
+    /// How often a word differs from the one before.
+    changes: usize,
+}
+
+impl Stats {
+    /// Of at least two words.
+    fn of<T: Word>(words: &[T]) -> Stats {
+        let first = words[0].to_word().cast_signed();
+        let mut stats = Stats {
+            low: first,
+            high: first,
+            step_low: i64::MAX,
+            step_high: i64::MIN,
+            changes: 0,
+        };
+        for (word, before) in words[1..].iter().zip(words) {
+            let step = word.to_word().wrapping_sub(before.to_word()).cast_signed();
+            let word = word.to_word().cast_signed();
+            stats.low = stats.low.min(word);
+            stats.high = stats.high.max(word);
+            stats.step_low = stats.step_low.min(step);
+            stats.step_high = stats.step_high.max(step);
+            stats.changes += usize::from(step != 0);
+        }
+        stats
+    }
+
+    fn width(low: i64, high: i64) -> u32 {
+        64 - high.wrapping_sub(low).leading_zeros()
+    }
+}
+
+/// Appends the stream of `words`. No words, no bytes.
+pub(super) fn encode<T: Word>(words: &[T], effort: Effort, tries: Tries, out: &mut Vec<u8>) {
+    let [first, .., _] = words else {
+        if let [word] = words {
+            write_constant(word.to_word(), out);
+        }
+        return;
+    };
+    let stats = Stats::of(words);
+    if stats.changes == 0 {
+        return write_constant(first.to_word(), out);
+    }
+    if stats.step_low == stats.step_high {
+        out.push(id::STEP);
+        return runs::write_step(first.to_word(), stats.step_low.cast_unsigned(), out);
+    }
+    if tries.cycle
+        && let Some(period) = runs::cycle_of(words)
+    {
+        out.push(id::CYCLE);
+        return runs::write_cycle(words, period, effort, out);
+    }
+    let long_runs = match effort {
+        Effort::Hot => (stats.changes + 1) * 16 <= words.len(),
+        Effort::Cold => (stats.changes + 1) * 4 <= words.len(),
+    };
+    if tries.runs && long_runs {
+        encode_runs(words, effort, tries, out);
+    } else {
+        encode_spread(words, effort, tries, stats, out);
+    }
+}
+
+fn write_constant(word: u64, out: &mut Vec<u8>) {
+    out.push(id::CONSTANT);
+    push_signed(out, word);
+}
+
+/// As runs; cold, as what packs the words where that is smaller.
+fn encode_runs<T: Word>(words: &[T], effort: Effort, tries: Tries, out: &mut Vec<u8>) {
+    let start = out.len();
+    out.push(id::RUNS);
+    runs::write_runs(words, effort, tries, out);
+    if effort == Effort::Cold {
+        let mut other = Vec::new();
+        let tries = Tries {
+            runs: false,
+            ..tries
+        };
+        encode_spread(words, effort, tries, Stats::of(words), &mut other);
+        if other.len() < out.len() - start {
+            out.truncate(start);
+            out.extend_from_slice(&other);
+        }
+    }
+}
+
+/// Words that differ: scaled down where that is exact, then packed.
+fn encode_spread<T: Word>(
+    words: &[T],
+    effort: Effort,
+    tries: Tries,
+    stats: Stats,
+    out: &mut Vec<u8>,
+) {
+    if tries.scale
+        && let Some((exponent, quotients)) = scaled(words)
+    {
+        out.push(id::SCALED);
+        out.push(exponent);
+        return encode(&quotients, effort, Tries::INNER, out);
+    }
+    let order = match effort {
+        Effort::Hot => order_by_range(words.len(), stats),
+        Effort::Cold => order_by_size(words),
+    };
+    let Some(order) = order else {
+        out.push(id::PLAIN);
+        return packed::write_plain(words, out);
+    };
+    out.push(match order {
+        Order::Zero => id::PACKED,
+        Order::One => id::DELTA,
+        Order::Two => id::DELTA_DELTA,
+    });
+    let mut block = Block::new(order);
+    for values in words.chunks(BLOCK) {
+        block.fill(values);
+        block.write(block.plan(effort), out);
+    }
+}
+
+/// The order whose whole range is narrower, or none where both are as wide as the words.
+fn order_by_range(count: usize, stats: Stats) -> Option<Order> {
+    let zero = Stats::width(stats.low, stats.high) as usize * count;
+    let one = Stats::width(stats.step_low, stats.step_high) as usize * count + 32;
+    match zero.min(one) {
+        least if least >= 62 * count => None,
+        least if least == zero => Some(Order::Zero),
+        _ => Some(Order::One),
+    }
+}
+
+/// The order that takes least for the first block and one in the middle.
+fn order_by_size<T: Word>(words: &[T]) -> Option<Order> {
+    let blocks = words.len().div_ceil(BLOCK);
+    let measured = words
+        .chunks(BLOCK)
+        .step_by(blocks.div_ceil(BLOCKS_MEASURED));
+    let mut sizes = [0; 3];
+    let mut plain = 0;
+    for values in measured {
+        for (size, order) in sizes.iter_mut().zip([Order::Zero, Order::One, Order::Two]) {
+            let mut block = Block::new(order);
+            block.fill(values);
+            *size += block.plan(Effort::Cold).size_bits;
+        }
+        sizes[1] += 32;
+        sizes[2] += 64;
+        plain += values.len() * 62;
+    }
+    let [zero, one, two] = sizes;
+    match zero.min(one).min(two) {
+        least if least >= plain => None,
+        least if least == zero => Some(Order::Zero),
+        least if least == one => Some(Order::One),
+        _ => Some(Order::Two),
+    }
+}
+
+/// The words over the largest power of ten that divides them all, if one does.
+fn scaled<T: Word>(words: &[T]) -> Option<(u8, Vec<u64>)> {
+    let value = |word: &T| word.to_word().cast_signed();
+    SCALES.into_iter().find_map(|(exponent, scale)| {
+        if words.iter().any(|word| value(word) % scale != 0) {
+            return None;
+        }
+        let quotient = |word| (value(word) / scale).cast_unsigned();
+        Some((exponent, words.iter().map(quotient).collect()))
+    })
+}
+
+/// Fills `out` with the next stream.
+pub(super) fn take<T: Word>(
+    cursor: &mut Cursor<'_>,
+    depth: Depth,
+    out: &mut [T],
+) -> Result<(), DecodeError> {
+    if out.is_empty() {
+        return Ok(());
+    }
+    let codec = cursor.byte()?;
+    take_codec(codec, cursor, depth, out)
+}
+
+/// Fills `out` with a stream whose id has been read.
+pub(super) fn take_codec<T: Word>(
+    codec: u8,
+    cursor: &mut Cursor<'_>,
+    depth: Depth,
+    out: &mut [T],
+) -> Result<(), DecodeError> {
+    match codec {
+        id::CONSTANT => {
+            out.fill(T::from_word(cursor.signed()?));
+            Ok(())
+        }
+        id::PLAIN => packed::read_plain(cursor, out),
+        id::STEP => runs::read_step(cursor, out),
+        id::RUNS => runs::read_runs(cursor, depth, out),
+        id::CYCLE => runs::read_cycle(cursor, depth, out),
+        id::PACKED => delta::read(cursor, Order::Zero, out),
+        id::DELTA => delta::read(cursor, Order::One, out),
+        id::DELTA_DELTA => delta::read(cursor, Order::Two, out),
+        id::SCALED => take_scaled(cursor, depth, out),
+        unknown => Err(DecodeError::UnknownCodec(unknown)),
+    }
+}
+
+fn take_scaled<T: Word>(
+    cursor: &mut Cursor<'_>,
+    depth: Depth,
+    out: &mut [T],
+) -> Result<(), DecodeError> {
+    let exponent = cursor.byte()?;
+    let (_, scale) = SCALES
+        .into_iter()
+        .find(|(known, _)| *known == exponent)
+        .ok_or(DecodeError::Invalid("a power of ten is not one of ours"))?;
+    take(cursor, depth.deeper()?, out)?;
+    for slot in out {
+        *slot = T::from_word(slot.to_word().wrapping_mul(scale.cast_unsigned()));
+    }
+    Ok(())
+}

@@ -1,0 +1,123 @@
+//! Repetition: one word for all, an even step, runs of equal words, and a cycle that starts again.
+//!
+//! Runs and cycles hold streams of integers themselves; `Depth` bounds how deep hostile bytes may
+//! nest them.
+
+use super::{Tries, encode, take};
+use crate::codec::bytes::{Cursor, Word, push_len, push_signed};
+use crate::codec::{DecodeError, Depth, Effort};
+
+/// Appends first word and step of an even series.
+pub(super) fn write_step(first: u64, step: u64, out: &mut Vec<u8>) {
+    push_signed(out, first);
+    push_signed(out, step);
+}
+
+/// Fills `out` with an even series.
+pub(super) fn read_step<T: Word>(
+    cursor: &mut Cursor<'_>,
+    out: &mut [T],
+) -> Result<(), DecodeError> {
+    let first = cursor.signed()?;
+    let step = cursor.signed()?;
+    let mut value = first;
+    for slot in out {
+        *slot = T::from_word(value);
+        value = value.wrapping_add(step);
+    }
+    Ok(())
+}
+
+/// Appends the runs of `words`: how many, their words, their lengths.
+pub(super) fn write_runs<T: Word>(words: &[T], effort: Effort, tries: Tries, out: &mut Vec<u8>) {
+    let mut heads: Vec<u64> = Vec::new();
+    let mut lengths: Vec<u64> = Vec::new();
+    let mut start = 0;
+    for run in words.chunk_by(|a, b| a.to_word() == b.to_word()) {
+        heads.push(run[0].to_word());
+        lengths.push(run.len() as u64);
+        start += run.len();
+    }
+    debug_assert_eq!(start, words.len());
+    push_len(out, heads.len());
+    let inner = Tries {
+        runs: false,
+        cycle: false,
+        ..tries
+    };
+    encode(&heads, effort, inner, out);
+    encode(&lengths, effort, Tries::INNER, out);
+}
+
+/// Fills `out` with runs.
+pub(super) fn read_runs<T: Word>(
+    cursor: &mut Cursor<'_>,
+    depth: Depth,
+    out: &mut [T],
+) -> Result<(), DecodeError> {
+    let count = cursor.len(out.len())?;
+    let mut heads: Vec<u64> = vec![0; count];
+    take(cursor, depth.deeper()?, &mut heads)?;
+    let mut lengths: Vec<u64> = vec![0; count];
+    take(cursor, depth.deeper()?, &mut lengths)?;
+    let mut rest = out;
+    for (head, length) in heads.into_iter().zip(lengths) {
+        let length = usize::try_from(length).unwrap_or(usize::MAX);
+        let (run, behind) = rest
+            .split_at_mut_checked(length)
+            .ok_or(DecodeError::Invalid("runs pass the end of their column"))?;
+        run.fill(T::from_word(head));
+        rest = behind;
+    }
+    if rest.is_empty() {
+        Ok(())
+    } else {
+        Err(DecodeError::Invalid("runs end before their column"))
+    }
+}
+
+/// After how many words `words` begins anew, if it does so at least four times: series that report
+/// together come in the same order each time.
+pub(super) fn cycle_of<T: Word>(words: &[T]) -> Option<usize> {
+    const CANDIDATES: usize = 4;
+    let first = words.first()?.to_word();
+    let longest = words.len() / 4;
+    let mut candidates = (1..=longest).filter(|index| words[*index].to_word() == first);
+    candidates.by_ref().take(CANDIDATES).find(|period| {
+        let (ahead, behind) = (&words[*period..], words);
+        ahead
+            .iter()
+            .zip(behind)
+            .all(|(a, b)| a.to_word() == b.to_word())
+    })
+}
+
+/// Appends the cycle of `period` words that `words` repeats.
+pub(super) fn write_cycle<T: Word>(words: &[T], period: usize, effort: Effort, out: &mut Vec<u8>) {
+    push_len(out, period);
+    let tries = Tries {
+        scale: true,
+        ..Tries::INNER
+    };
+    encode(&words[..period], effort, tries, out);
+}
+
+/// Fills `out` with a cycle.
+pub(super) fn read_cycle<T: Word>(
+    cursor: &mut Cursor<'_>,
+    depth: Depth,
+    out: &mut [T],
+) -> Result<(), DecodeError> {
+    let period = cursor.len(out.len())?;
+    if period == 0 {
+        return Err(DecodeError::Invalid("a cycle is empty"));
+    }
+    take(cursor, depth.deeper()?, &mut out[..period])?;
+    let mut done = period;
+    while done < out.len() {
+        let len = done.min(out.len() - done);
+        out.copy_within(..len, done);
+        done += len;
+    }
+    Ok(())
+}

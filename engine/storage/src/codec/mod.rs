@@ -1,0 +1,318 @@
+//! Numbers to bits and back: slices in, slices out. Knows no file, no checksum, no policy of when to
+//! encode; its only choice is which encoding makes a column small for the effort allowed.
+//!
+//! A stream is described by itself once type and count are known: its first byte is the id of its
+//! codec, and it ends with its last value. Every bit survives: NaN payloads, -0.0, infinities, the
+//! ends of the integers. Decoding never panics and never allocates more than a small multiple of
+//! what the count (at most [`COUNT_MAX`]) and [`STRING_BYTES_MAX`] allow, whatever the bytes say.
+//!
+//! # Source
+//! docs/format/codecs.md holds every layout; a test ties its ids to [`id`].
+
+mod booleans;
+pub(crate) mod bytes;
+mod floats;
+mod integers;
+mod strings;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+
+pub use bytes::Word;
+pub(crate) use bytes::{Cursor, push_len};
+
+use crate::model::{Bitmap, FieldType, Presence, Values};
+use integers::Tries;
+
+/// The most values one stream may hold. Decoders refuse a larger count before they allocate.
+pub const COUNT_MAX: usize = 1 << 20;
+
+/// The most bytes all strings of one stream may have together. Who encodes cuts columns below it.
+pub const STRING_BYTES_MAX: usize = 1 << 28;
+
+/// Codec ids, as they are written to disk: never used again for anything else. 0 is none, so that
+/// zeroed bytes are no stream.
+pub mod id {
+    /// One value for all.
+    pub const CONSTANT: u8 = 1;
+    /// Words of eight bytes.
+    pub const PLAIN: u8 = 2;
+    /// First word and an even step.
+    pub const STEP: u8 = 3;
+    /// Words and how often each stands in a row.
+    pub const RUNS: u8 = 4;
+    /// A first stretch that all others repeat.
+    pub const CYCLE: u8 = 5;
+    /// Offsets from a base, bit-packed.
+    pub const PACKED: u8 = 6;
+    /// Differences, bit-packed.
+    pub const DELTA: u8 = 7;
+    /// Differences of differences, bit-packed.
+    pub const DELTA_DELTA: u8 = 8;
+    /// A power of ten and the stream of what it divides.
+    pub const SCALED: u8 = 9;
+    /// Floats as decimals: integers over a power of ten, with exceptions.
+    pub const DECIMAL: u8 = 16;
+    /// Floats, each as what differs from the one before (Gorilla).
+    pub const XOR: u8 = 17;
+    /// Distinct floats and, for each value, which one it is.
+    pub const DICTIONARY: u8 = 18;
+    /// Bits, eight to a byte.
+    pub const BITMAP: u8 = 24;
+    /// Bits as lengths of runs that take turns.
+    pub const BIT_RUNS: u8 = 25;
+    /// Strings end to end.
+    pub const STRINGS: u8 = 32;
+    /// Strings end to end under zstd.
+    pub const STRINGS_ZSTD: u8 = 33;
+    /// Distinct strings and, for each value, which one it is.
+    pub const STRING_DICTIONARY: u8 = 34;
+}
+
+/// What an encoder may spend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effort {
+    /// A few nanoseconds a value, chosen by ranges: for the log and what is soon merged.
+    Hot,
+    /// Some ten nanoseconds a value, chosen by measured size: for what stays.
+    Cold,
+}
+
+/// Why bytes are no stream of the wanted type and count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DecodeError {
+    /// They end too early.
+    Truncated,
+    /// A codec of this id is not known for this type.
+    UnknownCodec(u8),
+    /// They contradict themselves or pass a bound.
+    Invalid(&'static str),
+}
+
+impl fmt::Display for DecodeError {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            DecodeError::Truncated => out.write_str("encoded bytes end too early"),
+            DecodeError::UnknownCodec(codec) => write!(out, "codec {codec} is not known"),
+            DecodeError::Invalid(what) => out.write_str(what),
+        }
+    }
+}
+
+impl std::error::Error for DecodeError {}
+
+/// How many streams stand around the one being read.
+#[derive(Clone, Copy, Debug)]
+struct Depth(u8);
+
+impl Depth {
+    /// Encoders nest five at most: runs, dictionary, decimals, runs, packed.
+    const MAX: u8 = 6;
+    const TOP: Depth = Depth(0);
+
+    fn deeper(self) -> Result<Depth, DecodeError> {
+        if self.0 == Depth::MAX {
+            return Err(DecodeError::Invalid("streams are nested too deep"));
+        }
+        Ok(Depth(self.0 + 1))
+    }
+}
+
+fn check_count(count: usize) -> Result<(), DecodeError> {
+    if count > COUNT_MAX {
+        return Err(DecodeError::Invalid("a stream holds too many values"));
+    }
+    Ok(())
+}
+
+/// Makes `out` hold `count` words, all to be overwritten.
+fn resize<T: Word>(out: &mut Vec<T>, count: usize) -> Result<(), DecodeError> {
+    check_count(count)?;
+    out.clear();
+    out.resize(count, T::from_word(0));
+    Ok(())
+}
+
+/// Runs `take` over all of `bytes`, which must end where it does.
+fn whole<T>(
+    bytes: &[u8],
+    take: impl FnOnce(&mut Cursor<'_>) -> Result<T, DecodeError>,
+) -> Result<T, DecodeError> {
+    let mut cursor = Cursor::new(bytes);
+    let taken = take(&mut cursor)?;
+    cursor.finish()?;
+    Ok(taken)
+}
+
+/// Appends the stream of `values` to `out`. No values, no bytes.
+///
+/// # Panics
+/// If there are more than [`COUNT_MAX`] values, or strings of more than [`STRING_BYTES_MAX`].
+pub fn encode_values(values: &Values, effort: Effort, out: &mut Vec<u8>) {
+    assert!(values.len() <= COUNT_MAX, "callers cut columns to size");
+    match values {
+        Values::Float(values) => floats::encode(values, effort, out),
+        Values::Integer(values) => integers::encode(values, effort, Tries::VALUES, out),
+        Values::Unsigned(values) => integers::encode(values, effort, Tries::VALUES, out),
+        Values::Boolean(values) => booleans::encode(values, out),
+        Values::String(values) => strings::encode(values, effort, out),
+    }
+}
+
+/// The `count` values of `field_type` in `bytes`.
+///
+/// # Errors
+/// If `bytes` are not exactly such a stream.
+pub fn decode_values(
+    field_type: FieldType,
+    bytes: &[u8],
+    count: usize,
+) -> Result<Values, DecodeError> {
+    let mut values = Values::new(field_type);
+    decode_values_into(bytes, count, &mut values)?;
+    Ok(values)
+}
+
+/// As [`decode_values`], in place of what `values` holds and of its type; memory is used again.
+///
+/// # Errors
+/// As [`decode_values`]; what `values` then holds is of no meaning.
+pub fn decode_values_into(
+    bytes: &[u8],
+    count: usize,
+    values: &mut Values,
+) -> Result<(), DecodeError> {
+    whole(bytes, |cursor| take_values(cursor, count, values))
+}
+
+/// Takes the next `count` values off `cursor`, of the type of `values`.
+pub(crate) fn take_values(
+    cursor: &mut Cursor<'_>,
+    count: usize,
+    values: &mut Values,
+) -> Result<(), DecodeError> {
+    check_count(count)?;
+    match values {
+        Values::Float(values) => {
+            resize(values, count)?;
+            floats::take(cursor, Depth::TOP, values)
+        }
+        Values::Integer(values) => {
+            resize(values, count)?;
+            integers::take(cursor, Depth::TOP, values)
+        }
+        Values::Unsigned(values) => {
+            resize(values, count)?;
+            integers::take(cursor, Depth::TOP, values)
+        }
+        Values::Boolean(values) => booleans::take(cursor, count, values),
+        Values::String(values) => strings::take(cursor, Depth::TOP, count, values),
+    }
+}
+
+/// Appends the stream of `timestamps` to `out`. An even series costs a dozen bytes.
+///
+/// # Panics
+/// If there are more than [`COUNT_MAX`].
+pub fn encode_timestamps(timestamps: &[i64], effort: Effort, out: &mut Vec<u8>) {
+    assert!(timestamps.len() <= COUNT_MAX, "callers cut columns to size");
+    integers::encode(timestamps, effort, Tries::TIMES, out);
+}
+
+/// The `count` timestamps in `bytes`.
+///
+/// # Errors
+/// If `bytes` are not exactly such a stream.
+pub fn decode_timestamps(bytes: &[u8], count: usize) -> Result<Vec<i64>, DecodeError> {
+    decode_ids(bytes, count)
+}
+
+/// As [`decode_timestamps`], in place of what `out` holds.
+///
+/// # Errors
+/// As [`decode_timestamps`].
+pub fn decode_timestamps_into(
+    bytes: &[u8],
+    count: usize,
+    out: &mut Vec<i64>,
+) -> Result<(), DecodeError> {
+    decode_ids_into(bytes, count, out)
+}
+
+/// Appends the stream of `ids` to `out`: series ids, row counts, any words that are not values.
+///
+/// # Panics
+/// If there are more than [`COUNT_MAX`].
+pub fn encode_ids<T: Word>(ids: &[T], effort: Effort, out: &mut Vec<u8>) {
+    assert!(ids.len() <= COUNT_MAX, "callers cut columns to size");
+    integers::encode(ids, effort, Tries::IDS, out);
+}
+
+/// The `count` ids in `bytes`.
+///
+/// # Errors
+/// If `bytes` are not exactly such a stream.
+pub fn decode_ids<T: Word>(bytes: &[u8], count: usize) -> Result<Vec<T>, DecodeError> {
+    let mut ids = Vec::new();
+    decode_ids_into(bytes, count, &mut ids)?;
+    Ok(ids)
+}
+
+/// As [`decode_ids`], in place of what `out` holds.
+///
+/// # Errors
+/// As [`decode_ids`].
+pub fn decode_ids_into<T: Word>(
+    bytes: &[u8],
+    count: usize,
+    out: &mut Vec<T>,
+) -> Result<(), DecodeError> {
+    whole(bytes, |cursor| take_ids(cursor, count, out))
+}
+
+/// Takes the next `count` ids or timestamps off `cursor`.
+pub(crate) fn take_ids<T: Word>(
+    cursor: &mut Cursor<'_>,
+    count: usize,
+    out: &mut Vec<T>,
+) -> Result<(), DecodeError> {
+    resize(out, count)?;
+    integers::take(cursor, Depth::TOP, out)
+}
+
+/// Appends which of `rows` rows have a value, as all, none, runs or a bitmap, whatever is smallest.
+///
+/// # Panics
+/// If `presence` is of another number of rows, or there are more than [`COUNT_MAX`].
+pub fn encode_presence(presence: &Presence, rows: usize, out: &mut Vec<u8>) {
+    assert!(rows <= COUNT_MAX, "callers cut columns to size");
+    match presence {
+        Presence::All => booleans::encode_constant(true, rows, out),
+        Presence::Some(bits) => {
+            assert_eq!(bits.len(), rows, "presence spans all rows");
+            booleans::encode_bits(bits.words(), rows, out);
+        }
+    }
+}
+
+/// Which of `rows` rows have a value. A bitmap of only ones comes back as [`Presence::All`].
+///
+/// # Errors
+/// If `bytes` are not exactly such a stream.
+pub fn decode_presence(bytes: &[u8], rows: usize) -> Result<Presence, DecodeError> {
+    whole(bytes, |cursor| take_presence(cursor, rows))
+}
+
+/// Takes the presence of `rows` rows off `cursor`.
+pub(crate) fn take_presence(cursor: &mut Cursor<'_>, rows: usize) -> Result<Presence, DecodeError> {
+    check_count(rows)?;
+    let words = booleans::take_bits(cursor, rows)?;
+    let bits = Bitmap::from_words(words, rows)
+        .ok_or(DecodeError::Invalid("bits are set behind the last row"))?;
+    Ok(if bits.count_ones() == rows {
+        Presence::All
+    } else {
+        Presence::Some(bits)
+    })
+}
