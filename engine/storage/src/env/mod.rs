@@ -4,11 +4,17 @@
 //! Paths are relative to the data directory and have at most one folder. Nothing here knows what a
 //! file holds.
 
+pub mod real;
+pub mod sim;
+
 use std::fmt;
 use std::io::{self, IoSlice};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
+
+pub use real::{RealEnv, RealOptions};
+pub use sim::SimEnv;
 
 /// A file being written. One owner; positions are explicit; nothing is durable before
 /// [`WriteFile::sync_data`] returns.
@@ -164,11 +170,14 @@ pub trait Env: Send + Sync + fmt::Debug {
     fn random(&self) -> [u64; 4];
 
     /// Calls `step` every `interval` and whenever woken, on a thread of its own (the simulated
-    /// machine: whenever the test says).
+    /// machine: whenever the test says). Dropping the handle stops the step.
+    ///
+    /// # Errors
+    /// What the system says where it gives no thread.
     fn every(
         &self,
         name: &str,
         interval: Duration,
         step: Box<dyn FnMut() -> StepOutcome + Send>,
-    ) -> Box<dyn StepHandle>;
+    ) -> io::Result<Box<dyn StepHandle>>;
 }

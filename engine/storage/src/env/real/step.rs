@@ -1,0 +1,107 @@
+//! A background step on a thread of its own, called every interval and whenever woken.
+//!
+//! A wake that comes while the step runs is not lost: the step is called once more.
+
+use std::fmt;
+use std::io;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use crate::env::{StepHandle, StepOutcome};
+
+#[derive(Debug, Default)]
+struct Asked {
+    wake: bool,
+    stop: bool,
+}
+
+#[derive(Default)]
+struct Signal {
+    asked: Mutex<Asked>,
+    changed: Condvar,
+}
+
+impl Signal {
+    fn asked(&self) -> MutexGuard<'_, Asked> {
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn ask(&self, change: impl FnOnce(&mut Asked)) {
+        change(&mut self.asked());
+        self.changed.notify_all();
+    }
+}
+
+pub(super) struct RealStep {
+    signal: Arc<Signal>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl fmt::Debug for RealStep {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("RealStep").finish_non_exhaustive()
+    }
+}
+
+pub(super) fn start(
+    name: &str,
+    interval: Duration,
+    step: Box<dyn FnMut() -> StepOutcome + Send>,
+) -> io::Result<RealStep> {
+    let signal = Arc::new(Signal::default());
+    let shared = Arc::clone(&signal);
+    let thread = std::thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(move || run(&shared, interval, step))?;
+    Ok(RealStep {
+        signal,
+        thread: Mutex::new(Some(thread)),
+    })
+}
+
+fn run(signal: &Signal, interval: Duration, mut step: Box<dyn FnMut() -> StepOutcome + Send>) {
+    loop {
+        let asked = signal.asked();
+        let waited = signal
+            .changed
+            .wait_timeout_while(asked, interval, |asked| !asked.wake && !asked.stop);
+        let (mut asked, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        asked.wake = false;
+        if asked.stop {
+            return;
+        }
+        drop(asked);
+        match step() {
+            StepOutcome::Idle => {}
+            StepOutcome::Again => signal.asked().wake = true,
+            StepOutcome::Finished => return,
+        }
+    }
+}
+
+impl StepHandle for RealStep {
+    fn wake(&self) {
+        self.signal.ask(|asked| asked.wake = true);
+    }
+
+    fn stop(&self) {
+        self.signal.ask(|asked| asked.stop = true);
+        // Held while joining, so that a second caller returns no earlier than the first.
+        let mut thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
+        let own = |thread: &JoinHandle<()>| thread.thread().id() == std::thread::current().id();
+        if thread.as_ref().is_some_and(own) {
+            return;
+        }
+        if let Some(thread) = thread.take() {
+            // A step that panicked has printed why; there is nothing left to stop.
+            drop(thread.join());
+        }
+    }
+}
+
+impl Drop for RealStep {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
