@@ -8,7 +8,9 @@ pub mod codec;
 pub mod env;
 pub mod error;
 pub mod format;
+pub mod index;
 pub mod manifest;
+pub mod memtable;
 pub mod model;
 
 pub use error::{Error, ErrorKind, Place, Result};

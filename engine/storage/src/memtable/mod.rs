@@ -1,0 +1,194 @@
+//! What was written since the last flush, of one database and retention policy: immutable runs per
+//! measurement, oldest first.
+//!
+//! A memtable does not know the log, files or names; it takes only rows that are durable already,
+//! in order of their sequences. Small runs are merged into larger ones as they come, so that a
+//! reader meets few; a merged run covers consecutive sequences of its measurement. Readers hold the
+//! lock while they copy a short list of pointers, never while rows are read.
+
+mod gather;
+mod order;
+mod run;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::Duration;
+
+use hashbrown::HashMap;
+
+pub use crate::memtable::run::Run;
+use crate::model::{MeasurementId, Sequence};
+
+/// This many runs of about one size become one. Sixteen keeps a reader below fifty runs, while
+/// rows that come 10,000 at a time are copied once.
+const MERGE_RUNS: usize = 16;
+
+/// A run with this many rows is merged no more before its flush: merging holds up the writer that
+/// pushed last, and this bounds it to about 20 ms for ten fields.
+const MERGED_ROWS_MAX: usize = 1 << 18;
+
+/// Rows of one database and policy in memory: open until [`Memtable::freeze`], then as it is.
+#[derive(Debug, Default)]
+pub struct Memtable {
+    state: RwLock<State>,
+    /// Held through a push or a removal, so that only one at a time changes the lists.
+    writer: Mutex<()>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    runs: HashMap<MeasurementId, Vec<Arc<Run>>, foldhash::fast::FixedState>,
+    size_bytes: usize,
+    row_count: usize,
+    sequences: Option<(Sequence, Sequence)>,
+    oldest_push: Option<Duration>,
+    is_frozen: bool,
+}
+
+impl Memtable {
+    /// An empty memtable.
+    pub fn new() -> Memtable {
+        Memtable::default()
+    }
+
+    /// Adds a run at `now` of the monotonic clock: readers see it from here on. Sequences never
+    /// fall from one push to the next. Now and then merges some runs before it returns, while
+    /// readers go on.
+    ///
+    /// # Panics
+    /// If the memtable is frozen, or the run's sequence lies below the last one.
+    pub fn push(&self, run: Arc<Run>, now: Duration) {
+        let _writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let measurement = run.measurement();
+        self.write().push(run, now);
+        while let Some((start, tail)) = self.mergeable(measurement) {
+            let merged = Arc::new(Run::merge(&tail));
+            self.write().replace_tail(measurement, start, merged);
+        }
+    }
+
+    /// The newest runs of `measurement` where they are to be merged, and the place of the first.
+    fn mergeable(&self, measurement: MeasurementId) -> Option<(usize, Vec<Arc<Run>>)> {
+        let state = self.read();
+        let start = state.merge_start(measurement)?;
+        Some((start, state.list(measurement)[start..].to_vec()))
+    }
+
+    /// The runs of `measurement`, oldest first: all that was pushed before, none of it twice.
+    /// Cost: a copy of some tens of pointers.
+    pub fn runs(&self, measurement: MeasurementId) -> Vec<Arc<Run>> {
+        self.read().list(measurement).to_vec()
+    }
+
+    /// The measurements that have rows, ascending.
+    pub fn measurements(&self) -> Vec<MeasurementId> {
+        let mut measurements: Vec<MeasurementId> = self.read().runs.keys().copied().collect();
+        measurements.sort_unstable();
+        measurements
+    }
+
+    /// Takes all runs of a dropped measurement away. Readers that hold them keep them.
+    pub fn remove(&self, measurement: MeasurementId) {
+        let _writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.write();
+        let gone = state.runs.remove(&measurement).unwrap_or_default();
+        state.size_bytes -= gone.iter().map(|run| run.size_bytes()).sum::<usize>();
+        state.row_count -= gone.iter().map(|run| run.rows().len()).sum::<usize>();
+    }
+
+    /// Ends the time of writing, once a push that is under way has returned. Safe to call twice.
+    pub fn freeze(&self) {
+        let _writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        self.write().is_frozen = true;
+    }
+
+    /// Whether the time of writing has ended.
+    pub fn is_frozen(&self) -> bool {
+        self.read().is_frozen
+    }
+
+    /// Whether there are no rows.
+    pub fn is_empty(&self) -> bool {
+        self.row_count() == 0
+    }
+
+    /// Rows in all runs.
+    pub fn row_count(&self) -> usize {
+        self.read().row_count
+    }
+
+    /// Anonymous memory of all runs, in bytes.
+    pub fn size_bytes(&self) -> usize {
+        self.read().size_bytes
+    }
+
+    /// The first and the last sequence of anything pushed.
+    pub fn sequences(&self) -> Option<(Sequence, Sequence)> {
+        self.read().sequences
+    }
+
+    /// When the first run came, by the clock that [`Memtable::push`] was told.
+    pub fn oldest_push(&self) -> Option<Duration> {
+        self.read().oldest_push
+    }
+
+    // A panic in here cannot leave the lists half changed, so a poisoned lock is as good as any.
+    fn read(&self) -> RwLockReadGuard<'_, State> {
+        self.state.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, State> {
+        self.state.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn list(&self, measurement: MeasurementId) -> &[Arc<Run>] {
+        self.runs.get(&measurement).map_or(&[], Vec::as_slice)
+    }
+
+    fn push(&mut self, run: Arc<Run>, now: Duration) {
+        assert!(!self.is_frozen, "nothing is written to a frozen memtable");
+        let (first, last) = run.sequences();
+        let (oldest, newest) = self.sequences.unwrap_or((first, first));
+        assert!(newest <= first, "runs come in order of their sequences");
+        self.sequences = Some((oldest, last));
+        self.oldest_push.get_or_insert(now);
+        self.size_bytes += run.size_bytes();
+        self.row_count += run.rows().len();
+        self.runs.entry(run.measurement()).or_default().push(run);
+    }
+
+    /// From where on the newest runs of `measurement` are to be merged, if they are: the shortest
+    /// tail of [`MERGE_RUNS`] or more whose runs are of one tier or lower ones.
+    fn merge_start(&self, measurement: MeasurementId) -> Option<usize> {
+        let runs = self.list(measurement);
+        (0..=tier(MERGED_ROWS_MAX - 1)).find_map(|highest| {
+            let small = |run: &&Arc<Run>| {
+                run.rows().len() < MERGED_ROWS_MAX && tier(run.rows().len()) <= highest
+            };
+            let count = runs.iter().rev().take_while(small).count();
+            (count >= MERGE_RUNS).then(|| runs.len() - count)
+        })
+    }
+
+    fn replace_tail(&mut self, measurement: MeasurementId, start: usize, merged: Arc<Run>) {
+        let runs = self
+            .runs
+            .get_mut(&measurement)
+            .expect("its runs were just read");
+        let gone = runs.split_off(start);
+        self.size_bytes += merged.size_bytes();
+        self.row_count += merged.rows().len();
+        self.size_bytes -= gone.iter().map(|run| run.size_bytes()).sum::<usize>();
+        self.row_count -= gone.iter().map(|run| run.rows().len()).sum::<usize>();
+        runs.push(merged);
+    }
+}
+
+/// The order of magnitude of a run, in powers of sixteen.
+fn tier(rows: usize) -> u32 {
+    rows.max(1).ilog2() / 4
+}

@@ -1,0 +1,152 @@
+//! A run: rows of one measurement that were written in consecutive sequences, never changed.
+//!
+//! A written run is in arrival order and may hold one series and time twice, the later row winning
+//! field by field; a sorted run ascends by (series, time) and holds each once.
+
+use std::ops::Range;
+use std::sync::{Arc, OnceLock};
+
+use crate::memtable::gather::arrange;
+use crate::memtable::order::ascends;
+use crate::model::{MeasurementId, Rows, Sequence, SeriesId};
+
+/// Immutable rows of one measurement and what is known of them at a glance.
+#[derive(Debug)]
+pub struct Run {
+    rows: Rows,
+    sequences: (Sequence, Sequence),
+    is_sorted: bool,
+    times: (i64, i64),
+    series: (SeriesId, SeriesId),
+    size_bytes: usize,
+    /// What the first reader made of an unsorted run.
+    sorted: OnceLock<Arc<Run>>,
+}
+
+impl Run {
+    /// The run of `rows` as they were written under `sequence`. Costs a look at each row's series
+    /// and time; the rows are neither sorted nor copied.
+    ///
+    /// # Panics
+    /// If there are no rows.
+    pub fn new(rows: Rows, sequence: Sequence) -> Run {
+        Run::spanning(rows, (sequence, sequence))
+    }
+
+    fn spanning(rows: Rows, sequences: (Sequence, Sequence)) -> Run {
+        assert!(!rows.is_empty(), "a run has rows");
+        assert_eq!(rows.series.len(), rows.len(), "each row has a series");
+        let times = bounds(&rows.timestamps);
+        let series = bounds(&rows.series);
+        Run {
+            is_sorted: ascends(&rows.series, &rows.timestamps),
+            times,
+            series,
+            size_bytes: rows.size_bytes() + size_of::<Run>(),
+            rows,
+            sequences,
+            sorted: OnceLock::new(),
+        }
+    }
+
+    /// One sorted run of all rows of `runs`, oldest first: of each series, field and time the
+    /// newest value. Values are copied bit by bit. Memory: that of the result and of one column.
+    ///
+    /// # Panics
+    /// If there is no run, if they are of several measurements, or hold 2^32 rows or more.
+    pub fn merge(runs: &[Arc<Run>]) -> Run {
+        let (first, last) = match runs {
+            [] => unreachable!("a merge has runs"),
+            [first, .., last] => (first, last),
+            [only] => (only, only),
+        };
+        let same = |run: &Arc<Run>| run.rows.measurement == first.rows.measurement;
+        assert!(runs.iter().all(same), "runs of one measurement are merged");
+        let parts: Vec<&Rows> = runs.iter().map(|run| &run.rows).collect();
+        let sequences = (first.sequences.0, last.sequences.1);
+        let run = Run::spanning(arrange(&parts), sequences);
+        debug_assert!(run.is_sorted, "a merge sorts");
+        run
+    }
+
+    /// The run with its rows sorted: itself where they are. Else the copy that the first caller
+    /// made, which lives as long as the run: a run is either merged soon or read seldom.
+    pub fn sorted(self: &Arc<Run>) -> Arc<Run> {
+        if self.is_sorted {
+            return Arc::clone(self);
+        }
+        let sorted = || Arc::new(Run::spanning(arrange(&[&self.rows]), self.sequences));
+        Arc::clone(self.sorted.get_or_init(sorted))
+    }
+
+    /// The rows.
+    pub fn rows(&self) -> &Rows {
+        &self.rows
+    }
+
+    /// The measurement of all rows.
+    pub fn measurement(&self) -> MeasurementId {
+        self.rows.measurement
+    }
+
+    /// The first and the last sequence the rows were written under.
+    pub fn sequences(&self) -> (Sequence, Sequence) {
+        self.sequences
+    }
+
+    /// Whether rows ascend strictly by (series, time).
+    pub fn is_sorted(&self) -> bool {
+        self.is_sorted
+    }
+
+    /// The earliest and the latest time of any row, ns UTC.
+    pub fn times(&self) -> (i64, i64) {
+        self.times
+    }
+
+    /// The lowest and the highest series of any row.
+    pub fn series(&self) -> (SeriesId, SeriesId) {
+        self.series
+    }
+
+    /// Anonymous memory the run holds, in bytes; without a sorted copy.
+    pub fn size_bytes(&self) -> usize {
+        self.size_bytes
+    }
+
+    /// Which rows are of `series`. Cost: a binary search.
+    ///
+    /// # Panics
+    /// If the run is not sorted.
+    pub fn rows_of(&self, series: SeriesId) -> Range<usize> {
+        assert!(
+            self.is_sorted,
+            "rows of a series stand together once sorted"
+        );
+        if series < self.series.0 || series > self.series.1 {
+            return 0..0;
+        }
+        let start = self.rows.series.partition_point(|one| *one < series);
+        let behind = &self.rows.series[start..];
+        start..start + gallop(behind, |one| *one == series)
+    }
+}
+
+/// How many of the first of `sorted` satisfy `holds`, which none behind them does. Cost: logarithm
+/// of the answer, not of the length.
+fn gallop<T>(sorted: &[T], holds: impl Fn(&T) -> bool) -> usize {
+    let mut step = 1;
+    while step < sorted.len() && holds(&sorted[step]) {
+        step *= 2;
+    }
+    let end = sorted.len().min(step + 1);
+    sorted[..end].partition_point(holds)
+}
+
+fn bounds<T: Copy + Ord>(values: &[T]) -> (T, T) {
+    values[1..]
+        .iter()
+        .fold((values[0], values[0]), |(low, high), value| {
+            (low.min(*value), high.max(*value))
+        })
+}

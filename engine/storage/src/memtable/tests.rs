@@ -1,0 +1,293 @@
+//! Runs against a map from (series, time, field) to the newest value.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::model::{
+    Bitmap, Column, FieldId, FieldType, FieldValue, Presence, Rows, SeriesId, Values,
+};
+
+const TYPES: [FieldType; 5] = [
+    FieldType::Float,
+    FieldType::Integer,
+    FieldType::Unsigned,
+    FieldType::Boolean,
+    FieldType::String,
+];
+
+type Model = BTreeMap<(SeriesId, i64), BTreeMap<FieldId, FieldValue>>;
+
+/// A row: series, time, and of each of the five types a value or none.
+type Row = (u64, i64, [Option<FieldValue>; 5]);
+
+fn rows_of(rows: &[Row]) -> Rows {
+    let mut columns: Vec<(FieldId, Column)> = (1..)
+        .zip(TYPES)
+        .map(|(id, field_type)| {
+            let column = Column {
+                values: Values::new(field_type),
+                presence: Presence::Some(Bitmap::default()),
+            };
+            (FieldId(id), column)
+        })
+        .collect();
+    for (_, _, values) in rows {
+        for ((_, column), value) in columns.iter_mut().zip(values) {
+            if let Presence::Some(bits) = &mut column.presence {
+                bits.push(value.is_some());
+            }
+            if let Some(value) = value {
+                column.values.push(value);
+            }
+        }
+    }
+    for (_, column) in &mut columns {
+        if column.values.len() == rows.len() {
+            column.presence = Presence::All;
+        }
+    }
+    columns.retain(|(_, column)| !column.values.is_empty());
+    Rows {
+        measurement: MeasurementId(1),
+        series: rows
+            .iter()
+            .map(|(series, _, _)| SeriesId(*series))
+            .collect(),
+        timestamps: rows.iter().map(|(_, time, _)| *time).collect(),
+        columns,
+    }
+}
+
+fn apply(model: &mut Model, rows: &Rows) {
+    for row in 0..rows.len() {
+        let fields = model
+            .entry((rows.series[row], rows.timestamps[row]))
+            .or_default();
+        for (field, column) in &rows.columns {
+            if let Some(value) = column.get(row) {
+                fields.insert(*field, value);
+            }
+        }
+    }
+}
+
+fn model_of<'rows>(rows: impl IntoIterator<Item = &'rows Rows>) -> Model {
+    let mut model = Model::new();
+    rows.into_iter().for_each(|rows| apply(&mut model, rows));
+    model
+}
+
+fn value(field_type: FieldType) -> BoxedStrategy<FieldValue> {
+    match field_type {
+        FieldType::Float => prop_oneof![
+            any::<u64>().prop_map(f64::from_bits),
+            Just(-0.0),
+            Just(f64::from_bits(0x7ff8_0000_dead_beef)),
+        ]
+        .prop_map(FieldValue::Float)
+        .boxed(),
+        FieldType::Integer => any::<i64>().prop_map(FieldValue::Integer).boxed(),
+        FieldType::Unsigned => any::<u64>().prop_map(FieldValue::Unsigned).boxed(),
+        FieldType::Boolean => any::<bool>().prop_map(FieldValue::Boolean).boxed(),
+        FieldType::String => prop::collection::vec(any::<u8>(), 0..5)
+            .prop_map(|bytes| FieldValue::String(bytes.into()))
+            .boxed(),
+    }
+}
+
+fn row() -> impl Strategy<Value = Row> {
+    let values = TYPES.map(|field_type| prop::option::weighted(0.7, value(field_type)));
+    (1_u64..6, -4_i64..8, values)
+}
+
+fn runs(count: std::ops::Range<usize>) -> impl Strategy<Value = Vec<Rows>> {
+    let rows = prop::collection::vec(row(), 1..40).prop_map(|rows| rows_of(&rows));
+    prop::collection::vec(rows, count)
+}
+
+fn memtable_of(all: &[Rows]) -> Memtable {
+    let memtable = Memtable::new();
+    for (rows, sequence) in all.iter().zip(1..) {
+        let run = Run::new(rows.clone(), Sequence(sequence));
+        memtable.push(Arc::new(run), Duration::from_secs(sequence));
+    }
+    memtable
+}
+
+fn ascends_strictly(rows: &Rows) -> bool {
+    let keys: Vec<_> = rows.series.iter().zip(&rows.timestamps).collect();
+    keys.windows(2).all(|pair| pair[0] < pair[1])
+}
+
+proptest! {
+    #[test]
+    fn a_merge_keeps_the_newest_value_of_each_field(all in runs(1..6)) {
+        let runs: Vec<Arc<Run>> = all
+            .iter()
+            .zip(1..)
+            .map(|(rows, sequence)| Arc::new(Run::new(rows.clone(), Sequence(sequence))))
+            .collect();
+        let merged = Run::merge(&runs);
+        prop_assert!(merged.is_sorted() && ascends_strictly(merged.rows()));
+        prop_assert_eq!(merged.sequences(), (Sequence(1), Sequence(all.len() as u64)));
+        prop_assert_eq!(model_of([merged.rows()]), model_of(&all));
+        prop_assert_eq!(merged.rows().len(), model_of(&all).len());
+    }
+
+    #[test]
+    fn a_sorted_run_says_the_same_and_finds_each_series(rows in prop::collection::vec(row(), 1..60)) {
+        let run = Arc::new(Run::new(rows_of(&rows), Sequence(3)));
+        let sorted = run.sorted();
+        prop_assert!(sorted.is_sorted());
+        prop_assert_eq!(model_of([sorted.rows()]), model_of([run.rows()]));
+        for series in (0..8).map(SeriesId) {
+            let found = sorted.rows_of(series);
+            let expected = sorted.rows().series.iter().filter(|one| **one == series).count();
+            prop_assert_eq!(found.len(), expected);
+            prop_assert!(sorted.rows().series[found].iter().all(|one| *one == series));
+        }
+        let times = sorted.rows().timestamps.iter();
+        prop_assert_eq!(times.clone().min().zip(times.max()), Some((&run.times().0, &run.times().1)));
+    }
+
+    #[test]
+    fn what_was_pushed_is_read_whatever_was_merged(all in runs(1..80)) {
+        let memtable = memtable_of(&all);
+        let runs = memtable.runs(MeasurementId(1));
+        prop_assert!(runs.len() < 2 * MERGE_RUNS, "{} runs", runs.len());
+        prop_assert_eq!(model_of(runs.iter().map(|run| run.rows())), model_of(&all));
+        let size: usize = runs.iter().map(|run| run.size_bytes()).sum();
+        prop_assert_eq!(memtable.size_bytes(), size);
+        prop_assert_eq!(memtable.row_count(), runs.iter().map(|run| run.rows().len()).sum::<usize>());
+        let mut next = 1;
+        for run in &runs {
+            prop_assert_eq!(run.sequences().0, Sequence(next));
+            next = run.sequences().1.0 + 1;
+        }
+        prop_assert_eq!(next, all.len() as u64 + 1);
+    }
+}
+
+/// One row of one integer field.
+fn one(series: u64, time: i64, value: i64) -> Rows {
+    let column = Column {
+        values: Values::Integer(vec![value]),
+        presence: Presence::All,
+    };
+    Rows {
+        measurement: MeasurementId(1),
+        series: vec![SeriesId(series)],
+        timestamps: vec![time],
+        columns: vec![(FieldId(1), column)],
+    }
+}
+
+#[test]
+fn the_number_of_runs_grows_with_the_logarithm_of_the_writes() {
+    let all: Vec<Rows> = (0..10_000).map(|time| one(1, time, time)).collect();
+    let memtable = memtable_of(&all);
+    let runs = memtable.runs(MeasurementId(1)).len();
+    assert!(runs <= 4 * (MERGE_RUNS - 1), "{runs} runs of 10,000 writes");
+    assert_eq!(memtable.row_count(), 10_000);
+}
+
+#[test]
+fn a_large_run_is_left_alone() {
+    let rows = |start: i64| {
+        let count = i64::try_from(MERGED_ROWS_MAX).unwrap();
+        let times: Vec<i64> = (start..start + count).collect();
+        let column = Column {
+            values: Values::Integer(times.clone()),
+            presence: Presence::All,
+        };
+        Rows {
+            measurement: MeasurementId(1),
+            series: vec![SeriesId(1); MERGED_ROWS_MAX],
+            timestamps: times,
+            columns: vec![(FieldId(1), column)],
+        }
+    };
+    let memtable = memtable_of(&vec![rows(0); MERGE_RUNS + 1]);
+    assert_eq!(memtable.runs(MeasurementId(1)).len(), MERGE_RUNS + 1);
+}
+
+#[test]
+fn a_memtable_knows_its_age_and_its_sequences() {
+    let memtable = Memtable::new();
+    assert_eq!((memtable.oldest_push(), memtable.sequences()), (None, None));
+    for (sequence, second) in [(4, 10), (4, 11), (9, 12)] {
+        let run = Run::new(one(1, 1, 1), Sequence(sequence));
+        memtable.push(Arc::new(run), Duration::from_secs(second));
+    }
+    assert_eq!(memtable.oldest_push(), Some(Duration::from_secs(10)));
+    assert_eq!(memtable.sequences(), Some((Sequence(4), Sequence(9))));
+    memtable.freeze();
+    assert!(memtable.is_frozen() && !memtable.is_empty());
+}
+
+#[test]
+fn a_dropped_measurement_leaves_nothing_behind() {
+    let memtable = memtable_of(&[one(1, 1, 1), one(2, 2, 2)]);
+    memtable.remove(MeasurementId(2));
+    assert_eq!(memtable.row_count(), 2);
+    memtable.remove(MeasurementId(1));
+    assert_eq!((memtable.row_count(), memtable.size_bytes()), (0, 0));
+    assert!(memtable.measurements().is_empty());
+}
+
+/// Every write overwrites one point with the next number: a reader that merges what it sees must
+/// never see the number fall, nor miss a write that was pushed before it looked.
+#[test]
+fn readers_never_miss_a_pushed_row_while_runs_are_merged() {
+    const WRITES: i64 = 5_000;
+    let memtable = Memtable::new();
+    let done = AtomicBool::new(false);
+    let pushed = std::sync::atomic::AtomicI64::new(0);
+    std::thread::scope(|scope| {
+        let readers: Vec<_> = (0..2)
+            .map(|_| {
+                scope.spawn(|| {
+                    let mut looks = 0_u32;
+                    while !done.load(Ordering::Acquire) {
+                        let before = pushed.load(Ordering::Acquire);
+                        let runs = memtable.runs(MeasurementId(1));
+                        let model = model_of(runs.iter().map(|run| run.rows()));
+                        let seen = match model.get(&(SeriesId(1), 7)).map(|row| &row[&FieldId(1)]) {
+                            Some(FieldValue::Integer(seen)) => *seen,
+                            _ => 0,
+                        };
+                        assert!(seen >= before, "saw {seen} after {before} was pushed");
+                        let others = i64::try_from(model.len()).unwrap() - 1;
+                        assert!(
+                            seen == 0 || others == seen - 1,
+                            "{others} points, {seen} writes"
+                        );
+                        looks += 1;
+                    }
+                    looks
+                })
+            })
+            .collect();
+        for write in 1..=WRITES {
+            let mut rows = one(1, 7, write);
+            if write > 1 {
+                let more = one(2, write, write);
+                rows.series.extend(more.series);
+                rows.timestamps.extend(more.timestamps);
+                rows.columns[0].1.values = Values::Integer(vec![write, write]);
+            }
+            let run = Run::new(rows, Sequence(write.cast_unsigned()));
+            memtable.push(Arc::new(run), Duration::ZERO);
+            pushed.store(write, Ordering::Release);
+        }
+        done.store(true, Ordering::Release);
+        let looks: u32 = readers
+            .into_iter()
+            .map(|reader| reader.join().unwrap())
+            .sum();
+        assert!(looks > 0, "nobody read");
+    });
+}
