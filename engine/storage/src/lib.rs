@@ -8,6 +8,8 @@ pub mod codec;
 pub mod env;
 pub mod error;
 pub mod format;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod index;
 pub mod manifest;
 pub mod memtable;

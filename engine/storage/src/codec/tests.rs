@@ -423,3 +423,34 @@ fn buffers_are_used_again() {
     assert_eq!(out, values);
     assert_eq!(out.get(299), FieldValue::Float(1.5));
 }
+
+#[test]
+fn the_page_states_ids_and_bounds() {
+    let page = include_str!("../../../../docs/format/codecs.md");
+    let ids = [
+        (id::CONSTANT, "CONSTANT"),
+        (id::PLAIN, "PLAIN"),
+        (id::STEP, "STEP"),
+        (id::RUNS, "RUNS"),
+        (id::CYCLE, "CYCLE"),
+        (id::PACKED, "PACKED"),
+        (id::DELTA, "DELTA"),
+        (id::DELTA_DELTA, "DELTA_DELTA"),
+        (id::SCALED, "SCALED"),
+        (id::DECIMAL, "DECIMAL"),
+        (id::XOR, "XOR"),
+        (id::DICTIONARY, "DICTIONARY"),
+        (id::BITMAP, "BITMAP"),
+        (id::BIT_RUNS, "BIT_RUNS"),
+        (id::STRINGS, "STRINGS"),
+        (id::STRINGS_ZSTD, "STRINGS_ZSTD"),
+        (id::STRING_DICTIONARY, "STRING_DICTIONARY"),
+    ];
+    for (id, name) in ids {
+        assert!(page.contains(&format!("| {id} | {name} |")), "{id} {name}");
+    }
+    for bound in [COUNT_MAX, STRING_BYTES_MAX] {
+        assert!(page.contains(&format!("at most {bound}")), "{bound}");
+    }
+    assert!(page.contains(&format!("at most {} deep", Depth::MAX)));
+}

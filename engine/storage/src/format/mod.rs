@@ -4,4 +4,5 @@
 pub mod block;
 pub mod definitions;
 pub mod header;
+pub mod rows;
 pub mod sealed;
