@@ -259,4 +259,37 @@ mod tests {
         push_varint(&mut bytes, u64::from(u32::MAX));
         assert!(Definitions::decode(&bytes).is_err());
     }
+
+    #[test]
+    fn the_page_states_types_and_parts_of_the_code() {
+        let page = include_str!("../../../../docs/format/definitions.md");
+        let types: Vec<String> = (1..=u8::MAX)
+            .map_while(FieldType::from_code)
+            .map(|field_type| format!("{} {field_type}", field_type.code()))
+            .collect();
+        assert!(page.contains(&format!("Types: {}.", types.join(", "))));
+        // One part of each kind: what each list's entry has is what the bytes have.
+        let mut bytes = Vec::new();
+        sample().encode(&mut bytes);
+        let expected = [
+            &[3, 1, 1, 3][..],
+            b"cpu",
+            &[1, 200, 1, 4],
+            b"host",
+            &[1, 1, 9, 1, 5],
+            b"usage",
+            &[1, 1, 200, 1, 1],
+            &[0xff; 9],
+            &[1, 3],
+            b"key",
+        ];
+        assert_eq!(bytes, expected.concat());
+        for part in [
+            "measurement id, name",
+            "tag key id, name",
+            "type (1 byte), name",
+        ] {
+            assert!(page.contains(part), "the page lacks: {part}");
+        }
+    }
 }

@@ -4,5 +4,7 @@
 pub mod block;
 pub mod definitions;
 pub mod header;
+pub mod manifest;
+pub mod registry;
 pub mod rows;
 pub mod sealed;

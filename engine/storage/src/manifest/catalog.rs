@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::definitions::Names;
+use crate::format::manifest::LastIds;
 use crate::model::{
     DatabaseId, FieldId, FieldInfo, MeasurementId, MeasurementInfo, PolicyId, PolicyInfo, TagKeyId,
 };
@@ -38,19 +39,6 @@ pub struct DatabaseCatalog {
     tag_keys: Arc<Vec<Arc<[u8]>>>,
     tag_key_ids: Arc<BTreeMap<Arc<[u8]>, TagKeyId>>,
     last: LastIds,
-}
-
-/// The highest id given so far of each kind, 0 where none was.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct LastIds {
-    /// Of policies.
-    pub policy: u32,
-    /// Of measurements.
-    pub measurement: u32,
-    /// Of tag keys.
-    pub tag_key: u32,
-    /// Of fields.
-    pub field: u32,
 }
 
 impl Catalog {
@@ -195,6 +183,7 @@ impl DatabaseCatalog {
         self.last.measurement = self.last.measurement.max(last.measurement);
         self.last.tag_key = self.last.tag_key.max(last.tag_key);
         self.last.field = self.last.field.max(last.field);
+        self.last.series = self.last.series.max(last.series);
     }
 
     /// Puts a policy in, in place of the one with its id.

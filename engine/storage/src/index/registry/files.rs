@@ -1,0 +1,137 @@
+//! Registry files: opening, writing, merging; which to merge is chosen apart.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::env::Env;
+use crate::error::{Error, Result};
+use crate::format::header::{FileHeader, FileKind};
+use crate::format::manifest::RegistryMeta;
+use crate::format::registry::{self, Entry, RegistryReader};
+use crate::format::sealed;
+use crate::model::{DatabaseId, KeyHash, SeriesId};
+
+/// The folder of registry files.
+const FOLDER: &str = "registry";
+/// So many files of about one size become one.
+const MERGE_FILES: usize = 4;
+/// Sizes are about one where the larger has at most this many times the series of the smaller.
+const MERGE_RATIO: u64 = 4;
+
+/// A registry file that the manifest names.
+#[derive(Debug)]
+pub struct RegistryFile {
+    meta: RegistryMeta,
+    reader: RegistryReader,
+}
+
+impl RegistryFile {
+    /// Where file `id` lies.
+    pub fn path(id: u64) -> PathBuf {
+        Path::new(FOLDER).join(format!("{id:016x}.reg"))
+    }
+
+    /// Opens a file.
+    ///
+    /// # Errors
+    /// As [`RegistryReader::open`].
+    pub fn open(env: &dyn Env, directory: u128, meta: RegistryMeta) -> Result<Arc<RegistryFile>> {
+        let path = RegistryFile::path(meta.file);
+        let file = env
+            .open_read(&path)
+            .map_err(|source| Error::io("open registry", &path, source))?;
+        let header = FileHeader::new(FileKind::Registry, directory, meta.file);
+        let reader = RegistryReader::open(file, &path, &header)?;
+        if reader.count() != meta.series_count {
+            let message = "the file has another count of series than the manifest says";
+            return Err(Error::corrupt(&path, 64, message));
+        }
+        Ok(Arc::new(RegistryFile { meta, reader }))
+    }
+
+    /// Writes a file of `entries`, ascending by hash, and opens it. Durable with its name.
+    ///
+    /// # Errors
+    /// `Io` or `NoSpace`: nothing refers to what may be left.
+    pub fn write(
+        env: &dyn Env,
+        directory: u128,
+        (file, database): (u64, DatabaseId),
+        (count, entries): (u64, impl Iterator<Item = Result<Entry>>),
+    ) -> Result<Arc<RegistryFile>> {
+        let folder = Path::new(FOLDER);
+        env.create_dir(folder)
+            .map_err(|source| Error::io("make folder", folder, source))?;
+        let path = RegistryFile::path(file);
+        let temporary = path.with_extension("tmp");
+        let writing = env
+            .create(&temporary)
+            .map_err(|source| Error::io("make registry", &temporary, source))?;
+        let header = FileHeader::new(FileKind::Registry, directory, file);
+        let size_bytes = registry::write((writing, &path), &header, count, entries)?;
+        sealed::publish(env, &temporary, &path)?;
+        let meta = RegistryMeta {
+            file,
+            database,
+            series_count: count,
+            size_bytes,
+        };
+        RegistryFile::open(env, directory, meta)
+    }
+
+    /// What the manifest says of it.
+    pub fn meta(&self) -> RegistryMeta {
+        self.meta
+    }
+
+    /// The series with this hash.
+    ///
+    /// # Errors
+    /// `Corrupt` or `Io`.
+    pub fn find(&self, hash: KeyHash) -> Result<Option<SeriesId>> {
+        self.reader.find(hash)
+    }
+
+    /// The file, for whoever checks it whole.
+    pub fn reader(&self) -> &RegistryReader {
+        &self.reader
+    }
+}
+
+/// Which files to make one of, by index: the smallest four or more of about one size, or none.
+/// Pure. With it a database has some four files for each fourfold of its series.
+pub fn choose_merge(files: &[RegistryMeta]) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..files.len()).collect();
+    order.sort_unstable_by_key(|index| (files[*index].series_count, files[*index].file));
+    for start in 0..order.len() {
+        let limit = files[order[start]]
+            .series_count
+            .max(1)
+            .saturating_mul(MERGE_RATIO);
+        let alike = order[start..]
+            .iter()
+            .take_while(|index| files[**index].series_count <= limit);
+        let alike: Vec<usize> = alike.copied().collect();
+        if alike.len() >= MERGE_FILES {
+            return alike;
+        }
+    }
+    Vec::new()
+}
+
+/// All entries of `files`, ascending by hash; one that stands in several comes once.
+///
+/// # Errors
+/// `Corrupt` or `Io`: the files stay as they are.
+pub fn merge(files: &[Arc<RegistryFile>]) -> Result<Vec<Entry>> {
+    let count: u64 = files.iter().map(|file| file.meta.series_count).sum();
+    let mut entries = Vec::with_capacity(usize::try_from(count).unwrap_or(0));
+    for file in files {
+        for index in 0..file.meta.series_count {
+            entries.push(file.reader.entry(index)?);
+        }
+    }
+    entries.sort_unstable();
+    entries.dedup_by_key(|(hash, _)| *hash);
+    Ok(entries)
+}
