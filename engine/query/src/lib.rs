@@ -5,6 +5,7 @@
 pub mod fuzzing;
 pub mod influxql;
 pub mod lineprotocol;
+pub mod output;
 pub mod result;
 pub mod source;
 

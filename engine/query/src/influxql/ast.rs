@@ -7,9 +7,10 @@
 
 use std::fmt;
 use std::ops::Deref;
-use std::sync::Arc;
 
 use jiff::tz::TimeZone;
+
+pub use crate::influxql::regex::Regex;
 
 /// How deep brackets, calls and subqueries may nest, all counted together.
 pub const NESTING_MAX: usize = 128;
@@ -82,39 +83,6 @@ impl fmt::Debug for Name {
 impl fmt::Display for Name {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(&self.to_text(), out)
-    }
-}
-
-/// A compiled regular expression with its source. Matches anywhere in the bytes it is asked about.
-#[derive(Clone)]
-pub struct Regex(Arc<regex::bytes::Regex>);
-
-impl Regex {
-    /// The expression `regex`.
-    pub fn new(regex: regex::bytes::Regex) -> Regex {
-        Regex(Arc::new(regex))
-    }
-
-    /// The text between the slashes, `\/` already made `/`.
-    pub fn source(&self) -> &str {
-        self.0.as_str()
-    }
-
-    /// Whether it matches anywhere in `bytes`.
-    pub fn is_match(&self, bytes: &[u8]) -> bool {
-        self.0.is_match(bytes)
-    }
-}
-
-impl PartialEq for Regex {
-    fn eq(&self, other: &Self) -> bool {
-        self.source() == other.source()
-    }
-}
-
-impl fmt::Debug for Regex {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "/{}/", self.source())
     }
 }
 
@@ -227,7 +195,7 @@ pub enum Statement {
         /// Its number.
         id: u64,
         /// On which host.
-        host: Option<Box<str>>,
+        host: Option<Name>,
     },
     /// `DROP SHARD …`
     DropShard {

@@ -2,3 +2,12 @@
 //! and what they mean is for whoever runs a statement.
 
 pub mod ast;
+mod duration;
+mod lexer;
+mod parse;
+mod print;
+mod regex;
+mod token;
+
+pub use duration::{duration_text, go_duration_text};
+pub use parse::{parse_expression, parse_query};

@@ -1,0 +1,251 @@
+//! Regular expressions as Go reads them (RE2), run by Rust's `regex`, which is as safe: time linear
+//! in the text, sizes bounded. Where the two languages differ, Go's text is rewritten.
+
+use std::fmt;
+use std::sync::Arc;
+
+use regex::bytes::RegexBuilder;
+
+/// Compiled size of one expression, bytes.
+const SIZE_MAX: usize = 1 << 20;
+
+/// A compiled regular expression with its source. Matches anywhere in the bytes it is asked about.
+#[derive(Clone)]
+pub struct Regex {
+    source: Arc<str>,
+    compiled: regex::bytes::Regex,
+}
+
+impl Regex {
+    /// Compiles what stands between the slashes, `\/` already made `/`.
+    ///
+    /// # Errors
+    /// What is wrong, in Go's words where they are known.
+    pub fn new(source: &str) -> Result<Regex, String> {
+        let compiled = RegexBuilder::new(&translate(source))
+            .size_limit(SIZE_MAX)
+            .dfa_size_limit(2 * SIZE_MAX)
+            .build()
+            .map_err(|error| explain(source, &error))?;
+        Ok(Regex {
+            source: source.into(),
+            compiled,
+        })
+    }
+
+    /// The text between the slashes, `\/` already made `/`.
+    pub fn source(&self) -> &str {
+        &self.source
+    }
+
+    /// Whether it matches anywhere in `bytes`.
+    pub fn is_match(&self, bytes: &[u8]) -> bool {
+        self.compiled.is_match(bytes)
+    }
+}
+
+impl PartialEq for Regex {
+    fn eq(&self, other: &Self) -> bool {
+        self.source == other.source
+    }
+}
+
+impl fmt::Debug for Regex {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "/{}/", self.source)
+    }
+}
+
+fn explain(source: &str, error: &regex::Error) -> String {
+    let text = match error {
+        regex::Error::Syntax(text) => text.clone(),
+        regex::Error::CompiledTooBig(_) => {
+            return format!("error parsing regexp: expression too large: `{source}`");
+        }
+        other => other.to_string(),
+    };
+    let last = text.lines().last().unwrap_or_default();
+    let reason = last.strip_prefix("error: ").unwrap_or(last);
+    let reason = match reason {
+        "unclosed group" => format!("missing closing ): `{source}`"),
+        "unopened group" => format!("unexpected ): `{source}`"),
+        "unclosed character class" => {
+            let at = source.find('[').unwrap_or_default();
+            format!(
+                "missing closing ]: `{}`",
+                source.get(at..).unwrap_or_default()
+            )
+        }
+        "repetition operator missing expression" => {
+            let operator = source.chars().find(|ch| "*+?".contains(*ch));
+            format!(
+                "missing argument to repetition operator: `{}`",
+                operator.unwrap_or('*')
+            )
+        }
+        other => format!("{other}: `{source}`"),
+    };
+    format!("error parsing regexp: {reason}")
+}
+
+/// Go's text in Rust's language: `\d \w \s \b` are ASCII, braces that repeat nothing are
+/// literal, `\Q...\E` quotes, and a class has no classes and no set operators inside.
+fn translate(source: &str) -> String {
+    let mut out = String::with_capacity(source.len() + 16);
+    let mut rest = source.chars();
+    let mut in_class = false;
+    while let Some(ch) = rest.next() {
+        match ch {
+            '\\' => escape(&mut out, &mut rest, in_class),
+            '[' if !in_class => {
+                in_class = true;
+                out.push('[');
+                let mut ahead = rest.clone();
+                let mut next = ahead.next();
+                if next == Some('^') {
+                    out.push('^');
+                    rest = ahead.clone();
+                    next = ahead.next();
+                }
+                if next == Some(']') {
+                    out.push_str(r"\]");
+                    rest = ahead;
+                }
+            }
+            '[' => match rest.as_str().strip_prefix(':').and_then(|t| t.find(":]")) {
+                Some(_) => copy_named_class(&mut out, &mut rest),
+                None => out.push_str(r"\["),
+            },
+            ']' if in_class => {
+                in_class = false;
+                out.push(']');
+            }
+            '&' | '~' if in_class => out.extend(['\\', ch]),
+            '{' if !in_class && !is_repetition(rest.as_str()) => out.push_str(r"\{"),
+            '}' if !in_class && !closes_repetition(&out) => out.push_str(r"\}"),
+            other => out.push(other),
+        }
+    }
+    out
+}
+
+fn copy_named_class(out: &mut String, rest: &mut std::str::Chars<'_>) {
+    out.push('[');
+    for ch in rest.by_ref() {
+        out.push(ch);
+        if ch == ']' {
+            break;
+        }
+    }
+}
+
+fn escape(out: &mut String, rest: &mut std::str::Chars<'_>, in_class: bool) {
+    let Some(ch) = rest.next() else {
+        out.push('\\');
+        return;
+    };
+    let replaced = match (ch, in_class) {
+        ('d', _) => "[0-9]",
+        ('D', _) => "[^0-9]",
+        ('w', _) => "[0-9A-Za-z_]",
+        ('W', _) => "[^0-9A-Za-z_]",
+        ('s', _) => r"[\t\n\f\r ]",
+        ('S', _) => r"[^\t\n\f\r ]",
+        ('b', false) => r"(?-u:\b)",
+        ('B', false) => r"(?-u:\B)",
+        ('Q', false) => {
+            let text = rest.as_str();
+            let (quoted, behind) = text.split_once(r"\E").unwrap_or((text, ""));
+            out.push_str(&regex::escape(quoted));
+            *rest = behind.chars();
+            return;
+        }
+        _ => {
+            out.extend(['\\', ch]);
+            if matches!(ch, 'p' | 'P' | 'x') && rest.as_str().starts_with('{') {
+                copy_braces(out, rest);
+            }
+            return;
+        }
+    };
+    out.push_str(replaced);
+}
+
+fn copy_braces(out: &mut String, rest: &mut std::str::Chars<'_>) {
+    for ch in rest.by_ref() {
+        out.push(ch);
+        if ch == '}' {
+            break;
+        }
+    }
+}
+
+/// Whether `{` before `text` opens `{n}`, `{n,}` or `{n,m}`.
+fn is_repetition(text: &str) -> bool {
+    let Some((inside, _)) = text.split_once('}') else {
+        return false;
+    };
+    let (low, high) = inside.split_once(',').unwrap_or((inside, ""));
+    let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    !low.is_empty() && digits(low) && digits(high)
+}
+
+/// Whether `out` ends in an open `{n`.
+fn closes_repetition(out: &str) -> bool {
+    let Some(at) = out.rfind('{') else {
+        return false;
+    };
+    let inside = out.get(at + 1..).unwrap_or_default();
+    !inside.contains('}') && !out.get(..at).unwrap_or_default().ends_with('\\')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn go_syntax_means_what_it_means_in_go() {
+        for (source, yes, no) in [
+            (r"^\d+$", "123", "\u{661}"),
+            (r"^[\w.]+$", "a.b", "\u{e9}"),
+            (r"{{x}}", "{{x}}", "x"),
+            (r"a{2}", "aa", "a"),
+            (r"^a{2,}$", "aaa", "a"),
+            (r"a{,2}", "a{,2}", "aa"),
+            (r"^[[a]$", "[", "]"),
+            (r"^[]a]$", "]", "b"),
+            (r"^[^]a]$", "b", "]"),
+            (r"^[a&&b]$", "&", "c"),
+            (r"^[[:digit:]x]$", "7", "y"),
+            (r"^\Qa.b\E$", "a.b", "axb"),
+            (r"^\x{41}$", "A", "B"),
+            (r"^\p{Greek}$", "\u{3b1}", "a"),
+            (r"(?i)CPU", "my cpu", "mem"),
+            (r"\bcpu\b", "a cpu b", "acpub"),
+            (r"^\S+$", "ab", "a b"),
+        ] {
+            let regex = Regex::new(source).unwrap_or_else(|error| panic!("{source}: {error}"));
+            assert!(regex.is_match(yes.as_bytes()), "{source} on {yes}");
+            assert!(!regex.is_match(no.as_bytes()), "{source} on {no}");
+            assert_eq!(regex.source(), source);
+        }
+    }
+
+    #[test]
+    fn errors_are_worded_as_go_words_them() {
+        for (source, text) in [
+            ("(", "error parsing regexp: missing closing ): `(`"),
+            (")", "error parsing regexp: unexpected ): `)`"),
+            ("a[b", "error parsing regexp: missing closing ]: `[b`"),
+            (
+                "*",
+                "error parsing regexp: missing argument to repetition operator: `*`",
+            ),
+        ] {
+            assert_eq!(Regex::new(source).unwrap_err(), text);
+        }
+        let large = "(a{1000}){1000}";
+        assert!(Regex::new(large).unwrap_err().contains("too large"));
+        Regex::new(&"(".repeat(100_000)).unwrap_err();
+    }
+}
