@@ -5,6 +5,8 @@
 pub mod fuzzing;
 pub mod influxql;
 pub mod lineprotocol;
+#[doc(hidden)]
+pub mod naive;
 pub mod output;
 pub mod result;
 pub mod source;

@@ -1,0 +1,541 @@
+//! A store of maps in memory that is obviously right, for tests of whatever reads through
+//! [`crate::source`]. Gives rows in small pieces, so that readers meet their ends.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use silverback_storage::model::{
+    AggregateRequest, Bitmap, Column, Extreme, FieldId, FieldInfo, FieldType, FieldValue,
+    KeyHasher, KeyParser, MeasurementId, MeasurementInfo, PolicyId, PolicyInfo, Presence,
+    ScanRequest, SeriesId, SeriesKey, SeriesRows, SeriesWindows, Sum, TagPredicate, TagSet,
+    TimeRange, Values, WindowPartial,
+};
+use silverback_storage::{Error, ErrorKind, Result};
+
+use crate::lineprotocol::{Keys, ParseOptions, Precision, parse};
+use crate::source::{Catalog, PolicySpec, RowScan, SeriesInfo, Source, WindowScan};
+
+const HOUR_NS: i64 = 3_600_000_000_000;
+const DAY_NS: i64 = 24 * HOUR_NS;
+
+/// Rows in one piece of a scan.
+const PIECE_ROWS: usize = 3;
+
+type Row = BTreeMap<FieldId, FieldValue>;
+
+#[derive(Clone, Debug)]
+struct Measurement {
+    id: MeasurementId,
+    fields: BTreeMap<Box<[u8]>, (FieldId, FieldType)>,
+    series: BTreeMap<TagSet, SeriesId>,
+    rows: BTreeMap<(SeriesId, PolicyId, i64), Row>,
+}
+
+/// One database.
+#[derive(Clone, Debug)]
+pub struct NaiveDatabase {
+    policies: Vec<PolicyInfo>,
+    measurements: BTreeMap<Box<[u8]>, Measurement>,
+    /// The last id given, of any kind.
+    last_id: u32,
+}
+
+/// All databases.
+#[derive(Debug, Default)]
+pub struct NaiveCatalog {
+    databases: Mutex<BTreeMap<Box<str>, Arc<NaiveDatabase>>>,
+}
+
+impl NaiveDatabase {
+    fn new(spec: &PolicySpec) -> NaiveDatabase {
+        let mut database = NaiveDatabase {
+            policies: Vec::new(),
+            measurements: BTreeMap::new(),
+            last_id: 0,
+        };
+        database.add_policy(spec, true);
+        database
+    }
+
+    fn next_id(&mut self) -> u32 {
+        self.last_id += 1;
+        self.last_id
+    }
+
+    fn add_policy(&mut self, spec: &PolicySpec, is_default: bool) {
+        let id = PolicyId(self.next_id());
+        self.policies.push(policy_of(id, spec, is_default));
+        self.policies.sort_by(|a, b| a.name.cmp(&b.name));
+    }
+
+    /// Writes one point, field by field; a later one of equal series, field and time wins.
+    ///
+    /// # Panics
+    /// If the policy is not there, or a field has another type.
+    pub fn insert(
+        &mut self,
+        policy: &str,
+        key: SeriesKey,
+        timestamp: i64,
+        fields: &[(&[u8], FieldValue)],
+    ) {
+        let policy = self.policies.iter().find(|one| *one.name == *policy);
+        let policy = policy.expect("the policy is there").id;
+        let id = MeasurementId(self.last_id + 1);
+        let measurement = self.measurements.entry(key.measurement);
+        let measurement = measurement.or_insert_with(|| Measurement {
+            id,
+            fields: BTreeMap::new(),
+            series: BTreeMap::new(),
+            rows: BTreeMap::new(),
+        });
+        let next = u64::from(self.last_id) + 2;
+        let series = *measurement.series.entry(key.tags).or_insert(SeriesId(next));
+        self.last_id += 2;
+        let row = measurement.rows.entry((series, policy, timestamp));
+        let row = row.or_default();
+        for (name, value) in fields {
+            self.last_id += 1;
+            let claimed = (FieldId(self.last_id), value.field_type());
+            let (id, field_type) = *measurement.fields.entry((*name).into()).or_insert(claimed);
+            assert_eq!(field_type, value.field_type(), "a field has one type");
+            row.insert(id, value.clone());
+        }
+    }
+
+    fn by_id(&self, id: MeasurementId) -> Option<&Measurement> {
+        self.measurements.values().find(|one| one.id == id)
+    }
+}
+
+fn policy_of(id: PolicyId, spec: &PolicySpec, is_default: bool) -> PolicyInfo {
+    let duration_ns = spec.duration_ns.unwrap_or(0);
+    let usual = match duration_ns {
+        0 => 7 * DAY_NS,
+        ns if ns < 2 * DAY_NS => HOUR_NS,
+        ns if ns < 180 * DAY_NS => DAY_NS,
+        _ => 7 * DAY_NS,
+    };
+    let asked = spec.partition_ns.filter(|ns| *ns > 0);
+    PolicyInfo {
+        id,
+        name: spec.name.clone().unwrap_or_else(|| "autogen".into()),
+        duration_ns,
+        partition_ns: asked.map_or(usual, |ns| ns.max(HOUR_NS)),
+        replication: spec.replication.unwrap_or(1),
+        is_default,
+    }
+}
+
+impl Measurement {
+    fn info(&self, name: &[u8]) -> Arc<MeasurementInfo> {
+        let fields = self
+            .fields
+            .iter()
+            .map(|(name, (id, field_type))| FieldInfo {
+                id: *id,
+                name: name.clone(),
+                field_type: *field_type,
+            });
+        let keys: BTreeSet<Box<[u8]>> = self
+            .series
+            .keys()
+            .flat_map(|tags| tags.iter().map(|(key, _)| key.into()))
+            .collect();
+        Arc::new(MeasurementInfo {
+            id: self.id,
+            name: name.into(),
+            fields: fields.collect(),
+            tag_keys: keys.into_iter().collect(),
+        })
+    }
+
+    /// The rows of one series in one policy, oldest first.
+    fn rows_of(
+        &self,
+        series: SeriesId,
+        policy: PolicyId,
+        range: TimeRange,
+    ) -> impl DoubleEndedIterator<Item = (i64, &Row)> {
+        let start = Bound::Included((series, policy, range.start));
+        let end = Bound::Excluded((series, policy, range.end.max(range.start)));
+        let rows = self.rows.range((start, end));
+        rows.map(|((_, _, timestamp), row)| (*timestamp, row))
+    }
+}
+
+impl Source for NaiveDatabase {
+    fn policies(&self) -> Vec<PolicyInfo> {
+        self.policies.clone()
+    }
+
+    fn measurements(&self) -> Vec<Arc<MeasurementInfo>> {
+        let all = self.measurements.iter();
+        all.map(|(name, one)| one.info(name)).collect()
+    }
+
+    fn measurement(&self, name: &[u8]) -> Option<Arc<MeasurementInfo>> {
+        Some(self.measurements.get(name)?.info(name))
+    }
+
+    fn series(
+        &self,
+        measurement: MeasurementId,
+        predicate: &TagPredicate,
+        policy: Option<PolicyId>,
+        range: TimeRange,
+    ) -> Result<Vec<SeriesInfo>> {
+        let Some(measurement) = self.by_id(measurement) else {
+            return Ok(Vec::new());
+        };
+        let policies: Vec<PolicyId> = match policy {
+            Some(policy) => vec![policy],
+            None => self.policies.iter().map(|policy| policy.id).collect(),
+        };
+        let has_rows = |id: SeriesId| {
+            let mut policies = policies.iter();
+            policies.any(|policy| measurement.rows_of(id, *policy, range).next().is_some())
+        };
+        let chosen = measurement
+            .series
+            .iter()
+            .filter(|(tags, id)| predicate.holds(tags) && has_rows(**id));
+        Ok(chosen
+            .map(|(tags, id)| SeriesInfo {
+                id: *id,
+                tags: tags.clone(),
+            })
+            .collect())
+    }
+
+    fn scan(&self, request: ScanRequest) -> Result<Box<dyn RowScan + '_>> {
+        let mut pieces = Vec::new();
+        if let Some(measurement) = self.by_id(request.measurement) {
+            let types = field_types(measurement);
+            for (index, series) in request.series.iter().enumerate() {
+                let rows = measurement.rows_of(*series, request.policy, request.range);
+                let wanted = |row: &Row| request.fields.iter().any(|id| row.contains_key(id));
+                let mut rows: Vec<_> = rows.filter(|(_, row)| wanted(row)).collect();
+                if request.descending {
+                    rows.reverse();
+                }
+                for piece in rows.chunks(PIECE_ROWS) {
+                    pieces.push(rows_piece(index, piece, &request.fields, &types));
+                }
+            }
+        }
+        Ok(Box::new(Pieces(pieces.into_iter())))
+    }
+
+    fn aggregate(&self, request: AggregateRequest) -> Result<Box<dyn WindowScan + '_>> {
+        let mut all = Vec::new();
+        if let Some(measurement) = self.by_id(request.scan.measurement) {
+            for (index, series) in request.scan.series.iter().enumerate() {
+                let mut windows = Vec::new();
+                for (number, edges) in (0_u32..).zip(request.edges.windows(2)) {
+                    let window = TimeRange {
+                        start: edges[0],
+                        end: edges[1],
+                    };
+                    let range = window.intersect(request.scan.range);
+                    let rows = measurement.rows_of(*series, request.scan.policy, range);
+                    let rows: Vec<_> = rows.collect();
+                    let fields = request.scan.fields.iter();
+                    let partials: Vec<_> = fields.map(|id| partial(&rows, *id)).collect();
+                    if partials.iter().any(Option::is_some) {
+                        windows.push((number, partials));
+                    }
+                }
+                if !windows.is_empty() {
+                    all.push(SeriesWindows { index, windows });
+                }
+            }
+        }
+        Ok(Box::new(Pieces(all.into_iter())))
+    }
+}
+
+fn field_types(measurement: &Measurement) -> BTreeMap<FieldId, FieldType> {
+    measurement.fields.values().copied().collect()
+}
+
+fn rows_piece(
+    index: usize,
+    rows: &[(i64, &Row)],
+    fields: &[FieldId],
+    types: &BTreeMap<FieldId, FieldType>,
+) -> SeriesRows {
+    let columns = fields.iter().map(|id| {
+        let mut values = Values::new(types.get(id).copied().unwrap_or(FieldType::Float));
+        let mut bits = Bitmap::default();
+        for (_, row) in rows {
+            let value = row.get(id);
+            bits.push(value.is_some());
+            if let Some(value) = value {
+                values.push(value);
+            }
+        }
+        let presence = if bits.count_ones() == rows.len() {
+            Presence::All
+        } else {
+            Presence::Some(bits)
+        };
+        Column { values, presence }
+    });
+    SeriesRows {
+        index,
+        timestamps: rows.iter().map(|(timestamp, _)| *timestamp).collect(),
+        columns: columns.collect(),
+    }
+}
+
+fn partial(rows: &[(i64, &Row)], field: FieldId) -> Option<WindowPartial> {
+    let values: Vec<Extreme> = rows
+        .iter()
+        .filter_map(|(timestamp, row)| {
+            let value = row.get(&field)?.clone();
+            Some(Extreme {
+                value,
+                timestamp: *timestamp,
+            })
+        })
+        .collect();
+    let first = values.first()?.clone();
+    let sum = values
+        .iter()
+        .fold(Sum::None, |sum, one| add(sum, &one.value));
+    Some(WindowPartial {
+        count: values.len() as u64,
+        sum,
+        min: best(&values, |candidate, best| candidate < best),
+        max: best(&values, |candidate, best| candidate > best),
+        last: values.last()?.clone(),
+        first,
+    })
+}
+
+fn add(sum: Sum, value: &FieldValue) -> Sum {
+    match (sum, value) {
+        (Sum::Float(sum), FieldValue::Float(value)) => Sum::Float(sum.plus(*value)),
+        (Sum::Integer(sum), FieldValue::Integer(value)) => Sum::Integer(sum + i128::from(*value)),
+        (Sum::Integer(sum), FieldValue::Unsigned(value)) => Sum::Integer(sum + i128::from(*value)),
+        (_, FieldValue::Float(value)) => {
+            Sum::Float(silverback_storage::model::FloatSum::default().plus(*value))
+        }
+        (_, FieldValue::Integer(value)) => Sum::Integer(i128::from(*value)),
+        (_, FieldValue::Unsigned(value)) => Sum::Integer(i128::from(*value)),
+        (_, FieldValue::Boolean(_) | FieldValue::String(_)) => Sum::None,
+    }
+}
+
+/// The earliest value that none other beats; a NaN only where all are. `None` for strings.
+fn best(values: &[Extreme], beats: impl Fn(&Order, &Order) -> bool) -> Option<Extreme> {
+    let mut best: Option<(&Extreme, Order)> = None;
+    for one in values {
+        let order = order(&one.value)?;
+        let better = match &best {
+            None => true,
+            Some((_, Order::Float(old))) if old.is_nan() => {
+                !matches!(order, Order::Float(new) if new.is_nan())
+            }
+            Some((_, old)) => beats(&order, old),
+        };
+        if better {
+            best = Some((one, order));
+        }
+    }
+    best.map(|(one, _)| one.clone())
+}
+
+#[derive(PartialEq, PartialOrd)]
+enum Order {
+    Float(f64),
+    Integer(i128),
+}
+
+fn order(value: &FieldValue) -> Option<Order> {
+    Some(match value {
+        FieldValue::Float(value) => Order::Float(*value),
+        FieldValue::Integer(value) => Order::Integer(i128::from(*value)),
+        FieldValue::Unsigned(value) => Order::Integer(i128::from(*value)),
+        FieldValue::Boolean(value) => Order::Integer(i128::from(*value)),
+        FieldValue::String(_) => return None,
+    })
+}
+
+struct Pieces<T>(std::vec::IntoIter<T>);
+
+impl RowScan for Pieces<SeriesRows> {
+    fn next_rows(&mut self) -> Result<Option<SeriesRows>> {
+        Ok(self.0.next())
+    }
+}
+
+impl WindowScan for Pieces<SeriesWindows> {
+    fn next_windows(&mut self) -> Result<Option<SeriesWindows>> {
+        Ok(self.0.next())
+    }
+}
+
+impl NaiveCatalog {
+    /// Writes the lines of `body`, times in nanoseconds, into `policy` of `database`.
+    ///
+    /// # Panics
+    /// If a line is bad, or the database or the policy is not there.
+    pub fn write(&self, database: &str, policy: &str, body: &[u8]) {
+        let options = ParseOptions {
+            hasher: KeyHasher::new([1, 2, 3, 4]),
+            precision: Precision::Nanosecond,
+            now_ns: 0,
+        };
+        let parsed = parse(body, options);
+        assert!(parsed.errors.is_empty(), "{:?}", parsed.errors);
+        self.change(database, |database| {
+            for rows in &parsed.batch.rows {
+                for (row, timestamp) in rows.timestamps.iter().enumerate() {
+                    let start = rows.keys[row].offset as usize;
+                    let text = &body[start..start + rows.keys[row].len as usize];
+                    let key = Keys.parse(text).expect("the line is good");
+                    let fields = rows.fields.iter().filter_map(|field| {
+                        let value = field.column.get(row)?;
+                        Some((&*field.name, value))
+                    });
+                    let fields: Vec<_> = fields.collect();
+                    database.insert(policy, key, *timestamp, &fields);
+                }
+            }
+        });
+    }
+
+    /// Adds a policy to `database`.
+    ///
+    /// # Panics
+    /// If the database is not there.
+    pub fn add_policy(&self, database: &str, spec: &PolicySpec) {
+        self.change(database, |database| database.add_policy(spec, false));
+    }
+
+    /// Changes `database`; those who read it go on reading what was.
+    ///
+    /// # Panics
+    /// If the database is not there.
+    pub fn change(&self, database: &str, change: impl FnOnce(&mut NaiveDatabase)) {
+        let mut databases = self
+            .databases
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let database = databases.get_mut(database);
+        change(Arc::make_mut(database.expect("the database is there")));
+    }
+}
+
+impl Catalog for NaiveCatalog {
+    fn databases(&self) -> Vec<Box<str>> {
+        let databases = self
+            .databases
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        databases.keys().cloned().collect()
+    }
+
+    fn source(&self, name: &str) -> Option<Arc<dyn Source>> {
+        let databases = self
+            .databases
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let database = Arc::clone(databases.get(name)?);
+        Some(database)
+    }
+
+    fn create_database(&self, name: &str, spec: &PolicySpec) -> Result<()> {
+        if name.is_empty() || name.contains(['/', '\\']) || name == "." || name == ".." {
+            return Err(Error::new(ErrorKind::Invalid, "invalid name"));
+        }
+        let mut databases = self
+            .databases
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let Some(existing) = databases.get(name) else {
+            databases.insert(name.into(), Arc::new(NaiveDatabase::new(spec)));
+            return Ok(());
+        };
+        let default = existing.policies.iter().find(|policy| policy.is_default);
+        let default = default.expect("one policy is the default");
+        let differs =
+            *spec != PolicySpec::default() && *default != policy_of(default.id, spec, true);
+        if differs {
+            let text = "retention policy conflicts with an existing policy";
+            return Err(Error::new(ErrorKind::Conflict, text));
+        }
+        Ok(())
+    }
+
+    fn drop_database(&self, name: &str) -> Result<()> {
+        let mut databases = self
+            .databases
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        databases.remove(name);
+        Ok(())
+    }
+
+    fn drop_measurement(&self, database: &str, measurement: &[u8]) -> Result<()> {
+        let mut databases = self
+            .databases
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let Some(database) = databases.get_mut(database) else {
+            let text = format!("database not found: {database}");
+            return Err(Error::new(ErrorKind::NotFound, text));
+        };
+        Arc::make_mut(database).measurements.remove(measurement);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn catalog() -> NaiveCatalog {
+        let catalog = NaiveCatalog::default();
+        let spec = PolicySpec::default();
+        catalog.create_database("db", &spec).unwrap();
+        let body =
+            b"m,t=a x=1,y=2i 10\nm,t=a x=NaN 20\nm,t=b y=5i 10\nm,t=a y=3i 30\nm,t=a x=2 10\n";
+        let body: Vec<u8> = body.to_vec();
+        let body = String::from_utf8(body).unwrap().replace("x=NaN", "x=-7");
+        catalog.write("db", "autogen", body.as_bytes());
+        catalog
+    }
+
+    #[test]
+    fn what_is_written_is_read_and_later_writes_win() {
+        let source = catalog().source("db").unwrap();
+        let info = source.measurement(b"m").unwrap();
+        let policy = source.policies()[0].id;
+        let range = TimeRange::ALL;
+        let series = source.series(info.id, &TagPredicate::All, Some(policy), range);
+        let series: Vec<SeriesId> = series.unwrap().iter().map(|one| one.id).collect();
+        assert_eq!(series.len(), 2);
+        let scan = ScanRequest {
+            policy,
+            measurement: info.id,
+            series,
+            fields: info.fields.iter().map(|field| field.id).collect(),
+            range,
+            descending: true,
+        };
+        let mut rows = source.scan(scan.clone()).unwrap();
+        let first = rows.next_rows().unwrap().unwrap();
+        assert_eq!(first.timestamps, [30, 20, 10]);
+        assert_eq!(first.columns[0].get(2), Some(FieldValue::Float(2.0)));
+        let edges = vec![0, 15, 40];
+        let mut windows = source.aggregate(AggregateRequest { scan, edges }).unwrap();
+        let first = windows.next_windows().unwrap().unwrap();
+        assert_eq!(first.windows.len(), 2);
+        let last = first.windows[1].1[0].as_ref().unwrap();
+        assert_eq!((last.count, last.last.timestamp), (1, 20));
+    }
+}
