@@ -107,7 +107,7 @@ impl std::error::Error for DecodeError {}
 struct Depth(u8);
 
 impl Depth {
-    /// Encoders nest five at most: runs, dictionary, decimals, runs, packed.
+    /// Encoders go half as deep: a dictionary, its entries as decimals, in runs, packed.
     const MAX: u8 = 6;
     const TOP: Depth = Depth(0);
 

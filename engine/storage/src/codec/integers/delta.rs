@@ -23,8 +23,7 @@ pub(super) enum Order {
 /// One block, ready to pack.
 #[derive(Debug)]
 pub(super) struct Block {
-    words: [u64; BLOCK],
-    len: usize,
+    words: Vec<u64>,
     first: u64,
     step: u64,
     order: Order,
@@ -34,8 +33,7 @@ impl Block {
     /// An empty block for `order`, to be filled again and again.
     pub(super) fn new(order: Order) -> Block {
         Block {
-            words: [0; BLOCK],
-            len: 0,
+            words: Vec::new(),
             first: 0,
             step: 0,
             order,
@@ -44,11 +42,10 @@ impl Block {
 
     /// Takes `values`, at least one and at most [`BLOCK`].
     pub(super) fn fill<T: Word>(&mut self, values: &[T]) {
-        self.len = values.len();
-        let words = &mut self.words[..values.len()];
-        for (word, value) in words.iter_mut().zip(values) {
-            *word = value.to_word();
-        }
+        self.words.clear();
+        self.words
+            .extend(values.iter().map(|value| value.to_word()));
+        let words = &mut self.words[..];
         self.first = words[0];
         if self.order != Order::Zero {
             difference(words);
@@ -62,9 +59,17 @@ impl Block {
         }
     }
 
-    /// How to write it.
-    pub(super) fn plan(&self, effort: Effort) -> Plan {
-        packed::plan(&self.words[..self.len], effort)
+    /// Its words as they will be packed.
+    pub(super) fn words(&self) -> &[u64] {
+        &self.words
+    }
+
+    /// How to write it; `floor` is at most the smallest of its words, as signed numbers.
+    pub(super) fn plan(&self, effort: Effort, floor: i64) -> Plan {
+        match effort {
+            Effort::Hot => packed::plan_above(&self.words, floor),
+            Effort::Cold => packed::plan_patched(&self.words),
+        }
     }
 
     /// Appends it.
@@ -75,7 +80,7 @@ impl Block {
         if self.order == Order::Two {
             push_signed(out, self.step);
         }
-        packed::write(&self.words[..self.len], plan, out);
+        packed::write(&self.words, plan, out);
     }
 }
 

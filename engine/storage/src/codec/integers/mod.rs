@@ -18,6 +18,9 @@ const SCALES: [(u8, i64); 3] = [(9, 1_000_000_000), (6, 1_000_000), (3, 1_000)];
 /// How many blocks of a long column cold measures before it takes an order of differences.
 const BLOCKS_MEASURED: usize = 2;
 
+/// Runs that take less than one byte for so many words are not measured against packing.
+const LOSS_MAX: usize = 64;
+
 /// What is worth looking for beside packing and differences.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Tries {
@@ -138,7 +141,7 @@ fn encode_runs<T: Word>(words: &[T], effort: Effort, tries: Tries, out: &mut Vec
     let start = out.len();
     out.push(id::RUNS);
     runs::write_runs(words, effort, tries, out);
-    if effort == Effort::Cold {
+    if effort == Effort::Cold && (out.len() - start) * LOSS_MAX > words.len() {
         let mut other = Vec::new();
         let tries = Tries {
             runs: false,
@@ -171,6 +174,10 @@ fn encode_spread<T: Word>(
         Effort::Hot => order_by_range(words.len(), stats),
         Effort::Cold => order_by_size(words),
     };
+    let floor = match order {
+        Some(Order::One) => stats.step_low,
+        Some(Order::Zero | Order::Two) | None => stats.low,
+    };
     let Some(order) = order else {
         out.push(id::PLAIN);
         return packed::write_plain(words, out);
@@ -183,7 +190,7 @@ fn encode_spread<T: Word>(
     let mut block = Block::new(order);
     for values in words.chunks(BLOCK) {
         block.fill(values);
-        block.write(block.plan(effort), out);
+        block.write(block.plan(effort, floor), out);
     }
 }
 
@@ -206,11 +213,11 @@ fn order_by_size<T: Word>(words: &[T]) -> Option<Order> {
         .step_by(blocks.div_ceil(BLOCKS_MEASURED));
     let mut sizes = [0; 3];
     let mut plain = 0;
+    let mut blocks = [Order::Zero, Order::One, Order::Two].map(Block::new);
     for values in measured {
-        for (size, order) in sizes.iter_mut().zip([Order::Zero, Order::One, Order::Two]) {
-            let mut block = Block::new(order);
+        for (size, block) in sizes.iter_mut().zip(&mut blocks) {
             block.fill(values);
-            *size += block.plan(Effort::Cold).size_bits;
+            *size += packed::plan_patched(block.words()).size_bits;
         }
         sizes[1] += 32;
         sizes[2] += 64;

@@ -9,7 +9,6 @@
 //! Knows nothing of deltas, signs or what follows a block.
 
 use crate::codec::DecodeError;
-use crate::codec::Effort;
 use crate::codec::bytes::{Cursor, Word, push_len, push_signed, zigzag};
 
 /// Words of a full block.
@@ -50,29 +49,29 @@ fn bounds(words: impl Iterator<Item = u64>) -> (i64, i64) {
     })
 }
 
-/// How to write `words` (at least one): hot takes the full range, cold leaves out what would widen
-/// all for the sake of a few.
-pub(super) fn plan(words: &[u64], effort: Effort) -> Plan {
-    match effort {
-        Effort::Hot => plan_full(words),
-        Effort::Cold => plan_patched(words),
-    }
-}
-
-fn plan_full(words: &[u64]) -> Plan {
-    let (low, high) = bounds(words.iter().copied());
-    let width = width_of(high.wrapping_sub(low).cast_unsigned());
+/// Offsets from `floor`, which is known to be at most the smallest word: one pass without compares.
+pub(super) fn plan_above(words: &[u64], floor: i64) -> Plan {
+    let base = floor.cast_unsigned();
+    let bits = words
+        .iter()
+        .fold(0, |bits, word| bits | word.wrapping_sub(base));
+    let width = width_of(bits);
     Plan {
-        base: low.cast_unsigned(),
+        base,
         width,
         exceptions: 0,
         size_bits: 24 + words.len() * width as usize,
     }
 }
 
+/// Offsets from the smallest word, wide enough for the largest.
+fn plan_full(words: &[u64]) -> Plan {
+    plan_above(words, bounds(words.iter().copied()).0)
+}
+
 /// The width that costs least in all, by a histogram of distances from the middle; then the
 /// tightest range around the words inside.
-fn plan_patched(words: &[u64]) -> Plan {
+pub(super) fn plan_patched(words: &[u64]) -> Plan {
     let middle = middle_of(words);
     let distance = |word: u64| zigzag(word.wrapping_sub(middle));
     let mut histogram = [0_usize; 65];
