@@ -199,3 +199,23 @@ fn take_dictionary(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_frame_too_short_for_its_claim_takes_no_memory() {
+        let mut out = Vec::new();
+        assert!(decompress(&[0; 40], 1 << 27, &mut out).is_err());
+        assert_eq!(out.capacity(), 0);
+    }
+
+    #[test]
+    fn a_frame_of_another_size_is_damaged() {
+        let frame = zstd::bulk::compress(b"hello", 1).unwrap();
+        assert!(decompress(&frame, 5, &mut Vec::new()).is_ok());
+        assert!(decompress(&frame, 6, &mut Vec::new()).is_err());
+        assert!(decompress(&frame, 4, &mut Vec::new()).is_err());
+    }
+}

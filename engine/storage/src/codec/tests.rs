@@ -313,6 +313,56 @@ fn an_unknown_codec_is_named() {
 }
 
 #[test]
+fn bytes_that_contradict_themselves_are_refused() {
+    let ints = |bytes: &[u8], count| decode_values(FieldType::Integer, bytes, count);
+    let wide = [&[id::PACKED, 65, 0][..], &[0; 100]].concat();
+    let refused = Err(DecodeError::Invalid("a packed width passes 64 bits"));
+    assert_eq!(ints(&wide, 3), refused);
+    let run = [id::RUNS, 1, id::CONSTANT, 2, id::CONSTANT, 6];
+    assert_eq!(ints(&run, 3), Ok(Values::Integer(vec![1; 3])));
+    assert!(ints(&run, 2).is_err());
+    assert!(ints(&run, 4).is_err());
+    let outside = [&[id::XOR][..], &[0; 8], &[0xff; 16]].concat();
+    assert_eq!(
+        decode_values(FieldType::Float, &outside, 2),
+        Err(DecodeError::Invalid("differing bits pass their word"))
+    );
+    let placeless = [&[id::XOR][..], &[0; 8], &[0b1000_0000; 8]].concat();
+    assert_eq!(
+        decode_values(FieldType::Float, &placeless, 2),
+        Err(DecodeError::Invalid("differing bits have no place yet"))
+    );
+}
+
+#[test]
+fn a_dictionary_cannot_blow_up() {
+    let mut bytes = vec![id::STRING_DICTIONARY, 1, id::STRINGS, id::CONSTANT];
+    push_len(&mut bytes, 2 << 20);
+    bytes.resize(bytes.len() + (1 << 20), b'a');
+    bytes.extend([id::CONSTANT, 0]);
+    assert!(decode_values(FieldType::String, &bytes, 200).is_ok());
+    assert_eq!(
+        decode_values(FieldType::String, &bytes, 300),
+        Err(DecodeError::Invalid("strings pass their bound"))
+    );
+}
+
+#[test]
+fn what_arithmetic_may_change_is_never_a_decimal() {
+    for odd in [
+        f64::NAN,
+        f64::INFINITY,
+        -0.0,
+        f64::from_bits(0x7ff8_0000_0000_0001),
+    ] {
+        for effort in EFFORTS {
+            let bytes = encoded(&Values::Float(vec![odd; 40]), effort);
+            assert_eq!(bytes[0], id::CONSTANT, "{odd} {effort:?}");
+        }
+    }
+}
+
+#[test]
 fn streams_nested_too_deep_are_refused() {
     let mut bytes = Vec::new();
     for _ in 0..100_000 {

@@ -105,7 +105,6 @@ fn convert<const DIVIDE: bool>(
 ) -> Option<Vec<u64>> {
     let mut wholes = vec![0; values.len()];
     let chunks = values.chunks(CHUNK).zip(wholes.chunks_mut(CHUNK));
-    let mut before = None;
     for (index, (values, wholes)) in chunks.enumerate() {
         let mut differences = 0;
         for (value, whole) in values.iter().zip(&mut *wholes) {
@@ -113,27 +112,21 @@ fn convert<const DIVIDE: bool>(
             differences |= difference::<DIVIDE>(*value, *whole, power);
         }
         if differences != 0 {
-            let places = set_apart::<DIVIDE>(values, wholes, power, before);
+            let places = set_apart::<DIVIDE>(values, wholes, power);
             exceptions.extend(places.into_iter().map(|at| index * CHUNK + at));
             if exceptions.len() > exceptions_max {
                 return None;
             }
         }
-        before = wholes.last().copied();
     }
     Some(wholes)
 }
 
 /// Where `values` are no decimals; their `wholes` become what stood before them.
-fn set_apart<const DIVIDE: bool>(
-    values: &[f64],
-    wholes: &mut [u64],
-    power: f64,
-    before: Option<u64>,
-) -> Vec<usize> {
+fn set_apart<const DIVIDE: bool>(values: &[f64], wholes: &mut [u64], power: f64) -> Vec<usize> {
     let is_exact = |(value, whole): (&f64, &u64)| difference::<DIVIDE>(*value, *whole, power) == 0;
     let first_exact = values.iter().zip(&*wholes).find(|pair| is_exact(*pair));
-    let mut fill = before.or(first_exact.map(|(_, whole)| *whole)).unwrap_or(0);
+    let mut fill = first_exact.map_or(0, |(_, whole)| *whole);
     let mut places = Vec::new();
     for (at, (value, whole)) in values.iter().zip(wholes).enumerate() {
         if is_exact((value, &*whole)) {

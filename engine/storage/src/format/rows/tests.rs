@@ -165,6 +165,23 @@ fn few_bytes_cannot_claim_more_than_the_bounds() {
 }
 
 #[test]
+fn groups_share_the_bound_on_values() {
+    let rows = ROWS_MAX / 2;
+    let mut group = vec![1];
+    push_len(&mut group, rows);
+    group.push(16);
+    group.extend([codec::id::CONSTANT, 2, codec::id::CONSTANT, 2]);
+    for _ in 0..16 {
+        group.extend([1, FieldType::Boolean.code(), 1, 1, 1, 1]);
+    }
+    let alone = [&[1, 1, 1][..], &group].concat();
+    assert_eq!(decode_rows(&alone).unwrap().2[0].len(), rows);
+    let both = [&[1, 1, 2][..], &group, &group].concat();
+    let expected = DecodeError::Invalid("a payload holds too many values");
+    assert_eq!(decode_rows(&both), Err(expected));
+}
+
+#[test]
 fn ids_and_times_that_cannot_be_are_refused() {
     let seeds = [5, 6, 7];
     let refused = |change: &dyn Fn(&mut Rows)| {
