@@ -1,7 +1,9 @@
-//! Series found by their keys and by their tags: in memory while they have rows there. It knows no
-//! rows.
+//! Series found by their keys and by their tags: in memory while they have rows there, in blocks
+//! once they are there. It knows no rows.
 
+mod inverted;
 mod live;
 pub mod registry;
 
+pub use crate::index::inverted::{IndexBuilder, InvertedIndex, SeriesWalk, TagKeyNames};
 pub use crate::index::live::LiveIndex;

@@ -1,0 +1,476 @@
+//! The inverted index of one measurement in a block: from tags to ordinals, from ordinals to keys and
+//! ids and back. An ordinal is a series' place in the order of canonical keys.
+//!
+//! It must never know rows or values. Terms lie in a sorted, front-coded list in place of an
+//! automaton, so that bytes that lie end in an error and never in a panic; the layout is told in
+//! [`crate::format::block::directory`].
+
+use foldhash::fast::FixedState;
+use hashbrown::HashTable;
+use roaring::RoaringBitmap;
+use std::hash::BuildHasher;
+
+use crate::error::{Error, Result};
+use crate::format::block::bytes::{Damage, Taker};
+use crate::format::block::directory::{Directory, IndexParts};
+use crate::format::block::keys::{KeyList, KeyListBuilder, KeyWalk};
+use crate::format::block::{Span, array};
+use crate::format::sealed::{SealedReader, SealedWriter};
+use crate::model::{
+    CanonicalKey, MeasurementId, SeriesEntry, SeriesId, TagKeyId, TagPredicate, push_varint,
+};
+
+/// Length of a varint at most, bytes.
+const VARINT_BYTES_MAX: u64 = 10;
+
+/// Gathers the keys of a measurement's series and the terms in them. Memory: 20-60 bytes a series,
+/// besides the keys.
+#[derive(Debug)]
+pub struct IndexBuilder {
+    compress: bool,
+    keys: KeyListBuilder,
+    /// Terms end to end.
+    text: Vec<u8>,
+    /// Where each term ends in `text`, and the ordinals that have it.
+    terms: Vec<(usize, Posting)>,
+    by_text: HashTable<u32>,
+    /// The terms of the last series, which the next one mostly shares.
+    last: Vec<u32>,
+}
+
+#[derive(Debug)]
+enum Posting {
+    One(u32),
+    Many(RoaringBitmap),
+}
+
+impl IndexBuilder {
+    /// An index without series. Compressed, it takes less space and more time.
+    pub fn new(compress: bool) -> IndexBuilder {
+        IndexBuilder {
+            compress,
+            keys: KeyListBuilder::new(compress),
+            text: Vec::new(),
+            terms: Vec::new(),
+            by_text: HashTable::new(),
+            last: Vec::new(),
+        }
+    }
+
+    /// Appends the series of canonical key `key`.
+    ///
+    /// # Errors
+    /// `Limit` where the key is too long to be kept.
+    ///
+    /// # Panics
+    /// If the key is none, or does not come behind the last in order.
+    pub fn push(&mut self, key: &[u8]) -> Result<()> {
+        let ordinal = u32::try_from(self.keys.len()).expect("a block holds fewer than 2^32 series");
+        let tags = CanonicalKey(key).tags().expect("keys are canonical");
+        self.keys.push(&key[4..])?;
+        for (at, (tag, value)) in tags.into_iter().enumerate() {
+            self.add(2 * at, term_prefix(tag), b"", ordinal);
+            self.add(2 * at + 1, term_prefix(tag), value, ordinal);
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, place: usize, prefix: [u8; 4], value: &[u8], ordinal: u32) {
+        let is = |text: &[u8]| {
+            text.len() == 4 + value.len() && text[..4] == prefix && text[4..] == *value
+        };
+        let last = self.last.get(place).copied();
+        let id = match last.filter(|id| is(text_of(&self.text, &self.terms, *id))) {
+            Some(id) => id,
+            None => self.id_of(prefix, value),
+        };
+        if place < self.last.len() {
+            self.last[place] = id;
+        } else {
+            self.last.push(id);
+        }
+        let (_, posting) = &mut self.terms[id as usize];
+        match posting {
+            Posting::One(only) if *only == ordinal => {}
+            Posting::One(u32::MAX) => *posting = Posting::One(ordinal),
+            Posting::One(only) => *posting = Posting::Many([*only, ordinal].into_iter().collect()),
+            Posting::Many(ordinals) => {
+                ordinals.insert(ordinal);
+            }
+        }
+    }
+
+    /// The term's number, a new one where it has none.
+    fn id_of(&mut self, prefix: [u8; 4], value: &[u8]) -> u32 {
+        let start = self.text.len();
+        self.text.extend_from_slice(&prefix);
+        self.text.extend_from_slice(value);
+        let (known, new) = self.text.split_at(start);
+        let hasher = FixedState::default();
+        let terms = &self.terms;
+        let hash = hasher.hash_one(new);
+        let found = self
+            .by_text
+            .find(hash, |id| text_of(known, terms, *id) == new);
+        if let Some(id) = found {
+            let id = *id;
+            self.text.truncate(start);
+            return id;
+        }
+        let id = u32::try_from(self.terms.len()).expect("a block holds fewer than 2^32 terms");
+        self.terms.push((self.text.len(), Posting::One(u32::MAX)));
+        let (text, terms) = (&self.text, &self.terms);
+        self.by_text
+            .insert_unique(hash, id, |id| hasher.hash_one(text_of(text, terms, *id)));
+        id
+    }
+
+    /// Writes keys, terms and postings to `file`, where it stands.
+    ///
+    /// # Errors
+    /// `Io` or `NoSpace`; `Limit` where a term is too long to be kept.
+    ///
+    /// # Panics
+    /// Never: bitmaps in memory are always written.
+    pub fn finish(self, file: &mut SealedWriter) -> Result<IndexParts> {
+        let mut parts = IndexParts {
+            term_count: self.terms.len(),
+            ..IndexParts::default()
+        };
+        let keys = self.keys.finish(&mut parts.arrays);
+        parts.keys = append(file, &keys)?;
+        let ids = u32::try_from(self.terms.len()).expect("terms are counted in 32 bits");
+        let mut sorted: Vec<u32> = (0..ids).collect();
+        sorted.sort_unstable_by_key(|id| text_of(&self.text, &self.terms, *id));
+        let mut terms = KeyListBuilder::new(self.compress);
+        let (mut postings, mut bitmaps) = (Vec::with_capacity(sorted.len()), Vec::new());
+        for id in sorted {
+            terms.push(text_of(&self.text, &self.terms, id))?;
+            match &self.terms[id as usize].1 {
+                Posting::One(ordinal) => postings.push(u64::from(*ordinal) << 1 | 1),
+                Posting::Many(ordinals) => {
+                    postings.push((bitmaps.len() as u64) << 1);
+                    let mut ordinals = ordinals.clone();
+                    ordinals.optimize();
+                    push_varint(&mut bitmaps, ordinals.serialized_size() as u64);
+                    ordinals
+                        .serialize_into(&mut bitmaps)
+                        .expect("writing to memory does not fail");
+                }
+            }
+        }
+        let terms = terms.finish(&mut parts.arrays);
+        parts.terms = append(file, &terms)?;
+        parts.postings = append(file, &bitmaps)?;
+        array::encode(&postings, &mut parts.arrays);
+        Ok(parts)
+    }
+}
+
+fn text_of<'text>(text: &'text [u8], terms: &[(usize, Posting)], id: u32) -> &'text [u8] {
+    let id = id as usize;
+    let start = if id == 0 { 0 } else { terms[id - 1].0 };
+    &text[start..terms[id].0]
+}
+
+fn append(file: &mut SealedWriter, bytes: &[u8]) -> Result<Span> {
+    let offset = file.position();
+    file.write(bytes)?;
+    Ok(Span {
+        offset,
+        len: bytes.len() as u64,
+    })
+}
+
+/// What every term of a tag key opens with.
+#[expect(
+    clippy::big_endian_bytes,
+    reason = "terms are sorted as bytes: those of one tag key stand together in the order of ids"
+)]
+fn term_prefix(key: TagKeyId) -> [u8; 4] {
+    key.0.to_be_bytes()
+}
+
+/// Tag key ids by name, as the catalogue of the database has them.
+pub type TagKeyNames<'names> = &'names dyn Fn(&[u8]) -> Option<TagKeyId>;
+
+/// The index of one measurement, read where it lies.
+#[derive(Clone, Copy, Debug)]
+pub struct InvertedIndex<'block> {
+    file: &'block SealedReader,
+    measurement: MeasurementId,
+    directory: &'block Directory,
+    /// What `directory` was found in.
+    bytes: &'block [u8],
+}
+
+impl<'block> InvertedIndex<'block> {
+    /// The index of `measurement`, whose directory has been found in `bytes` of `file`.
+    pub fn new(
+        file: &'block SealedReader,
+        measurement: MeasurementId,
+        (directory, bytes): (&'block Directory, &'block [u8]),
+    ) -> InvertedIndex<'block> {
+        InvertedIndex {
+            file,
+            measurement,
+            directory,
+            bytes,
+        }
+    }
+
+    /// How many series there are.
+    pub fn series_count(&self) -> usize {
+        self.directory.series.len()
+    }
+
+    /// The series at `ordinal`.
+    ///
+    /// # Errors
+    /// `Corrupt` where the block's bytes are damaged, or there are not that many; `Io`.
+    pub fn series_id(&self, ordinal: usize) -> Result<SeriesId> {
+        let id = self.directory.series.get(self.bytes, ordinal);
+        id.map(SeriesId).map_err(|damage| self.corrupt(damage))
+    }
+
+    /// Where `series` stands, if it has rows here. Cost: a binary search.
+    ///
+    /// # Errors
+    /// As [`InvertedIndex::series_id`].
+    pub fn ordinal(&self, series: SeriesId) -> Result<Option<usize>> {
+        self.search_id(series)
+            .map_err(|damage| self.corrupt(damage))
+    }
+
+    fn search_id(&self, series: SeriesId) -> std::result::Result<Option<usize>, Damage> {
+        let ids = &self.directory.series;
+        let ordinal = |place: usize| match &self.directory.by_id {
+            None => Ok(place),
+            Some(by_id) => {
+                let ordinal = by_id.get(self.bytes, place)?;
+                usize::try_from(ordinal).map_err(|_| Damage("an ordinal is too large"))
+            }
+        };
+        let (mut low, mut high) = (0, ids.len());
+        while low < high {
+            let middle = low + (high - low) / 2;
+            if ids.get(self.bytes, ordinal(middle)?)? < series.0 {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        if low == ids.len() {
+            return Ok(None);
+        }
+        let found = ordinal(low)?;
+        Ok((ids.get(self.bytes, found)? == series.0).then_some(found))
+    }
+
+    /// Walks the canonical keys, by ordinal, from `from` on.
+    pub fn keys(&self, from: usize) -> SeriesWalk<'block> {
+        let starts = (self.directory.key_starts, self.bytes);
+        let list = KeyList::new(self.file, self.directory.keys, self.series_count(), starts);
+        SeriesWalk {
+            index: *self,
+            keys: KeyWalk::new(list, from),
+        }
+    }
+
+    /// The ordinals of the series whose tags satisfy `predicate`: exactly those for which
+    /// [`TagPredicate::holds`]. Cost: reads the terms that the predicate names; a matcher that does
+    /// not know its values is asked for each value of its key; comparing two tags reads all keys.
+    ///
+    /// # Errors
+    /// As [`InvertedIndex::series_id`].
+    pub fn select(
+        &self,
+        predicate: &TagPredicate,
+        names: TagKeyNames<'_>,
+    ) -> Result<RoaringBitmap> {
+        Ok(match predicate {
+            TagPredicate::All => self.all(),
+            TagPredicate::None => RoaringBitmap::new(),
+            TagPredicate::Equal { key, value } => match names(key) {
+                None if value.is_empty() => self.all(),
+                None => RoaringBitmap::new(),
+                Some(key) => self.with_value(key, value)?,
+            },
+            TagPredicate::Matches { key, matcher } => match (names(key), matcher.values()) {
+                (None, _) if matcher.matches(b"") => self.all(),
+                (None, _) => RoaringBitmap::new(),
+                (Some(key), Some(values)) => {
+                    let mut found = RoaringBitmap::new();
+                    for value in values {
+                        found |= self.with_value(key, value)?;
+                    }
+                    found
+                }
+                (Some(key), None) => {
+                    let mut found = self.matching(key, &|value| matcher.matches(value))?;
+                    if matcher.matches(b"") {
+                        found |= self.with_value(key, b"")?;
+                    }
+                    found
+                }
+            },
+            TagPredicate::SameValue(one, other) => {
+                self.with_same_value(names(one), names(other))?
+            }
+            TagPredicate::Not(inner) => self.all() - self.select(inner, names)?,
+            TagPredicate::And(parts) => {
+                let mut found = self.all();
+                for part in parts {
+                    if found.is_empty() {
+                        break;
+                    }
+                    found &= self.select(part, names)?;
+                }
+                found
+            }
+            TagPredicate::Or(parts) => {
+                let mut found = RoaringBitmap::new();
+                for part in parts {
+                    found |= self.select(part, names)?;
+                }
+                found
+            }
+        })
+    }
+
+    fn all(&self) -> RoaringBitmap {
+        let count = u32::try_from(self.series_count()).expect("a directory is refused otherwise");
+        let mut all = RoaringBitmap::new();
+        all.insert_range(0..count);
+        all
+    }
+
+    fn terms(&self) -> KeyList<'block> {
+        let starts = (self.directory.term_starts, self.bytes);
+        let count = self.directory.term_count;
+        KeyList::new(self.file, self.directory.terms, count, starts)
+    }
+
+    /// The series whose tag `key` has `value`; none: that lack the tag.
+    fn with_value(&self, key: TagKeyId, value: &[u8]) -> Result<RoaringBitmap> {
+        let mut term = term_prefix(key).to_vec();
+        term.extend_from_slice(value);
+        let mut found = RoaringBitmap::new();
+        if let (at, true) = self.terms().search(&term)? {
+            self.add_posting(at, &mut found)?;
+        }
+        Ok(if value.is_empty() {
+            self.all() - found
+        } else {
+            found
+        })
+    }
+
+    /// The series that have tag `key` with a value that `passes`.
+    fn matching(&self, key: TagKeyId, passes: &dyn Fn(&[u8]) -> bool) -> Result<RoaringBitmap> {
+        let prefix = term_prefix(key);
+        let terms = self.terms();
+        let (from, _) = terms.search(&prefix)?;
+        let mut walk = KeyWalk::new(terms, from);
+        let mut found = RoaringBitmap::new();
+        while let Some((at, term)) = walk.advance()? {
+            match term.strip_prefix(&prefix) {
+                None => break,
+                Some(value) if !value.is_empty() && passes(value) => {
+                    self.add_posting(at, &mut found)?;
+                }
+                Some(_) => {}
+            }
+        }
+        Ok(found)
+    }
+
+    /// The series whose two tags have one value, or neither of them. A key nobody has is empty.
+    fn with_same_value(
+        &self,
+        one: Option<TagKeyId>,
+        other: Option<TagKeyId>,
+    ) -> Result<RoaringBitmap> {
+        if one == other {
+            return Ok(self.all());
+        }
+        let mut found = RoaringBitmap::new();
+        let mut walk = self.keys(0);
+        while let Some((ordinal, entry)) = walk.advance()? {
+            let tags = CanonicalKey(&entry.key).tags();
+            let tags = tags.ok_or_else(|| self.corrupt(Damage("a series key is none")))?;
+            let value = |key: Option<TagKeyId>| {
+                let found = tags.iter().find(|(own, _)| Some(*own) == key);
+                found.map_or(&b""[..], |(_, value)| value)
+            };
+            if value(one) == value(other) {
+                found.insert(u32::try_from(ordinal).expect("a directory is refused otherwise"));
+            }
+        }
+        Ok(found)
+    }
+
+    fn add_posting(&self, term: usize, found: &mut RoaringBitmap) -> Result<()> {
+        const OUTSIDE: Damage = Damage("a posting names a series that is none");
+        let count = self.series_count() as u64;
+        let posting = self.directory.term_postings.get(self.bytes, term);
+        let posting = posting.map_err(|damage| self.corrupt(damage))?;
+        if posting & 1 == 1 {
+            let ordinal = posting >> 1;
+            if ordinal >= count {
+                return Err(self.corrupt(OUTSIDE));
+            }
+            found.insert(u32::try_from(ordinal).expect("a directory is refused otherwise"));
+            return Ok(());
+        }
+        let span = self.directory.postings;
+        let start = span.offset.saturating_add(posting >> 1);
+        let head_end = start.saturating_add(VARINT_BYTES_MAX).min(span.end());
+        let head = self.file.read(start..head_end.max(start))?;
+        let mut taker = Taker::new(&head);
+        let len = taker.varint().map_err(|damage| self.corrupt(damage))?;
+        let start = start + taker.position() as u64;
+        let end = start.saturating_add(len);
+        if end > span.end() {
+            return Err(self.corrupt(Damage("a posting ends behind the postings")));
+        }
+        let bytes = self.file.read(start..end)?;
+        let ordinals = RoaringBitmap::deserialize_from(&bytes[..])
+            .map_err(|_| self.corrupt(Damage("a posting is no bitmap")))?;
+        if ordinals.max().is_some_and(|last| u64::from(last) >= count) {
+            return Err(self.corrupt(OUTSIDE));
+        }
+        *found |= ordinals;
+        Ok(())
+    }
+
+    fn corrupt(&self, damage: Damage) -> Error {
+        let offset = self.directory.postings.offset;
+        Error::corrupt(self.file.path(), offset, damage.0)
+    }
+}
+
+/// Walks the series of an index in the order of canonical keys.
+#[derive(Debug)]
+pub struct SeriesWalk<'block> {
+    index: InvertedIndex<'block>,
+    keys: KeyWalk<'block>,
+}
+
+impl SeriesWalk<'_> {
+    /// The next series and its ordinal, or `None` behind the last.
+    ///
+    /// # Errors
+    /// As [`InvertedIndex::series_id`].
+    pub fn advance(&mut self) -> Result<Option<(usize, SeriesEntry)>> {
+        let Some((ordinal, rest)) = self.keys.advance()? else {
+            return Ok(None);
+        };
+        let mut key = Vec::with_capacity(4 + rest.len());
+        key.extend_from_slice(&self.index.measurement.0.to_le_bytes());
+        key.extend_from_slice(rest);
+        let id = self.index.series_id(ordinal)?;
+        let key = key.into_boxed_slice();
+        Ok(Some((ordinal, SeriesEntry { id, key })))
+    }
+}
