@@ -1,9 +1,17 @@
 //! Doors for the fuzzer, one per decoder: each takes any bytes and must return. What decodes must
 //! also come back from its own encoding.
 
+use std::io::{self, IoSlice};
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use crate::block::Block;
 use crate::codec::{self, Effort};
+use crate::env::{ReadFile, WriteFile};
+use crate::format::header::{FileHeader, FileKind};
 use crate::format::rows;
-use crate::model::{FieldType, Presence, Values};
+use crate::format::sealed::SealedWriter;
+use crate::model::{FieldId, FieldType, Presence, TagKeyId, TagPredicate, TimeRange, Values};
 
 /// The most values a fuzzed stream claims: more finds nothing new and costs time.
 const COUNT_MAX: usize = 1 << 14;
@@ -88,4 +96,135 @@ pub fn fuzz_rows(data: &[u8]) {
         Ok((database, policy, decoded)),
         "rows come back"
     );
+}
+
+/// A block: the bytes stand behind the header of a sealed file, under right checksums. All that it
+/// says it holds is read, as far as is useful.
+///
+/// # Panics
+/// If reading does.
+pub fn fuzz_block(data: &[u8]) {
+    const SERIES_MAX: usize = 64;
+    let Ok(block) = Block::from_file(Arc::new(sealed(data)), 77, 5) else {
+        return;
+    };
+    let Ok(measurements) = block.measurements() else {
+        return;
+    };
+    for id in measurements.into_iter().take(SERIES_MAX) {
+        let Ok(Some(measurement)) = block.measurement(id) else {
+            continue;
+        };
+        let mut walk = measurement.walk();
+        let mut walked = 0;
+        while let Ok(Some((_, entry))) = walk.advance() {
+            walked += 1;
+            if walked > SERIES_MAX || measurement.series_entry(entry.id).is_err() {
+                break;
+            }
+        }
+        let names: &dyn Fn(&[u8]) -> Option<TagKeyId> = &|_| Some(TagKeyId(1));
+        let equal = TagPredicate::Equal {
+            key: Box::default(),
+            value: b"x"[..].into(),
+        };
+        let both = TagPredicate::Or(vec![equal.clone(), TagPredicate::Not(Box::new(equal))]);
+        for predicate in [TagPredicate::All, both] {
+            measurement.index().select(&predicate, names).ok();
+        }
+        let series = measurement.series_count().min(SERIES_MAX);
+        let fields: Vec<FieldId> = measurement.fields().map(|(id, _)| id).take(8).collect();
+        let mut cursor = measurement.cursor(&fields, TimeRange::ALL);
+        for ordinal in 0..series {
+            for chunk in cursor.chunks_at(ordinal).unwrap_or_default().iter().take(8) {
+                cursor.rows(chunk).ok();
+                for field in 0..fields.len() {
+                    cursor.stats(chunk, field).ok();
+                }
+            }
+        }
+    }
+}
+
+/// The block file 5 of directory 77 whose contents are a header and `data`.
+fn sealed(data: &[u8]) -> MemoryFile {
+    let file = MemoryFile::default();
+    let header = FileHeader::new(FileKind::Block, 77, 5);
+    let mut writer = SealedWriter::new(Box::new(file.clone()), Path::new("fuzzed"), &header);
+    writer.write(data).expect("memory is written");
+    writer.finish().expect("memory is written");
+    file
+}
+
+/// A file in memory.
+#[derive(Clone, Debug, Default)]
+struct MemoryFile(Arc<Mutex<Vec<u8>>>);
+
+impl WriteFile for MemoryFile {
+    fn write_at(&mut self, offset: u64, buffers: &[IoSlice<'_>]) -> io::Result<()> {
+        let mut bytes = self.0.lock().map_err(|_| io::ErrorKind::Other)?;
+        bytes.truncate(usize::try_from(offset).map_err(|_| io::ErrorKind::Other)?);
+        for buffer in buffers {
+            bytes.extend_from_slice(buffer);
+        }
+        Ok(())
+    }
+
+    fn allocate(&mut self, _size: u64) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn truncate(&mut self, _size: u64) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn sync_data(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl ReadFile for MemoryFile {
+    fn size_bytes(&self) -> u64 {
+        self.0.lock().map_or(0, |bytes| bytes.len() as u64)
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        let bytes = self.0.lock().map_err(|_| io::ErrorKind::Other)?;
+        let start = usize::try_from(offset).map_err(|_| io::ErrorKind::UnexpectedEof)?;
+        let wanted = bytes.get(start..start.saturating_add(buffer.len()));
+        buffer.copy_from_slice(wanted.ok_or(io::ErrorKind::UnexpectedEof)?);
+        Ok(())
+    }
+
+    fn bytes(&self) -> Option<&[u8]> {
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::block::tests::damage::small_contents;
+
+    #[test]
+    fn a_block_that_lies_under_right_checksums_ends_in_a_value_or_an_error() {
+        let contents = small_contents();
+        fuzz_block(&contents);
+        for at in 0..contents.len() {
+            for change in [0x01, 0x7f, 0x80, 0xff] {
+                let mut lying = contents.clone();
+                lying[at] ^= change;
+                fuzz_block(&lying);
+            }
+        }
+    }
+
+    #[test]
+    fn any_bytes_in_place_of_a_block_end_in_an_error() {
+        for len in 0..200 {
+            for byte in [0, 1, 0x7f, 0xff] {
+                fuzz_block(&vec![byte; len]);
+            }
+        }
+    }
 }

@@ -4,6 +4,7 @@
 //! protocol, no query language, no async runtime and no network. The modules stand on floors and
 //! use lower floors only (`tests/floors.rs` holds the list).
 
+pub mod block;
 pub mod codec;
 pub mod env;
 pub mod error;

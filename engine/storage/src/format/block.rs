@@ -312,4 +312,67 @@ mod tests {
         assert!(MeasurementEntry::decode(&bytes, 0).is_err());
         assert!(MeasurementEntry::decode(&bytes, 2).is_err());
     }
+
+    /// The text of `page` without the breaks of its lines.
+    fn flowing(page: &str) -> String {
+        page.split_whitespace().collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn the_page_states_the_layout_of_the_code() {
+        let page = include_str!("../../../../docs/format/block.md");
+        let rows: Vec<&str> = include_str!("block.rs")
+            .lines()
+            .filter_map(|line| line.strip_prefix("//! "))
+            .filter(|line| line.starts_with("| "))
+            .collect();
+        assert_eq!(rows.len(), 13);
+        for row in rows {
+            assert!(page.contains(row), "the page lacks: {row}");
+        }
+        let page = flowing(page);
+        let numbers = [
+            format!("at most {GROUP_ROWS_MAX} rows"),
+            format!("of {STATS_ROWS_MIN} rows or more"),
+            format!("in pages of {};", array::PAGE_ENTRIES),
+            format!("spans {} such chunks", array::PAGE_ENTRIES),
+            format!("Section {SECTION_MEASUREMENTS} is the list of measurements"),
+            format!("has {MEASUREMENT_BYTES} bytes for each"),
+        ];
+        for number in numbers {
+            assert!(page.contains(&number), "the page lacks: {number}");
+        }
+        for code in 1..=5 {
+            let field_type = FieldType::from_code(code).unwrap();
+            assert!(
+                page.contains(&format!("{code} {field_type}")),
+                "{field_type}"
+            );
+        }
+        let index = flowing(include_str!("../../../../docs/format/index.md"));
+        let numbers = [
+            format!("in runs of {} strings", keys::RUN_STRINGS),
+            format!("at most {} bytes", keys::STRING_BYTES_MAX),
+        ];
+        for number in numbers {
+            assert!(index.contains(&number), "the page lacks: {number}");
+        }
+    }
+
+    #[test]
+    fn the_page_states_the_steps_of_a_directory() {
+        let page = flowing(include_str!("../../../../docs/format/block.md"));
+        let source = include_str!("block/directory.rs");
+        let steps = source
+            .lines()
+            .filter_map(|line| line.strip_prefix("//! "))
+            .filter(|line| line.starts_with(|c: char| c.is_ascii_digit()));
+        let mut count = 0;
+        for step in steps {
+            count += 1;
+            let opening = step.split(" (").next().unwrap();
+            assert!(page.contains(opening), "the page lacks: {opening}");
+        }
+        assert_eq!(count, 9);
+    }
 }

@@ -1,0 +1,368 @@
+//! Reads the rows of one measurement of a block, series by series. Each column keeps the last page
+//! it decoded, because series that follow one another in the order of keys share pages.
+
+use std::ops::Range;
+
+use crate::block::group::append_values;
+use crate::block::reader::Measurement;
+use crate::codec;
+use crate::error::{Error, Result};
+use crate::format::block::array::{PAGE_ENTRIES, unbiased};
+use crate::format::block::bytes::{Damage, Taker};
+use crate::format::block::directory::FieldEntry;
+use crate::format::block::stats::{self, ChunkTimes, StatsPage};
+use crate::model::{Bitmap, Column, FieldId, Presence, SeriesId, TimeRange, Values, WindowPartial};
+
+/// A series' rows in one group: consecutive, in time order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Chunk {
+    group: usize,
+    /// Rows of the group.
+    rows: Range<usize>,
+    /// Its number among those with statistics.
+    stats: Option<usize>,
+    times: ChunkTimes,
+}
+
+impl Chunk {
+    /// How many rows it has.
+    pub fn row_count(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// From its earliest time to behind its latest: exactly where it has statistics, else a span
+    /// that holds them.
+    pub fn range(&self) -> TimeRange {
+        TimeRange {
+            start: self.times.first,
+            end: self.times.last.saturating_add(1),
+        }
+    }
+
+    /// Whether it has statistics and an exact range.
+    pub fn has_stats(&self) -> bool {
+        self.stats.is_some()
+    }
+}
+
+/// What the statistics of a chunk say of a field.
+#[derive(Clone, Debug, PartialEq)]
+pub enum FieldStats {
+    /// Nothing: decode the rows.
+    Unknown,
+    /// No row has a value.
+    Absent,
+    /// What all its values come to.
+    Known(WindowPartial),
+}
+
+/// Rows of one series.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BlockRows {
+    /// Their times, strictly ascending.
+    pub timestamps: Vec<i64>,
+    /// One column per field of the cursor, over these rows; `None` where no row has a value.
+    pub columns: Vec<Option<Column>>,
+}
+
+/// Reads some fields of one measurement within a span of time.
+#[derive(Debug)]
+pub struct BlockCursor<'block> {
+    measurement: Measurement<'block>,
+    range: TimeRange,
+    times: Option<(usize, Vec<i64>)>,
+    fields: Vec<FieldReader>,
+}
+
+/// One field of the cursor.
+#[derive(Debug)]
+struct FieldReader {
+    /// `None` where the block has no values of it.
+    entry: Option<FieldEntry>,
+    page: Option<(usize, FieldPage)>,
+    /// `None` inside: no chunk of the page has a value.
+    stats: Option<(usize, Option<StatsPage>)>,
+}
+
+#[derive(Debug)]
+struct FieldPage {
+    column: Option<Column>,
+}
+
+impl<'block> BlockCursor<'block> {
+    pub(super) fn new(
+        measurement: Measurement<'block>,
+        fields: &[FieldId],
+        range: TimeRange,
+    ) -> BlockCursor<'block> {
+        let directory = measurement.directory();
+        let fields = fields.iter().map(|id| FieldReader {
+            entry: directory.field(*id).map(|index| directory.fields[index]),
+            page: None,
+            stats: None,
+        });
+        let fields = fields.collect();
+        BlockCursor {
+            measurement,
+            range,
+            times: None,
+            fields,
+        }
+    }
+
+    /// The measurement that is read.
+    pub fn measurement(&self) -> &Measurement<'block> {
+        &self.measurement
+    }
+
+    /// The chunks of `series` that may have rows in the cursor's range, in time order. Reads the
+    /// directory only.
+    ///
+    /// # Errors
+    /// `Corrupt` where the block's bytes are damaged; `Io`.
+    pub fn chunks(&self, series: SeriesId) -> Result<Vec<Chunk>> {
+        match self.measurement.index().ordinal(series)? {
+            Some(ordinal) => self.chunks_at(ordinal),
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// As [`BlockCursor::chunks`], of the series at `ordinal` in the order of canonical keys.
+    ///
+    /// # Errors
+    /// As [`BlockCursor::chunks`]; `Corrupt` too where there are not that many series.
+    pub fn chunks_at(&self, ordinal: usize) -> Result<Vec<Chunk>> {
+        let measurement = &self.measurement;
+        let rows = measurement.series_rows(ordinal)?;
+        let after = measurement.entry(|directory, bytes| {
+            let groups = &directory.group_rows;
+            groups.partition_point(bytes, |start| start <= rows.start)
+        })?;
+        let mut group = after
+            .checked_sub(1)
+            .ok_or_else(|| measurement.corrupt(Damage("a series starts before the first group")))?;
+        let mut chunks = Vec::new();
+        let mut start = rows.start;
+        while start < rows.end {
+            let own = measurement.group_rows(group)?;
+            if !own.contains(&start) {
+                return Err(measurement.corrupt(Damage("the groups do not follow one another")));
+            }
+            let end = rows.end.min(own.end);
+            let times = measurement.group_times(group)?;
+            if !times.intersect(self.range).is_empty() {
+                let inner = |row: u64| usize::try_from(row - own.start);
+                let inner = match (inner(start), inner(end)) {
+                    (Ok(start), Ok(end)) => start..end,
+                    _ => return Err(measurement.corrupt(Damage("a group has too many rows"))),
+                };
+                let chunk = Chunk {
+                    group,
+                    rows: inner,
+                    stats: None,
+                    times: ChunkTimes {
+                        first: times.start,
+                        last: times.end - 1,
+                    },
+                };
+                let chunk = self.with_stats(chunk, start..end)?;
+                if self.range.overlaps(chunk.times.first, chunk.times.last) {
+                    chunks.push(chunk);
+                }
+            }
+            start = end;
+            group += 1;
+        }
+        Ok(chunks)
+    }
+
+    /// The chunk with its number and exact times, if it has statistics.
+    fn with_stats(&self, mut chunk: Chunk, rows: Range<u64>) -> Result<Chunk> {
+        let found = self.measurement.entry(|directory, bytes| {
+            if chunk.rows.len() < crate::format::block::STATS_ROWS_MIN {
+                return Ok(None);
+            }
+            let starts = &directory.chunk_rows;
+            let at = starts.partition_point(bytes, |start| start < rows.start)?;
+            if at == starts.len()
+                || starts.get(bytes, at)? != rows.start
+                || directory.chunk_counts.get(bytes, at)? != rows.end - rows.start
+            {
+                return Ok(None);
+            }
+            let times = ChunkTimes {
+                first: unbiased(directory.chunk_firsts.get(bytes, at)?),
+                last: unbiased(directory.chunk_lasts.get(bytes, at)?),
+            };
+            if times.first > times.last || times.last == i64::MAX {
+                return Err(Damage("a chunk ends before it starts"));
+            }
+            Ok(Some((at, times)))
+        })?;
+        if let Some((at, times)) = found {
+            chunk.stats = Some(at);
+            chunk.times = times;
+        }
+        Ok(chunk)
+    }
+
+    /// What the statistics say of the cursor's field number `field` over all rows of `chunk`,
+    /// whether or not they lie in the cursor's range.
+    ///
+    /// # Errors
+    /// As [`BlockCursor::chunks`].
+    ///
+    /// # Panics
+    /// If the cursor has not that many fields.
+    pub fn stats(&mut self, chunk: &Chunk, field: usize) -> Result<FieldStats> {
+        let reader = &mut self.fields[field];
+        let Some(entry) = &reader.entry else {
+            return Ok(FieldStats::Absent);
+        };
+        let Some(at) = chunk.stats.filter(|_| !entry.stats.is_empty()) else {
+            return Ok(FieldStats::Unknown);
+        };
+        let page = at / PAGE_ENTRIES;
+        if reader.stats.as_ref().is_none_or(|(own, _)| *own != page) {
+            reader.stats = Some((page, read_stats(&self.measurement, entry, page)?));
+        }
+        let stats = reader.stats.as_ref().and_then(|(_, stats)| stats.as_ref());
+        let partial = stats.and_then(|stats| stats.get(at % PAGE_ENTRIES, chunk.times));
+        Ok(partial.map_or(FieldStats::Absent, FieldStats::Known))
+    }
+
+    /// The rows of `chunk` that lie in the cursor's range, or `None` where none does. A row may
+    /// have a value in none of the fields.
+    ///
+    /// # Errors
+    /// As [`BlockCursor::chunks`].
+    ///
+    /// # Panics
+    /// If the chunk is of another cursor.
+    pub fn rows(&mut self, chunk: &Chunk) -> Result<Option<BlockRows>> {
+        let measurement = &self.measurement;
+        if self
+            .times
+            .as_ref()
+            .is_none_or(|(own, _)| *own != chunk.group)
+        {
+            self.times = Some((chunk.group, read_times(measurement, chunk.group)?));
+        }
+        let (_, times) = self.times.as_ref().expect("it has just been set");
+        let own = &times[chunk.rows.clone()];
+        if !own.is_sorted_by(|a, b| a < b) {
+            return Err(measurement.corrupt(Damage("the times of a series do not ascend")));
+        }
+        let start = own.partition_point(|time| *time < self.range.start);
+        let end = own.partition_point(|time| *time < self.range.end);
+        if start >= end {
+            return Ok(None);
+        }
+        let timestamps = own[start..end].to_vec();
+        let rows = chunk.rows.start + start..chunk.rows.start + end;
+        let mut columns = Vec::with_capacity(self.fields.len());
+        for reader in &mut self.fields {
+            let Some(entry) = &reader.entry else {
+                columns.push(None);
+                continue;
+            };
+            if reader
+                .page
+                .as_ref()
+                .is_none_or(|(own, _)| *own != chunk.group)
+            {
+                reader.page = Some((chunk.group, read_page(measurement, entry, chunk.group)?));
+            }
+            let (_, page) = reader.page.as_ref().expect("it has just been set");
+            let column = page.column.as_ref();
+            columns.push(column.and_then(|column| slice(column, rows.clone())));
+        }
+        Ok(Some(BlockRows {
+            timestamps,
+            columns,
+        }))
+    }
+}
+
+fn group_row_count(measurement: &Measurement<'_>, group: usize) -> Result<usize> {
+    let rows = measurement.group_rows(group)?;
+    usize::try_from(rows.end - rows.start)
+        .map_err(|_| measurement.corrupt(Damage("a group has too many rows")))
+}
+
+fn read_times(measurement: &Measurement<'_>, group: usize) -> Result<Vec<i64>> {
+    let count = group_row_count(measurement, group)?;
+    let span = measurement.entry(|directory, bytes| directory.times.get(bytes, group))?;
+    let block = measurement.block();
+    let bytes = block.file().read(span.offset..span.end())?;
+    codec::decode_timestamps(&bytes, count)
+        .map_err(|error| block.corrupt(span.offset, stats::damage(error)))
+}
+
+fn read_page(measurement: &Measurement<'_>, entry: &FieldEntry, group: usize) -> Result<FieldPage> {
+    let rows = group_row_count(measurement, group)?;
+    let span = measurement.entry(|_, bytes| entry.pages.get(bytes, group))?;
+    if span.len == 0 {
+        return Ok(FieldPage { column: None });
+    }
+    let block = measurement.block();
+    let bytes = block.file().read(span.offset..span.end())?;
+    let corrupt = |damage: Damage| -> Error { block.corrupt(span.offset, damage) };
+    let mut taker = Taker::new(&bytes);
+    let presence = taker.prefixed().map_err(corrupt)?;
+    let presence =
+        codec::decode_presence(presence, rows).map_err(|error| corrupt(stats::damage(error)))?;
+    let count = match &presence {
+        Presence::All => rows,
+        Presence::Some(bits) => bits.count_ones(),
+    };
+    let values = taker.take(taker.remaining()).map_err(corrupt)?;
+    let values = codec::decode_values(entry.field_type, values, count)
+        .map_err(|error| corrupt(stats::damage(error)))?;
+    let column = Some(Column { values, presence });
+    Ok(FieldPage { column })
+}
+
+fn read_stats(
+    measurement: &Measurement<'_>,
+    entry: &FieldEntry,
+    page: usize,
+) -> Result<Option<StatsPage>> {
+    let span = measurement.entry(|_, bytes| entry.stats.get(bytes, page))?;
+    if span.len == 0 {
+        return Ok(None);
+    }
+    let chunks = measurement.directory().chunk_rows.len() - page * PAGE_ENTRIES;
+    let block = measurement.block();
+    let bytes = block.file().read(span.offset..span.end())?;
+    StatsPage::decode(&bytes, entry.field_type, chunks.min(PAGE_ENTRIES))
+        .map(Some)
+        .map_err(|damage| block.corrupt(span.offset, damage))
+}
+
+/// `rows` of `column`, or `None` where none has a value.
+fn slice(column: &Column, rows: Range<usize>) -> Option<Column> {
+    let mut values = Values::new(column.values.field_type());
+    let presence = match &column.presence {
+        Presence::All => {
+            append_values(&mut values, &column.values, rows);
+            Presence::All
+        }
+        Presence::Some(bits) => {
+            let dense = bits.rank(rows.start)..bits.rank(rows.end);
+            if dense.is_empty() {
+                return None;
+            }
+            let all = dense.len() == rows.len();
+            append_values(&mut values, &column.values, dense);
+            if all {
+                Presence::All
+            } else {
+                let mut own = Bitmap::default();
+                rows.for_each(|row| own.push(bits.get(row)));
+                Presence::Some(own)
+            }
+        }
+    };
+    Some(Column { values, presence })
+}

@@ -1,0 +1,150 @@
+//! Rows of one measurement on their way into a block, gathered until they fill a group. Copies
+//! columns end to end; knows no encoding and no file.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use crate::format::block::GROUP_ROWS_MAX;
+use crate::model::{Bitmap, Column, FieldId, Presence, Rows, Values};
+
+/// Bytes of strings in one column from which on a group is full, whatever its rows.
+const STRING_BYTES_MAX: usize = 4 << 20;
+
+/// Rows gathered so far, in the order of the block.
+#[derive(Debug, Default)]
+pub(super) struct Group {
+    pub(super) timestamps: Vec<i64>,
+    /// The fields that any of the rows has; each column spans all rows.
+    pub(super) columns: BTreeMap<FieldId, Column>,
+    /// Where each series' rows start.
+    pub(super) starts: Vec<usize>,
+}
+
+impl Group {
+    /// How many rows still fit.
+    pub(super) fn room(&self) -> usize {
+        let full = self.columns.values().any(|column| match &column.values {
+            Values::String(strings) => strings.bytes.len() >= STRING_BYTES_MAX,
+            Values::Float(_) | Values::Integer(_) | Values::Unsigned(_) | Values::Boolean(_) => {
+                false
+            }
+        });
+        if full {
+            0
+        } else {
+            GROUP_ROWS_MAX - self.timestamps.len()
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.timestamps.is_empty()
+    }
+
+    /// The rows of each series.
+    pub(super) fn slices(&self) -> impl Iterator<Item = Range<usize>> {
+        let ends = self.starts.iter().skip(1).copied();
+        let ends = ends.chain([self.timestamps.len()]);
+        self.starts
+            .iter()
+            .copied()
+            .zip(ends)
+            .map(|(start, end)| start..end)
+    }
+
+    /// Appends `range` of `rows`.
+    ///
+    /// # Panics
+    /// If a field has another type than before.
+    pub(super) fn append(&mut self, rows: &Rows, range: Range<usize>) {
+        let before = self.timestamps.len();
+        self.timestamps
+            .extend_from_slice(&rows.timestamps[range.clone()]);
+        let after = self.timestamps.len();
+        for (field, source) in &rows.columns {
+            let target = self.columns.entry(*field).or_insert_with(|| Column {
+                values: Values::new(source.values.field_type()),
+                presence: absent(before),
+            });
+            append_column(target, source, range.clone(), before);
+        }
+        for column in self.columns.values_mut() {
+            pad(column, after);
+        }
+    }
+}
+
+/// No value in any of `rows` rows.
+fn absent(rows: usize) -> Presence {
+    if rows == 0 {
+        Presence::All
+    } else {
+        Presence::Some(Bitmap::filled(rows, false))
+    }
+}
+
+/// Appends `range` of the rows of `source` to `target`, which spans `before` rows.
+fn append_column(target: &mut Column, source: &Column, range: Range<usize>, before: usize) {
+    match &source.presence {
+        Presence::All => {
+            append_values(&mut target.values, &source.values, range.clone());
+            if let Presence::Some(bits) = &mut target.presence {
+                range.for_each(|_| bits.push(true));
+            }
+        }
+        Presence::Some(present) => {
+            let dense = present.rank(range.start)..present.rank(range.end);
+            append_values(&mut target.values, &source.values, dense.clone());
+            match &mut target.presence {
+                Presence::All if dense.len() == range.len() => {}
+                Presence::All => {
+                    let mut bits = Bitmap::filled(before, true);
+                    range.for_each(|row| bits.push(present.get(row)));
+                    target.presence = Presence::Some(bits);
+                }
+                Presence::Some(bits) => range.for_each(|row| bits.push(present.get(row))),
+            }
+        }
+    }
+}
+
+/// Gives `column` `rows` rows, those it lacks having no value.
+fn pad(column: &mut Column, rows: usize) {
+    match &mut column.presence {
+        Presence::All if column.values.len() == rows => {}
+        Presence::All => {
+            let mut bits = Bitmap::filled(column.values.len(), true);
+            (bits.len()..rows).for_each(|_| bits.push(false));
+            column.presence = Presence::Some(bits);
+        }
+        Presence::Some(bits) => (bits.len()..rows).for_each(|_| bits.push(false)),
+    }
+}
+
+/// Appends `range` of `source` to `target`, both of one type.
+///
+/// # Panics
+/// If they are not.
+pub(super) fn append_values(target: &mut Values, source: &Values, range: Range<usize>) {
+    match (target, source) {
+        (Values::Float(target), Values::Float(source)) => target.extend_from_slice(&source[range]),
+        (Values::Integer(target), Values::Integer(source)) => {
+            target.extend_from_slice(&source[range]);
+        }
+        (Values::Unsigned(target), Values::Unsigned(source)) => {
+            target.extend_from_slice(&source[range]);
+        }
+        (Values::Boolean(target), Values::Boolean(source)) => {
+            target.extend_from_slice(&source[range]);
+        }
+        (Values::String(target), Values::String(source)) => {
+            range.for_each(|index| target.push(source.get(index)));
+        }
+        (target, source) => {
+            assert_eq!(
+                target.field_type(),
+                source.field_type(),
+                "a field has one type in a block"
+            );
+        }
+    }
+}
