@@ -92,22 +92,34 @@ impl LiveIndex {
         predicate: &TagPredicate,
         names: &dyn Fn(&[u8]) -> Option<TagKeyId>,
     ) -> Vec<SeriesId> {
+        let mut series: Vec<SeriesId> = Vec::new();
+        self.select_with(measurement, predicate, names, &mut |id, _| series.push(id));
+        series.sort_unstable();
+        series
+    }
+
+    /// As [`LiveIndex::select`], in any order: calls `found` with each series and its canonical
+    /// key, while writers of new series wait.
+    pub fn select_with(
+        &self,
+        measurement: MeasurementId,
+        predicate: &TagPredicate,
+        names: &dyn Fn(&[u8]) -> Option<TagKeyId>,
+        found: &mut dyn FnMut(SeriesId, &[u8]),
+    ) {
         let inner = self.read();
         let Some(postings) = inner.measurements.get(&measurement) else {
-            return Vec::new();
+            return;
         };
         let question = Question {
             arena: &inner.arena,
             postings,
             names,
         };
-        let slots = question.slots(predicate);
-        let mut series: Vec<SeriesId> = slots
-            .iter()
-            .map(|slot| inner.series[slot as usize].0)
-            .collect();
-        series.sort_unstable();
-        series
+        for slot in question.slots(predicate) {
+            let (id, span) = inner.series[slot as usize];
+            found(id, inner.arena.get(span));
+        }
     }
 
     /// The series called `id` with its canonical key, if it is known.

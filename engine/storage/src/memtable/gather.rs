@@ -2,9 +2,10 @@
 //! time, so that what is read at random stays in a core's cache. Copies bits, never reads a value.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use crate::memtable::order::order;
-use crate::model::{Bitmap, Column, FieldId, Presence, Rows, Strings, Values};
+use crate::model::{Bitmap, Column, FieldId, Presence, Rows, SeriesId, Strings, Values};
 
 /// Marks a row that has no value.
 const ABSENT: u32 = u32::MAX;
@@ -18,31 +19,30 @@ pub(super) fn arrange(parts: &[&Rows]) -> Rows {
     let first = parts.first().expect("there is something to arrange");
     let series = end_to_end(parts, |rows| &rows.series);
     let timestamps = end_to_end(parts, |rows| &rows.timestamps);
-    let plan = Plan::new(order(&series, &timestamps), |one, other| {
-        series[one as usize] == series[other as usize]
-            && timestamps[one as usize] == timestamps[other as usize]
-    });
+    let fold = Fold::new(&series, &timestamps);
     let mut fields: Vec<FieldId> = parts
         .iter()
         .flat_map(|rows| rows.columns.iter().map(|(field, _)| *field))
         .collect();
     fields.sort_unstable();
     fields.dedup();
+    let column = |field: FieldId| match parts {
+        [only] => fold.column(column_of(only, field).expect("the field is in this part")),
+        parts => {
+            let slices: Vec<Slice<'_>> = parts
+                .iter()
+                .map(|rows| Slice::of(column_of(rows, field), 0..rows.len()))
+                .collect();
+            fold.column(&stack(&slices).expect("the field is in one of the parts"))
+        }
+    };
     Rows {
         measurement: first.measurement,
-        series: plan
-            .newest()
-            .iter()
-            .map(|row| series[*row as usize])
-            .collect(),
-        timestamps: plan
-            .newest()
-            .iter()
-            .map(|row| timestamps[*row as usize])
-            .collect(),
+        series: fold.rows().map(|row| series[row]).collect(),
+        timestamps: fold.rows().map(|row| timestamps[row]).collect(),
         columns: fields
-            .into_iter()
-            .map(|field| (field, plan.column(&stack(parts, field))))
+            .iter()
+            .map(|field| (*field, column(*field)))
             .collect(),
     }
 }
@@ -61,8 +61,16 @@ fn end_to_end<'rows, T: Copy>(
     Cow::Owned(all)
 }
 
-/// Which rows make up each row of the result.
-struct Plan {
+fn column_of(rows: &Rows, field: FieldId) -> Option<&Column> {
+    let at = rows
+        .columns
+        .binary_search_by_key(&field, |(id, _)| *id)
+        .ok()?;
+    Some(&rows.columns[at].1)
+}
+
+/// Which rows make up each row of a result that has each series and time once.
+pub(crate) struct Fold {
     /// Rows by (series, time), older before newer.
     order: Vec<u32>,
     /// Where duplicates occur: for each row of the result, its newest row and where its rows end in
@@ -70,10 +78,16 @@ struct Plan {
     folded: Option<(Vec<u32>, Vec<u32>)>,
 }
 
-impl Plan {
-    fn new(order: Vec<u32>, same: impl Fn(u32, u32) -> bool) -> Plan {
+impl Fold {
+    /// The fold of these rows, older before newer where series and time are one.
+    pub(crate) fn new(series: &[SeriesId], timestamps: &[i64]) -> Fold {
+        let order = order(series, timestamps);
+        let same = |one: u32, other: u32| {
+            let (one, other) = (one as usize, other as usize);
+            timestamps[one] == timestamps[other] && series[one] == series[other]
+        };
         if !order.windows(2).any(|pair| same(pair[0], pair[1])) {
-            return Plan {
+            return Fold {
                 order,
                 folded: None,
             };
@@ -88,13 +102,17 @@ impl Plan {
             newest.push(*row);
             ends.push(end);
         }
-        Plan {
+        Fold {
             order,
             folded: Some((newest, ends)),
         }
     }
 
     /// For each row of the result, the newest row it is made of.
+    pub(crate) fn rows(&self) -> impl ExactSizeIterator<Item = usize> {
+        self.newest().iter().map(|row| *row as usize)
+    }
+
     fn newest(&self) -> &[u32] {
         match &self.folded {
             None => &self.order,
@@ -102,7 +120,8 @@ impl Plan {
         }
     }
 
-    fn column(&self, column: &Column) -> Column {
+    /// The column of the result: of each row the newest value there is.
+    pub(crate) fn column(&self, column: &Column) -> Column {
         let bits = match &column.presence {
             Presence::All => {
                 return Column {
@@ -149,53 +168,148 @@ impl Plan {
     }
 }
 
-/// The column of `field` over all rows of `parts`.
-fn stack<'rows>(parts: &[&'rows Rows], field: FieldId) -> Cow<'rows, Column> {
-    let find = |rows: &'rows Rows| {
-        let at = rows
-            .columns
-            .binary_search_by_key(&field, |(id, _)| *id)
-            .ok()?;
-        Some(&rows.columns[at].1)
-    };
-    if let [only] = parts {
-        return Cow::Borrowed(find(only).expect("the field was found in this part"));
-    }
-    let columns: Vec<(usize, Option<&Column>)> =
-        parts.iter().map(|rows| (rows.len(), find(rows))).collect();
-    let (values, rows) = columns
-        .iter()
-        .fold((0, 0), |(values, rows), (len, column)| {
-            (
-                values + column.map_or(0, |column| column.values.len()),
-                rows + len,
-            )
-        });
-    let mut stacked: Option<Values> = None;
-    let mut present = Bits::with_capacity(if values == rows { 0 } else { rows });
-    for (len, column) in columns {
-        if let Some(column) = column {
-            let all = stacked.get_or_insert_with(|| empty(&column.values, values));
-            append(all, &column.values);
+/// Some rows of a column, or that many rows without a value.
+#[derive(Clone, Debug)]
+pub(crate) struct Slice<'rows> {
+    /// The column; `None` where the field has no value in these rows.
+    pub(crate) column: Option<&'rows Column>,
+    /// The rows.
+    pub(crate) rows: Range<usize>,
+    /// Their values among the dense ones.
+    pub(crate) dense: Range<usize>,
+}
+
+impl<'rows> Slice<'rows> {
+    /// The `rows` of `column`. Costs a rank over the presence bits before them.
+    pub(crate) fn of(column: Option<&'rows Column>, rows: Range<usize>) -> Slice<'rows> {
+        let dense = match column.map(|column| &column.presence) {
+            None => 0..0,
+            Some(Presence::All) => rows.clone(),
+            Some(Presence::Some(bits)) => {
+                let start = bits.rank(rows.start);
+                start..start + count_ones(bits, rows.clone())
+            }
+        };
+        Slice {
+            column,
+            rows,
+            dense,
         }
-        if values < rows {
-            match column.map(|column| &column.presence) {
-                None => (0..len).for_each(|_| present.push(false)),
-                Some(Presence::All) => (0..len).for_each(|_| present.push(true)),
-                Some(Presence::Some(bits)) => {
-                    (0..len).for_each(|row| present.push(bits.get(row)));
+    }
+
+    /// Whether each row has a value.
+    pub(crate) fn is_full(&self) -> bool {
+        self.rows.len() == self.dense.len()
+    }
+
+    /// The row, counted from the first of the slice, that value `index` of the slice belongs to.
+    pub(crate) fn row_of(&self, index: usize) -> usize {
+        match self.column.map(|column| &column.presence) {
+            Some(Presence::Some(bits)) if !self.is_full() => {
+                let mut left = index;
+                let mut row = self.rows.start;
+                while row < self.rows.end {
+                    let count = (self.rows.end - row).min(64);
+                    let mut word = word_at(bits, row, count);
+                    let ones = word.count_ones() as usize;
+                    if left < ones {
+                        (0..left).for_each(|_| word &= word - 1);
+                        return row - self.rows.start + word.trailing_zeros() as usize;
+                    }
+                    left -= ones;
+                    row += count;
                 }
+                unreachable!("value {index} of a slice lies within it")
+            }
+            None | Some(Presence::All | Presence::Some(_)) => index,
+        }
+    }
+}
+
+/// The slices end to end; `None` where none of them has a value.
+pub(crate) fn stack(slices: &[Slice<'_>]) -> Option<Column> {
+    let rows: usize = slices.iter().map(|slice| slice.rows.len()).sum();
+    let count: usize = slices.iter().map(|slice| slice.dense.len()).sum();
+    let mut with_values = slices.iter().filter(|slice| !slice.dense.is_empty());
+    let like = with_values.next().and_then(|slice| slice.column)?;
+    let mut values = empty(&like.values, count);
+    for slice in slices.iter().filter(|slice| !slice.dense.is_empty()) {
+        let column = slice.column.expect("what has values has a column");
+        append(&mut values, &column.values, slice.dense.clone());
+    }
+    if count == rows {
+        return Some(Column {
+            values,
+            presence: Presence::All,
+        });
+    }
+    let mut present = Bits::with_capacity(rows);
+    for slice in slices {
+        match slice.column.map(|column| &column.presence) {
+            None => present.extend_with(slice.rows.len(), |_| 0),
+            Some(Presence::All) => present.extend_with(slice.rows.len(), |_| u64::MAX),
+            Some(Presence::Some(bits)) => {
+                let start = slice.rows.start;
+                let end = slice.rows.end;
+                present.extend_with(slice.rows.len(), |row| {
+                    word_at(bits, start + row, (end - start - row).min(64))
+                });
             }
         }
     }
-    Cow::Owned(Column {
-        values: stacked.expect("the field was found in one of the parts"),
-        presence: if values == rows {
-            Presence::All
-        } else {
-            present.finish(values)
-        },
+    Some(Column {
+        values,
+        presence: present.finish(count),
     })
+}
+
+/// Those of a column's rows whose numbers stand in `rows`, in that order.
+pub(crate) fn pick_rows(column: &Column, rows: &[u32]) -> Column {
+    let Presence::Some(bits) = &column.presence else {
+        return Column {
+            values: pick(&column.values, rows),
+            presence: Presence::All,
+        };
+    };
+    let places = places(bits);
+    let mut picks: Vec<u32> = Vec::with_capacity(rows.len());
+    let mut present = Bits::with_capacity(rows.len());
+    for row in rows {
+        let place = places[*row as usize];
+        present.push(place != ABSENT);
+        if place != ABSENT {
+            picks.push(place);
+        }
+    }
+    Column {
+        values: pick(&column.values, &picks),
+        presence: present.finish(picks.len()),
+    }
+}
+
+/// `count` bits from bit `start` on, 64 at most, the others zero.
+fn word_at(bits: &Bitmap, start: usize, count: usize) -> u64 {
+    let words = bits.words();
+    let (at, shift) = (start / 64, start % 64);
+    let low = words[at] >> shift;
+    let high = if shift + count > 64 {
+        words[at + 1] << (64 - shift)
+    } else {
+        0
+    };
+    let all = low | high;
+    if count == 64 {
+        all
+    } else {
+        all & ((1 << count) - 1)
+    }
+}
+
+fn count_ones(bits: &Bitmap, rows: Range<usize>) -> usize {
+    rows.clone()
+        .step_by(64)
+        .map(|row| word_at(bits, row, (rows.end - row).min(64)).count_ones() as usize)
+        .sum()
 }
 
 fn empty(like: &Values, capacity: usize) -> Values {
@@ -211,14 +325,16 @@ fn empty(like: &Values, capacity: usize) -> Values {
     }
 }
 
-fn append(all: &mut Values, more: &Values) {
+fn append(all: &mut Values, more: &Values, dense: Range<usize>) {
     match (all, more) {
-        (Values::Float(all), Values::Float(more)) => all.extend_from_slice(more),
-        (Values::Integer(all), Values::Integer(more)) => all.extend_from_slice(more),
-        (Values::Unsigned(all), Values::Unsigned(more)) => all.extend_from_slice(more),
-        (Values::Boolean(all), Values::Boolean(more)) => all.extend_from_slice(more),
+        (Values::Float(all), Values::Float(more)) => all.extend_from_slice(&more[dense]),
+        (Values::Integer(all), Values::Integer(more)) => all.extend_from_slice(&more[dense]),
+        (Values::Unsigned(all), Values::Unsigned(more)) => all.extend_from_slice(&more[dense]),
+        (Values::Boolean(all), Values::Boolean(more)) => all.extend_from_slice(&more[dense]),
         (Values::String(all), Values::String(more)) => {
-            (0..more.len()).for_each(|index| all.push(more.get(index)));
+            for index in dense {
+                all.push(more.get(index));
+            }
         }
         (all, more) => assert_eq!(all.field_type(), more.field_type(), "a field has one type"),
     }
@@ -285,6 +401,27 @@ impl Bits {
         if self.len.is_multiple_of(64) {
             self.words.push(self.word);
             self.word = 0;
+        }
+    }
+
+    /// Appends `count` bits, 64 at a time; `word` gives those from a row on, with nothing that
+    /// matters behind the last.
+    fn extend_with(&mut self, count: usize, word: impl Fn(usize) -> u64) {
+        for row in (0..count).step_by(64) {
+            let taken = (count - row).min(64);
+            let all = word(row);
+            let bits = if taken == 64 {
+                all
+            } else {
+                all & ((1 << taken) - 1)
+            };
+            let used = self.len % 64;
+            self.word |= bits << used;
+            if used + taken >= 64 {
+                self.words.push(self.word);
+                self.word = if used == 0 { 0 } else { bits >> (64 - used) };
+            }
+            self.len += taken;
         }
     }
 

@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use hashbrown::HashMap;
 
+pub(crate) use crate::memtable::gather::{Fold, Slice, pick_rows, stack};
 pub use crate::memtable::run::Run;
 use crate::model::{MeasurementId, Sequence};
 

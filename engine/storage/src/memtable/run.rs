@@ -6,9 +6,9 @@
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
-use crate::memtable::gather::arrange;
+use crate::memtable::gather::{Slice, arrange};
 use crate::memtable::order::ascends;
-use crate::model::{MeasurementId, Rows, Sequence, SeriesId};
+use crate::model::{Bitmap, MeasurementId, Presence, Rows, Sequence, SeriesId};
 
 /// Immutable rows of one measurement and what is known of them at a glance.
 #[derive(Debug)]
@@ -21,7 +21,13 @@ pub struct Run {
     size_bytes: usize,
     /// What the first reader made of an unsorted run.
     sorted: OnceLock<Arc<Run>>,
+    /// For each column with holes, how many values stand before each [`RANK_ROWS`] rows; made for
+    /// the first reader, so that finding a series' values is a look at a few words.
+    ranks: OnceLock<Vec<Vec<u32>>>,
 }
+
+/// Rows between two known ranks.
+const RANK_ROWS: usize = 512;
 
 impl Run {
     /// The run of `rows` as they were written under `sequence`. Costs a look at each row's series
@@ -46,6 +52,7 @@ impl Run {
             rows,
             sequences,
             sorted: OnceLock::new(),
+            ranks: OnceLock::new(),
         }
     }
 
@@ -130,6 +137,59 @@ impl Run {
         let behind = &self.rows.series[start..];
         start..start + gallop(behind, |one| *one == series)
     }
+}
+
+impl Run {
+    /// The `rows` of column number `column` of [`Rows::columns`].
+    pub(crate) fn slice(&self, column: usize, rows: Range<usize>) -> Slice<'_> {
+        let (_, whole) = &self.rows.columns[column];
+        let Presence::Some(bits) = &whole.presence else {
+            return Slice::of(Some(whole), rows);
+        };
+        let ranks = &self.ranks.get_or_init(|| self.all_ranks())[column];
+        let rank = |row: usize| {
+            let known = row / RANK_ROWS;
+            let words = &bits.words()[known * RANK_ROWS / 64..];
+            ranks[known] as usize + ones(words, row % RANK_ROWS)
+        };
+        Slice {
+            column: Some(whole),
+            dense: rank(rows.start)..rank(rows.end),
+            rows,
+        }
+    }
+
+    fn all_ranks(&self) -> Vec<Vec<u32>> {
+        let ranks = |bits: &Bitmap| {
+            let mut ranks = vec![0_u32];
+            for words in bits.words().chunks(RANK_ROWS / 64) {
+                let ones: u32 = words.iter().map(|word| word.count_ones()).sum();
+                ranks.push(ranks[ranks.len() - 1] + ones);
+            }
+            ranks
+        };
+        self.rows
+            .columns
+            .iter()
+            .map(|(_, column)| match &column.presence {
+                Presence::All => Vec::new(),
+                Presence::Some(bits) => ranks(bits),
+            })
+            .collect()
+    }
+}
+
+/// How many of the first `count` bits are set.
+fn ones(words: &[u64], count: usize) -> usize {
+    let whole: u32 = words[..count / 64]
+        .iter()
+        .map(|word| word.count_ones())
+        .sum();
+    let rest = match count % 64 {
+        0 => 0,
+        rest => (words[count / 64] & ((1 << rest) - 1)).count_ones(),
+    };
+    (whole + rest) as usize
 }
 
 /// How many of the first of `sorted` satisfy `holds`, which none behind them does. Cost: logarithm
