@@ -15,5 +15,7 @@ pub mod index;
 pub mod manifest;
 pub mod memtable;
 pub mod model;
+pub mod scan;
+pub mod snapshot;
 
 pub use error::{Error, ErrorKind, Place, Result};

@@ -1,0 +1,86 @@
+//! Rows and aggregates out of a snapshot: of each series the rows of all runs and blocks in time
+//! order, the newest value of each field, or windows over them.
+//!
+//! It knows ids, no names, and no query language. A store gives one series' rows in pieces that do
+//! not overlap; the merge opens a piece only when the scan reaches its time.
+
+mod block;
+mod input;
+mod merge;
+mod partial;
+mod piece;
+mod rows;
+mod run;
+mod window;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::manifest::catalog::field_by_id;
+use crate::model::{AggregateRequest, FieldType, ScanRequest};
+use crate::scan::piece::Store;
+pub use crate::scan::rows::RowCursor;
+pub use crate::scan::window::WindowCursor;
+use crate::snapshot::Snapshot;
+
+/// Asked between two pieces; an error ends the scan with it.
+pub type Check = Arc<dyn Fn() -> Result<()> + Send + Sync>;
+
+/// Starts reading the rows that `request` asks for: rows in which none of its fields has a value
+/// are left out. Values are read as the cursor goes.
+///
+/// # Errors
+/// `NotFound` for an unknown measurement or field; `Corrupt` or `Io` where a block cannot be read.
+pub fn rows(snapshot: &Snapshot, request: ScanRequest, check: Check) -> Result<RowCursor<'_>> {
+    let types = types(snapshot, &request)?;
+    let stores = stores(snapshot, &request)?;
+    Ok(RowCursor::new(request, types, stores, check))
+}
+
+/// Starts reading the aggregates that `request` asks for. Values are read as the cursor goes.
+///
+/// # Errors
+/// As [`rows`].
+pub fn aggregates(
+    snapshot: &Snapshot,
+    mut request: AggregateRequest,
+    check: Check,
+) -> Result<WindowCursor<'_>> {
+    request.scan.range = window::within(request.scan.range, &request.edges);
+    let types = types(snapshot, &request.scan)?;
+    let stores = stores(snapshot, &request.scan)?;
+    Ok(WindowCursor::new(request, types, stores, check))
+}
+
+fn types(snapshot: &Snapshot, request: &ScanRequest) -> Result<Arc<[FieldType]>> {
+    let unknown = |what| Error::new(ErrorKind::NotFound, format!("the {what} does not exist"));
+    let measurement = snapshot
+        .catalog()
+        .measurement_by_id(request.measurement)
+        .ok_or_else(|| unknown("measurement"))?;
+    let field_type = |id| field_by_id(measurement, id).map(|field| field.field_type);
+    let types = request.fields.iter().map(|field| field_type(*field));
+    types.collect::<Option<_>>().ok_or_else(|| unknown("field"))
+}
+
+/// What may hold rows of the request, oldest first.
+fn stores<'snapshot>(
+    snapshot: &'snapshot Snapshot,
+    request: &ScanRequest,
+) -> Result<Vec<Box<dyn Store<'snapshot> + 'snapshot>>> {
+    let mut stores: Vec<Box<dyn Store<'snapshot> + 'snapshot>> = Vec::new();
+    for block in snapshot.blocks(request.policy) {
+        if let Some(store) = block::BlockStore::new(block, request)? {
+            stores.push(Box::new(store));
+        }
+    }
+    for run in &*snapshot.runs(request.policy, request.measurement) {
+        if let Some(store) = run::RunStore::new(run, request) {
+            stores.push(Box::new(store));
+        }
+    }
+    Ok(stores)
+}

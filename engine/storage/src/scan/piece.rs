@@ -1,0 +1,98 @@
+//! What the merge asks of a place that holds rows.
+
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+
+use crate::error::Result;
+use crate::memtable::{Run, Slice};
+use crate::model::{Column, SeriesId, TimeRange, WindowPartial};
+
+/// The aggregates of some rows, per requested field; `None` where a field has no value in them.
+pub(super) type Partials = Vec<Option<WindowPartial>>;
+
+/// A run or a block, with the fields of one request in mind.
+pub(super) trait Store<'snapshot>: fmt::Debug + Send {
+    /// The rows of `series` in `range`, or `None` where there are none. Reads no values. Pieces
+    /// are read of one series at a time.
+    ///
+    /// # Errors
+    /// `Corrupt` or `Io` where the directory of a block cannot be read.
+    fn open(
+        &self,
+        series: SeriesId,
+        range: TimeRange,
+        descending: bool,
+    ) -> Result<Option<Box<dyn Pieces + 'snapshot>>>;
+}
+
+/// One series' rows in one store: pieces that do not overlap, in the order of the scan.
+pub(super) trait Pieces: fmt::Debug + Send {
+    /// The first and the last time that a row of the next piece may have; `None` behind the last
+    /// piece. The tighter, the less is decoded.
+    fn span(&self) -> Option<(i64, i64)>;
+
+    /// The next piece; only asked where there is one. It may turn out empty.
+    ///
+    /// # Errors
+    /// `Corrupt` or `Io` where the values cannot be read.
+    fn next_piece(&mut self) -> Result<Piece>;
+
+    /// The aggregates of all rows of the next piece, where they are known without decoding it and
+    /// its span is exact.
+    ///
+    /// # Errors
+    /// `Corrupt` or `Io` where the statistics cannot be read.
+    fn summary(&mut self) -> Result<Option<Partials>>;
+
+    /// Passes over the next piece; only called behind a summary.
+    fn skip_piece(&mut self);
+}
+
+/// Rows of one series, ascending in time whichever way the scan goes.
+#[derive(Debug)]
+pub(super) enum Piece {
+    /// Rows of a sorted run, in place.
+    Run(Arc<RunFields>, Range<usize>),
+    /// Rows that were decoded.
+    Decoded(Decoded),
+}
+
+/// A sorted run and where it has the requested fields.
+#[derive(Debug)]
+pub(super) struct RunFields {
+    pub(super) run: Arc<Run>,
+    /// For each requested field, the number of its column.
+    pub(super) columns: Vec<Option<usize>>,
+}
+
+/// Rows by column: of each requested field, `None` where it has no value in any of them.
+#[derive(Debug, Default)]
+pub(super) struct Decoded {
+    pub(super) timestamps: Vec<i64>,
+    pub(super) columns: Vec<Option<Column>>,
+}
+
+impl Piece {
+    /// The rows' times, ascending.
+    pub(super) fn timestamps(&self) -> &[i64] {
+        match self {
+            Piece::Run(fields, rows) => &fields.run.rows().timestamps[rows.clone()],
+            Piece::Decoded(decoded) => &decoded.timestamps,
+        }
+    }
+
+    /// The `rows` of requested field number `field`.
+    pub(super) fn slice(&self, field: usize, rows: Range<usize>) -> Slice<'_> {
+        match self {
+            Piece::Run(fields, all) => {
+                let rows = all.start + rows.start..all.start + rows.end;
+                match fields.columns[field] {
+                    Some(column) => fields.run.slice(column, rows),
+                    None => Slice::of(None, rows),
+                }
+            }
+            Piece::Decoded(decoded) => Slice::of(decoded.columns[field].as_ref(), rows),
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! Rows of many series, one after another.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::error::Result;
+use crate::model::{FieldType, ScanRequest, SeriesRows};
+use crate::scan::Check;
+use crate::scan::merge::{Merge, Step};
+use crate::scan::piece::Store;
+
+/// The pieces of a scan: see [`crate::scan::rows`].
+pub struct RowCursor<'snapshot> {
+    request: ScanRequest,
+    types: Arc<[FieldType]>,
+    /// Oldest first.
+    stores: Vec<Box<dyn Store<'snapshot> + 'snapshot>>,
+    check: Check,
+    /// The series being read, if one is.
+    merge: Option<Merge<'snapshot>>,
+    /// Number of the next series to be read.
+    next: usize,
+}
+
+impl<'snapshot> RowCursor<'snapshot> {
+    pub(super) fn new(
+        request: ScanRequest,
+        types: Arc<[FieldType]>,
+        stores: Vec<Box<dyn Store<'snapshot> + 'snapshot>>,
+        check: Check,
+    ) -> Self {
+        RowCursor {
+            request,
+            types,
+            stores,
+            check,
+            merge: None,
+            next: 0,
+        }
+    }
+
+    /// The next rows, or `None` when all have been given: in the order of the request's series,
+    /// each series' rows in time order. After an error there is no next.
+    ///
+    /// # Errors
+    /// `Corrupt` where stored bytes are damaged, `Io` where they cannot be read; what the check
+    /// says.
+    pub fn next_rows(&mut self) -> Result<Option<SeriesRows>> {
+        loop {
+            if let Some(merge) = &mut self.merge {
+                (self.check)()?;
+                if let Some(Step::Rows(timestamps, columns)) = merge.step(|_, _| false)? {
+                    return Ok(Some(SeriesRows {
+                        index: self.next - 1,
+                        timestamps,
+                        columns,
+                    }));
+                }
+            }
+            let Some(series) = self.request.series.get(self.next) else {
+                self.merge = None;
+                return Ok(None);
+            };
+            let way = (self.request.range, self.request.descending);
+            self.merge = Some(Merge::open(&self.stores, *series, way, &self.types)?);
+            self.next += 1;
+        }
+    }
+}
+
+impl fmt::Debug for RowCursor<'_> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (next, all) = (self.next, self.request.series.len());
+        write!(out, "RowCursor at series {next} of {all}")
+    }
+}

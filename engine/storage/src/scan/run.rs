@@ -1,0 +1,72 @@
+//! A memtable's run as a place that holds rows: they are read where they stand.
+
+use std::sync::Arc;
+
+use crate::error::Result;
+use crate::memtable::Run;
+use crate::model::{ScanRequest, SeriesId, TimeRange};
+use crate::scan::piece::{Partials, Piece, Pieces, RunFields, Store};
+
+/// A sorted run with the fields of one request in mind.
+#[derive(Debug)]
+pub(super) struct RunStore(Arc<RunFields>);
+
+impl RunStore {
+    /// The store of a sorted `run`, or `None` where it has nothing that `request` asks for.
+    pub(super) fn new(run: &Arc<Run>, request: &ScanRequest) -> Option<RunStore> {
+        let (first, last) = run.times();
+        if !request.range.overlaps(first, last) {
+            return None;
+        }
+        let own = &run.rows().columns;
+        let column = |field| own.binary_search_by_key(field, |(id, _)| *id).ok();
+        let columns: Vec<Option<usize>> = request.fields.iter().map(column).collect();
+        columns.iter().any(Option::is_some).then(|| {
+            let run = Arc::clone(run);
+            RunStore(Arc::new(RunFields { run, columns }))
+        })
+    }
+}
+
+impl<'snapshot> Store<'snapshot> for RunStore {
+    fn open(
+        &self,
+        series: SeriesId,
+        range: TimeRange,
+        _descending: bool,
+    ) -> Result<Option<Box<dyn Pieces + 'snapshot>>> {
+        let rows = self.0.run.rows_of(series);
+        let times = &self.0.run.rows().timestamps[rows.clone()];
+        let start = times.partition_point(|time| *time < range.start);
+        let end = times.partition_point(|time| *time < range.end);
+        if start >= end {
+            return Ok(None);
+        }
+        let rows = rows.start + start..rows.start + end;
+        let piece = Piece::Run(Arc::clone(&self.0), rows);
+        Ok(Some(Box::new(RunPieces(Some(piece)))))
+    }
+}
+
+/// All of a run's rows of one series, as one piece.
+#[derive(Debug)]
+struct RunPieces(Option<Piece>);
+
+impl Pieces for RunPieces {
+    fn span(&self) -> Option<(i64, i64)> {
+        let times = self.0.as_ref()?.timestamps();
+        Some((*times.first()?, *times.last()?))
+    }
+
+    fn next_piece(&mut self) -> Result<Piece> {
+        Ok(self.0.take().expect("asked only where there is a piece"))
+    }
+
+    fn summary(&mut self) -> Result<Option<Partials>> {
+        Ok(None)
+    }
+
+    fn skip_piece(&mut self) {
+        self.0 = None;
+    }
+}

@@ -1,0 +1,600 @@
+//! Scans and aggregates against a map from time to the newest value of each field.
+
+mod blocks;
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::memtable::{Run, Slice};
+use crate::model::{
+    Bitmap, Column, Extreme, FieldId, FieldValue, FloatSum, MeasurementId, PolicyId, Presence,
+    Rows, Sequence, SeriesId, SeriesRows, SeriesWindows, Sum, TimeRange, VECTOR_ROWS_MAX, Values,
+    WindowPartial,
+};
+use crate::scan::partial::partial;
+use crate::scan::piece::{Decoded, Partials, Piece, Pieces};
+use crate::scan::run::RunStore;
+
+const TYPES: [FieldType; 5] = [
+    FieldType::Float,
+    FieldType::Integer,
+    FieldType::Unsigned,
+    FieldType::Boolean,
+    FieldType::String,
+];
+
+/// Of each field a value or none.
+type Fields = [Option<FieldValue>; 5];
+/// Series, time and fields of a row.
+type Row = (u64, i64, Fields);
+/// Rows, and how many make a chunk where they are those of a block.
+type Write = (Vec<Row>, Option<usize>);
+type Model = BTreeMap<(u64, i64), Fields>;
+
+/// Rows of all types, in any order; field `i + 1` is of `TYPES[i]`.
+fn rows_of(rows: &[Row]) -> Rows {
+    let columns = (1..).zip(TYPES).enumerate().map(|(at, (id, field_type))| {
+        let mut values = Values::new(field_type);
+        let mut bits = Bitmap::default();
+        for (_, _, fields) in rows {
+            bits.push(fields[at].is_some());
+            fields[at].iter().for_each(|value| values.push(value));
+        }
+        let presence = if values.len() == rows.len() {
+            Presence::All
+        } else {
+            Presence::Some(bits)
+        };
+        (FieldId(id), Column { values, presence })
+    });
+    Rows {
+        measurement: MeasurementId(1),
+        series: rows
+            .iter()
+            .map(|(series, _, _)| SeriesId(*series))
+            .collect(),
+        timestamps: rows.iter().map(|(_, time, _)| *time).collect(),
+        columns: columns
+            .filter(|(_, column)| !column.values.is_empty())
+            .collect(),
+    }
+}
+
+/// A sorted run in pieces of a few rows that know their aggregates, as a block has them.
+#[derive(Debug)]
+struct Chunked {
+    run: Arc<Run>,
+    fields: Vec<FieldId>,
+    rows_max: usize,
+}
+
+#[derive(Debug)]
+struct ChunkedPieces {
+    /// In the order of the scan; each with all its rows, whatever the range is.
+    chunks: Vec<Decoded>,
+    range: TimeRange,
+}
+
+impl Store<'static> for Chunked {
+    fn open(
+        &self,
+        series: SeriesId,
+        range: TimeRange,
+        descending: bool,
+    ) -> Result<Option<Box<dyn Pieces>>> {
+        let rows = self.run.rows_of(series);
+        let own = self.run.rows();
+        let mut chunks: Vec<Decoded> = Vec::new();
+        for start in rows.clone().step_by(self.rows_max) {
+            let part = start..rows.end.min(start + self.rows_max);
+            let times = own.timestamps[part.clone()].to_vec();
+            if !range.overlaps(times[0], times[times.len() - 1]) {
+                continue;
+            }
+            let column = |id: &FieldId| {
+                let (_, column) = own.columns.iter().find(|(own, _)| own == id)?;
+                crate::memtable::stack(&[Slice::of(Some(column), part.clone())])
+            };
+            chunks.push(Decoded {
+                timestamps: times,
+                columns: self.fields.iter().map(column).collect(),
+            });
+        }
+        if !descending {
+            chunks.reverse();
+        }
+        let pieces = ChunkedPieces { chunks, range };
+        Ok((!pieces.chunks.is_empty()).then(|| Box::new(pieces) as Box<dyn Pieces>))
+    }
+}
+
+impl Pieces for ChunkedPieces {
+    fn span(&self) -> Option<(i64, i64)> {
+        let times = &self.chunks.last()?.timestamps;
+        Some((*times.first()?, *times.last()?))
+    }
+
+    fn next_piece(&mut self) -> Result<Piece> {
+        let whole = self.chunks.pop().unwrap();
+        let inside = |time: &&i64| self.range.contains(**time);
+        let before = whole
+            .timestamps
+            .partition_point(|time| *time < self.range.start);
+        let count = whole.timestamps.iter().filter(inside).count();
+        let cut = |column: &Option<Column>| {
+            crate::memtable::stack(&[Slice::of(column.as_ref(), before..before + count)])
+        };
+        Ok(Piece::Decoded(Decoded {
+            timestamps: whole.timestamps[before..before + count].to_vec(),
+            columns: whole.columns.iter().map(cut).collect(),
+        }))
+    }
+
+    fn summary(&mut self) -> Result<Option<Partials>> {
+        let whole = self.chunks.last().unwrap();
+        let rows = 0..whole.timestamps.len();
+        let column = |column: &Option<Column>| {
+            partial(&whole.timestamps, &Slice::of(column.as_ref(), rows.clone()))
+        };
+        Ok(Some(whole.columns.iter().map(column).collect()))
+    }
+
+    fn skip_piece(&mut self) {
+        self.chunks.pop();
+    }
+}
+
+/// What is asked, and of what.
+#[derive(Clone, Debug)]
+struct Case {
+    /// Oldest first, each with the rows of a chunk where it is a block.
+    writes: Vec<Write>,
+    /// Series not ascending, and one that nobody wrote.
+    request: ScanRequest,
+    edges: Vec<i64>,
+}
+
+impl Case {
+    fn model(&self) -> Model {
+        let mut model = Model::new();
+        for (series, time, fields) in self.writes.iter().flat_map(|(rows, _)| rows) {
+            let own = model.entry((*series, *time)).or_default();
+            for (own, new) in own.iter_mut().zip(fields) {
+                if new.is_some() {
+                    own.clone_from(new);
+                }
+            }
+        }
+        model
+    }
+
+    fn stores(&self) -> Vec<Box<dyn Store<'static>>> {
+        let mut stores: Vec<Box<dyn Store<'static>>> = Vec::new();
+        for ((rows, chunk), sequence) in self.writes.iter().zip(1..) {
+            let run = Arc::new(Run::new(rows_of(rows), Sequence(sequence))).sorted();
+            if let Some(rows_max) = chunk {
+                stores.push(Box::new(Chunked {
+                    run,
+                    fields: self.request.fields.clone(),
+                    rows_max: *rows_max,
+                }));
+            } else if let Some(store) = RunStore::new(&run, &self.request) {
+                stores.push(Box::new(store));
+            }
+        }
+        stores
+    }
+
+    fn types(&self) -> Arc<[FieldType]> {
+        let fields = self.request.fields.iter();
+        fields.map(|field| TYPES[field.0 as usize - 1]).collect()
+    }
+
+    /// The rows of series number `index` that a scan must give, ascending.
+    fn expected(&self, index: usize, range: TimeRange) -> Vec<(i64, Vec<Option<FieldValue>>)> {
+        let series = self.request.series[index].0;
+        let of_series = self
+            .model()
+            .into_iter()
+            .filter(|((own, time), _)| *own == series && range.contains(*time));
+        of_series
+            .map(|((_, time), fields)| {
+                let wanted = self.request.fields.iter();
+                (
+                    time,
+                    wanted.map(|id| fields[id.0 as usize - 1].clone()).collect(),
+                )
+            })
+            .filter(|(_, fields): &(_, Vec<Option<FieldValue>>)| fields.iter().any(Option::is_some))
+            .collect()
+    }
+}
+
+fn value(field_type: FieldType) -> BoxedStrategy<FieldValue> {
+    match field_type {
+        FieldType::Float => prop::sample::select(vec![
+            0.0,
+            -0.0,
+            1.5,
+            -2.25,
+            1e9,
+            f64::NAN,
+            f64::from_bits(0xfff8_0000_dead_beef),
+            f64::INFINITY,
+        ])
+        .prop_map(FieldValue::Float)
+        .boxed(),
+        FieldType::Integer => prop_oneof![-2_i64..3, Just(i64::MAX), Just(i64::MIN)]
+            .prop_map(FieldValue::Integer)
+            .boxed(),
+        FieldType::Unsigned => prop_oneof![0_u64..3, Just(u64::MAX)]
+            .prop_map(FieldValue::Unsigned)
+            .boxed(),
+        FieldType::Boolean => any::<bool>().prop_map(FieldValue::Boolean).boxed(),
+        FieldType::String => prop::sample::select(vec!["", "a", "longer"])
+            .prop_map(|text| FieldValue::String(text.as_bytes().into()))
+            .boxed(),
+    }
+}
+
+fn write(present: f64, times: i64) -> impl Strategy<Value = Vec<Row>> {
+    let fields = TYPES.map(|field_type| prop::option::weighted(present, value(field_type)));
+    // Half of the writes lie within a short span, so that sources follow one another too.
+    let start = prop_oneof![Just(0), 0..times];
+    let row = (1_u64..3, 0..times, fields);
+    (start, prop::collection::vec(row, 1..120)).prop_map(move |(start, rows)| {
+        let move_by = |(series, time, fields): (u64, i64, Fields)| {
+            let time = if start > 0 { start + time / 8 } else { time };
+            (series, time, fields)
+        };
+        rows.into_iter().map(move_by).collect()
+    })
+}
+
+fn case() -> impl Strategy<Value = Case> {
+    let shape = (
+        prop::sample::select(vec![0.1, 0.6, 0.9999]),
+        prop::sample::select(vec![30_i64, 400]),
+    );
+    shape.prop_flat_map(|(present, times)| {
+        let chunk = prop::option::of(1_usize..40);
+        let writes = prop::collection::vec((write(present, times), chunk), 1..6);
+        let fields = prop::sample::subsequence((1..=5).map(FieldId).collect::<Vec<_>>(), 1..=5);
+        let range = prop_oneof![Just((0, 2 * times)), (0..times, 0..2 * times)];
+        let width = prop::sample::select(vec![1_i64, 7, 50, 1000]);
+        (writes, fields.prop_shuffle(), range, any::<bool>(), width).prop_map(
+            move |(writes, fields, (start, end), descending, width)| Case {
+                writes,
+                request: ScanRequest {
+                    policy: PolicyId(1),
+                    measurement: MeasurementId(1),
+                    series: vec![SeriesId(2), SeriesId(9), SeriesId(1)],
+                    fields,
+                    range: TimeRange { start, end },
+                    descending,
+                },
+                edges: (0..=(2 * times + width) / width)
+                    .map(|at| at * width - 3)
+                    .collect(),
+            },
+        )
+    })
+}
+
+fn no_check() -> Check {
+    Arc::new(|| Ok(()))
+}
+
+fn scan(case: &Case) -> Vec<SeriesRows> {
+    let mut cursor = RowCursor::new(
+        case.request.clone(),
+        case.types(),
+        case.stores(),
+        no_check(),
+    );
+    std::iter::from_fn(|| cursor.next_rows().unwrap()).collect()
+}
+
+/// As the contract says, in the plainest way.
+fn naive(values: &[(i64, FieldValue)]) -> Option<WindowPartial> {
+    let extreme = |(timestamp, value): &(i64, FieldValue)| Extreme {
+        value: value.clone(),
+        timestamp: *timestamp,
+    };
+    let first = values.first()?;
+    let is_nan = |value: &FieldValue| matches!(value, FieldValue::Float(value) if value.is_nan());
+    let best = |better: fn(std::cmp::Ordering) -> bool| {
+        let mut best = first;
+        for one in values {
+            let order = match (&one.1, &best.1) {
+                (FieldValue::Float(a), FieldValue::Float(b)) => a.partial_cmp(b),
+                (FieldValue::Integer(a), FieldValue::Integer(b)) => a.partial_cmp(b),
+                (FieldValue::Unsigned(a), FieldValue::Unsigned(b)) => a.partial_cmp(b),
+                (FieldValue::Boolean(a), FieldValue::Boolean(b)) => a.partial_cmp(b),
+                _ => return None,
+            };
+            let replaces = order.is_some_and(better) || is_nan(&best.1) && !is_nan(&one.1);
+            best = if replaces { one } else { best };
+        }
+        Some(extreme(best))
+    };
+    let sum = values
+        .iter()
+        .fold(Sum::None, |sum, (_, value)| match (sum, value) {
+            (Sum::None, FieldValue::Float(value)) => Sum::Float(FloatSum::default().plus(*value)),
+            (Sum::Float(sum), FieldValue::Float(value)) => Sum::Float(sum.plus(*value)),
+            (Sum::None, FieldValue::Integer(value)) => Sum::Integer(i128::from(*value)),
+            (Sum::None, FieldValue::Unsigned(value)) => Sum::Integer(i128::from(*value)),
+            (Sum::Integer(sum), FieldValue::Integer(value)) => {
+                Sum::Integer(sum + i128::from(*value))
+            }
+            (Sum::Integer(sum), FieldValue::Unsigned(value)) => {
+                Sum::Integer(sum + i128::from(*value))
+            }
+            (sum, _) => sum,
+        });
+    Some(WindowPartial {
+        count: values.len() as u64,
+        sum,
+        min: best(std::cmp::Ordering::is_lt),
+        max: best(std::cmp::Ordering::is_gt),
+        first: extreme(first),
+        last: extreme(values.last()?),
+    })
+}
+
+/// Equal but for the last bits of a float sum.
+fn alike(one: Option<&WindowPartial>, other: Option<&WindowPartial>) -> bool {
+    let (Some(one), Some(other)) = (one, other) else {
+        return one.is_none() && other.is_none();
+    };
+    let sums = match (one.sum, other.sum) {
+        (Sum::Float(one), Sum::Float(other)) => {
+            let (one, other) = (one.value(), other.value());
+            one.to_bits() == other.to_bits()
+                || one.is_nan() && other.is_nan()
+                || (one - other).abs() <= 1e-12 * one.abs()
+        }
+        (one, other) => one == other,
+    };
+    let bare = |partial: &WindowPartial| WindowPartial {
+        sum: Sum::None,
+        ..partial.clone()
+    };
+    sums && bare(one) == bare(other)
+}
+
+fn expected_windows(case: &Case) -> Vec<SeriesWindows> {
+    let range = window::within(case.request.range, &case.edges);
+    let series = 0..case.request.series.len();
+    let windows = series.map(|index| {
+        let rows = case.expected(index, range);
+        let mut windows: Vec<(u32, Partials)> = Vec::new();
+        for (at, edge) in case.edges.windows(2).enumerate() {
+            let inside = rows
+                .iter()
+                .filter(|(time, _)| edge[0] <= *time && *time < edge[1]);
+            let partials: Partials = (0..case.request.fields.len())
+                .map(|field| {
+                    let value = |(time, fields): &(i64, Vec<Option<FieldValue>>)| {
+                        Some((*time, fields[field].clone()?))
+                    };
+                    naive(&inside.clone().filter_map(value).collect::<Vec<_>>())
+                })
+                .collect();
+            if partials.iter().any(Option::is_some) {
+                windows.push((u32::try_from(at).unwrap(), partials));
+            }
+        }
+        SeriesWindows { index, windows }
+    });
+    windows
+        .filter(|series| !series.windows.is_empty())
+        .collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(512))]
+
+    #[test]
+    fn a_scan_gives_the_newest_value_of_each_field(case in case()) {
+        let mut found: Vec<Vec<_>> = vec![Vec::new(); case.request.series.len()];
+        let mut last = 0;
+        for piece in scan(&case) {
+            prop_assert!(piece.index >= last, "series come in the order of the request");
+            prop_assert!(!piece.timestamps.is_empty() && piece.timestamps.len() <= VECTOR_ROWS_MAX);
+            last = piece.index;
+            for (column, field_type) in piece.columns.iter().zip(&*case.types()) {
+                prop_assert_eq!(column.values.field_type(), *field_type);
+            }
+            for (row, time) in piece.timestamps.iter().enumerate() {
+                let fields: Vec<_> = piece.columns.iter().map(|column| column.get(row)).collect();
+                found[piece.index].push((*time, fields));
+            }
+        }
+        for (index, found) in found.into_iter().enumerate() {
+            let mut expected = case.expected(index, case.request.range);
+            if case.request.descending {
+                expected.reverse();
+            }
+            prop_assert_eq!(found, expected);
+        }
+    }
+
+    #[test]
+    fn windows_are_those_of_the_rows_whether_or_not_chunks_are_decoded(case in case()) {
+        let mut request = AggregateRequest {
+            scan: case.request.clone(),
+            edges: case.edges.clone(),
+        };
+        request.scan.range = window::within(request.scan.range, &request.edges);
+        let mut cursor = WindowCursor::new(request, case.types(), case.stores(), no_check());
+        let found: Vec<_> = std::iter::from_fn(|| cursor.next_windows().unwrap()).collect();
+        let expected = expected_windows(&case);
+        let order = |all: &[SeriesWindows]| -> Vec<(usize, Vec<u32>)> {
+            let numbers = |one: &SeriesWindows| one.windows.iter().map(|(at, _)| *at).collect();
+            all.iter().map(|one| (one.index, numbers(one))).collect()
+        };
+        prop_assert_eq!(order(&found), order(&expected));
+        for (found, expected) in found.iter().zip(&expected) {
+            for ((at, found), (_, expected)) in found.windows.iter().zip(&expected.windows) {
+                for (found, expected) in found.iter().zip(expected) {
+                    prop_assert!(alike(found.as_ref(), expected.as_ref()), "window {}: {:?}, not {:?}", at, found, expected);
+                }
+            }
+        }
+    }
+}
+
+/// Integer rows of one series: time and value.
+fn integers(rows: impl Iterator<Item = (i64, i64)>) -> Vec<Row> {
+    rows.map(|(time, value)| {
+        let fields = [None, Some(FieldValue::Integer(value)), None, None, None];
+        (1, time, fields)
+    })
+    .collect()
+}
+
+fn integer_case(writes: Vec<Write>) -> Case {
+    Case {
+        writes,
+        request: ScanRequest {
+            policy: PolicyId(1),
+            measurement: MeasurementId(1),
+            series: vec![SeriesId(1)],
+            fields: vec![FieldId(2)],
+            range: TimeRange::ALL,
+            descending: false,
+        },
+        edges: vec![0, 1 << 40],
+    }
+}
+
+#[test]
+fn a_long_series_comes_in_full_vectors_whichever_way() {
+    let even = integers((0..30_000).map(|at| (2 * at, at)));
+    let odd = integers((0..30_000).map(|at| (2 * at + 1, -at)));
+    for descending in [false, true] {
+        let mut case = integer_case(vec![(even.clone(), None), (odd.clone(), Some(1000))]);
+        case.request.descending = descending;
+        let pieces = scan(&case);
+        let rows: usize = pieces.iter().map(|piece| piece.timestamps.len()).sum();
+        assert_eq!(rows, 60_000);
+        assert!(
+            pieces
+                .iter()
+                .all(|piece| piece.timestamps.len() <= VECTOR_ROWS_MAX)
+        );
+        let mut times: Vec<i64> = pieces
+            .iter()
+            .flat_map(|piece| piece.timestamps.clone())
+            .collect();
+        if descending {
+            times.reverse();
+        }
+        assert_eq!(times, (0..60_000).collect::<Vec<_>>());
+    }
+    let case = integer_case(vec![(even, None)]);
+    let sizes: Vec<_> = scan(&case)
+        .iter()
+        .map(|piece| piece.timestamps.len())
+        .collect();
+    assert_eq!(sizes, [8192, 8192, 8192, 5424]);
+}
+
+/// Fails when a piece is decoded.
+#[derive(Debug)]
+struct Undecodable(Chunked);
+
+#[derive(Debug)]
+struct UndecodablePieces(Box<dyn Pieces>);
+
+impl Store<'static> for Undecodable {
+    fn open(
+        &self,
+        series: SeriesId,
+        range: TimeRange,
+        descending: bool,
+    ) -> Result<Option<Box<dyn Pieces>>> {
+        let pieces = self.0.open(series, range, descending)?;
+        Ok(pieces.map(|pieces| Box::new(UndecodablePieces(pieces)) as Box<dyn Pieces>))
+    }
+}
+
+impl Pieces for UndecodablePieces {
+    fn span(&self) -> Option<(i64, i64)> {
+        self.0.span()
+    }
+
+    fn next_piece(&mut self) -> Result<Piece> {
+        Err(Error::corrupt("blocks/1.blk", 1, "decoded"))
+    }
+
+    fn summary(&mut self) -> Result<Option<Partials>> {
+        self.0.summary()
+    }
+
+    fn skip_piece(&mut self) {
+        self.0.skip_piece();
+    }
+}
+
+fn undecodable(rows: &[Row]) -> Box<dyn Store<'static>> {
+    Box::new(Undecodable(Chunked {
+        run: Arc::new(Run::new(rows_of(rows), Sequence(1))).sorted(),
+        fields: vec![FieldId(2)],
+        rows_max: 10,
+    }))
+}
+
+fn windows_of(
+    stores: Vec<Box<dyn Store<'static>>>,
+    edges: Vec<i64>,
+) -> Result<Option<SeriesWindows>> {
+    let case = integer_case(Vec::new());
+    let mut request = AggregateRequest {
+        scan: case.request.clone(),
+        edges,
+    };
+    request.scan.range = window::within(request.scan.range, &request.edges);
+    WindowCursor::new(request, case.types(), stores, no_check()).next_windows()
+}
+
+#[test]
+fn chunks_that_lie_alone_in_a_window_are_not_decoded() {
+    let first = integers((0..20).map(|at| (at, at)));
+    let second = integers((20..40).map(|at| (at, at)));
+    let stores = || vec![undecodable(&second), undecodable(&first)];
+    let found = windows_of(stores(), vec![0, 20, 40]).unwrap().unwrap();
+    let counts: Vec<u64> = found
+        .windows
+        .iter()
+        .map(|(_, all)| all[0].as_ref().unwrap().count)
+        .collect();
+    assert_eq!(counts, [20, 20]);
+    let cut_by_an_edge = windows_of(stores(), vec![0, 15, 40]);
+    assert_eq!(cut_by_an_edge.unwrap_err().message(), "decoded");
+    let cut_by_the_range = windows_of(stores(), vec![0, 35]);
+    assert_eq!(cut_by_the_range.unwrap_err().message(), "decoded");
+    let newer = integers([(12, 7)].into_iter());
+    let overlapped = windows_of(vec![undecodable(&first), undecodable(&newer)], vec![0, 40]);
+    assert_eq!(overlapped.unwrap_err().message(), "decoded");
+}
+
+#[test]
+fn a_scan_ends_when_the_check_says_so() {
+    let case = integer_case(vec![(integers((0..20_000).map(|at| (at, at))), None)]);
+    let left = std::sync::atomic::AtomicI32::new(2);
+    let check: Check = Arc::new(move || {
+        if left.fetch_sub(1, std::sync::atomic::Ordering::Relaxed) > 0 {
+            return Ok(());
+        }
+        Err(Error::new(ErrorKind::Limit, "the query has ended"))
+    });
+    let mut cursor = RowCursor::new(case.request.clone(), case.types(), case.stores(), check);
+    assert!(cursor.next_rows().unwrap().is_some());
+    assert!(cursor.next_rows().unwrap().is_some());
+    assert_eq!(cursor.next_rows().unwrap_err().kind(), ErrorKind::Limit);
+}

@@ -1,0 +1,194 @@
+//! The same cases, read from real blocks and a memtable by way of a snapshot.
+
+use std::path::Path;
+use std::time::Duration;
+
+use super::*;
+use crate::block::{Block, BlockWriter};
+use crate::codec::Effort;
+use crate::env::Env;
+use crate::env::sim::SimEnv;
+use crate::format::block::{BlockInfo, SequenceRange};
+use crate::format::definitions::Names;
+use crate::index::LiveIndex;
+use crate::manifest::catalog::DatabaseCatalog;
+use crate::memtable::Memtable;
+use crate::model::{CanonicalKey, DatabaseId, FieldInfo, SeriesEntry, TagKeyId, TagPredicate};
+use crate::snapshot::PolicyStores;
+
+fn catalog() -> Arc<DatabaseCatalog> {
+    let measurement = MeasurementId(1);
+    let fields = (1..).zip(TYPES).map(|(id, field_type)| {
+        let name = format!("field{id}").into_bytes().into();
+        let id = FieldId(id);
+        (
+            measurement,
+            FieldInfo {
+                id,
+                name,
+                field_type,
+            },
+        )
+    });
+    let mut catalog = DatabaseCatalog::new(DatabaseId(1), "db");
+    catalog
+        .define(&Names {
+            measurements: vec![(measurement, b"cpu"[..].into())],
+            tag_keys: vec![(TagKeyId(1), b"host"[..].into())],
+            fields: fields.collect(),
+            pairs: vec![(measurement, TagKeyId(1))],
+        })
+        .unwrap();
+    Arc::new(catalog)
+}
+
+fn entry(series: SeriesId) -> SeriesEntry {
+    let host = format!("host-{}", series.0).into_bytes();
+    SeriesEntry {
+        id: series,
+        key: CanonicalKey::encode(MeasurementId(1), &mut [(TagKeyId(1), &host)]),
+    }
+}
+
+fn block_of(env: &Arc<dyn Env>, rows: &[Row], sequence: u64) -> Arc<Block> {
+    let info = BlockInfo {
+        database: DatabaseId(1),
+        policy: PolicyId(1),
+        level: 0,
+        sequences: SequenceRange {
+            first: Sequence(sequence),
+            last: Sequence(sequence),
+        },
+    };
+    let run = Arc::new(Run::new(rows_of(rows), Sequence(sequence))).sorted();
+    let mut ids = run.rows().series.clone();
+    ids.dedup();
+    let entries: Vec<SeriesEntry> = ids.into_iter().map(entry).collect();
+    let mut writer = BlockWriter::create(env, sequence, 7, info, Effort::Hot).unwrap();
+    writer.begin_measurement(MeasurementId(1)).unwrap();
+    writer.push(run.rows(), &entries).unwrap();
+    let meta = writer.finish().unwrap().unwrap();
+    Arc::new(Block::open(&**env, 7, &meta).unwrap())
+}
+
+/// The snapshot of a case; blocks are older than runs, whatever the case says.
+fn snapshot_of(case: &mut Case) -> Snapshot {
+    case.writes.sort_by_key(|(_, chunk)| chunk.is_none());
+    let env: Arc<dyn Env> = Arc::new(SimEnv::new(1));
+    env.create_dir(Path::new("blocks")).unwrap();
+    let memtable = Memtable::new();
+    let index = LiveIndex::new();
+    let mut blocks = Vec::new();
+    for ((rows, chunk), sequence) in case.writes.iter().zip(1..) {
+        if chunk.is_some() {
+            blocks.push(block_of(&env, rows, sequence));
+            continue;
+        }
+        for series in index.missing(&rows_of(rows).series) {
+            assert!(index.add(&entry(series)));
+        }
+        let run = Arc::new(Run::new(rows_of(rows), Sequence(sequence)));
+        memtable.push(run, Duration::ZERO);
+    }
+    let stores = PolicyStores {
+        blocks,
+        memtables: vec![Arc::new(memtable)],
+    };
+    let policies = [(PolicyId(1), stores)].into();
+    Snapshot::new(Sequence(9), catalog(), policies, vec![Arc::new(index)])
+}
+
+fn scanned(snapshot: &Snapshot, case: &Case) -> Vec<Vec<(i64, Vec<Option<FieldValue>>)>> {
+    let mut found = vec![Vec::new(); case.request.series.len()];
+    let mut cursor = rows(snapshot, case.request.clone(), no_check()).unwrap();
+    while let Some(piece) = cursor.next_rows().unwrap() {
+        for (row, time) in piece.timestamps.iter().enumerate() {
+            let fields = piece.columns.iter().map(|column| column.get(row));
+            found[piece.index].push((*time, fields.collect()));
+        }
+    }
+    found
+}
+
+fn windows(snapshot: &Snapshot, case: &Case) -> Vec<SeriesWindows> {
+    let request = AggregateRequest {
+        scan: case.request.clone(),
+        edges: case.edges.clone(),
+    };
+    let mut cursor = aggregates(snapshot, request, no_check()).unwrap();
+    std::iter::from_fn(|| cursor.next_windows().unwrap()).collect()
+}
+
+fn assert_windows(found: &[SeriesWindows], expected: &[SeriesWindows]) {
+    assert_eq!(found.len(), expected.len());
+    for (found, expected) in found.iter().zip(expected) {
+        assert_eq!(found.index, expected.index);
+        assert_eq!(found.windows.len(), expected.windows.len());
+        for ((at, found), (wanted, expected)) in found.windows.iter().zip(&expected.windows) {
+            assert_eq!(at, wanted);
+            for (found, expected) in found.iter().zip(expected) {
+                assert!(
+                    alike(found.as_ref(), expected.as_ref()),
+                    "{found:?}, not {expected:?}"
+                );
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(128))]
+
+    #[test]
+    fn blocks_and_runs_answer_as_one(case in case()) {
+        let mut case = case;
+        let snapshot = snapshot_of(&mut case);
+        for (index, found) in scanned(&snapshot, &case).into_iter().enumerate() {
+            let mut expected = case.expected(index, case.request.range);
+            if case.request.descending {
+                expected.reverse();
+            }
+            prop_assert_eq!(found, expected);
+        }
+        assert_windows(&windows(&snapshot, &case), &expected_windows(&case));
+        let all = snapshot
+            .series(MeasurementId(1), &TagPredicate::All, None, TimeRange::ALL)
+            .unwrap();
+        let ids: Vec<u64> = all.iter().map(|(id, _)| id.0).collect();
+        let mut written: Vec<u64> = case.model().keys().map(|(series, _)| *series).collect();
+        written.dedup();
+        prop_assert_eq!(ids, written);
+    }
+}
+
+/// Chunks of a block have statistics from 256 rows on.
+#[test]
+fn long_chunks_are_aggregated_as_if_decoded() {
+    let old = integers((0..20_000).map(|at| (at, at % 997)));
+    let newer = integers((0..400).map(|at| (9_000 + 3 * at, -at)));
+    for write in [
+        vec![(old.clone(), Some(1))],
+        vec![(old, Some(1)), (newer, None)],
+    ] {
+        let mut case = integer_case(write);
+        case.edges = vec![-5, 100, 8_500, 11_000, 30_000];
+        for (start, end) in [(i64::MIN + 2, i64::MAX), (50, 19_000), (9_001, 9_002)] {
+            case.request.range = TimeRange { start, end };
+            let snapshot = snapshot_of(&mut case);
+            assert_windows(&windows(&snapshot, &case), &expected_windows(&case));
+        }
+    }
+}
+
+#[test]
+fn what_does_not_exist_is_said_so() {
+    let mut case = integer_case(vec![(integers([(1, 1)].into_iter()), None)]);
+    let snapshot = snapshot_of(&mut case);
+    let error = |request: ScanRequest| rows(&snapshot, request, no_check()).unwrap_err();
+    let mut request = case.request.clone();
+    request.fields = vec![FieldId(6)];
+    assert_eq!(error(request).to_string(), "the field does not exist");
+    let mut request = case.request.clone();
+    request.measurement = MeasurementId(2);
+    assert_eq!(error(request).kind(), ErrorKind::NotFound);
+}

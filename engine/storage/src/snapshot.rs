@@ -1,0 +1,307 @@
+//! What a reader holds: the names, the runs and the blocks of one database as of one moment.
+//!
+//! It reads no values. What it holds stays as it is while writes, flushes and drops go on: a reader
+//! that asks twice is told the same. Rows of dropped measurements may still be there; their ids are
+//! no longer in the catalogue, so nobody asks for them.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::block::{Block, Measurement};
+use crate::error::Result;
+use crate::index::LiveIndex;
+use crate::manifest::catalog::DatabaseCatalog;
+use crate::memtable::{Memtable, Run};
+use crate::model::{
+    CanonicalKey, MeasurementId, PolicyId, Sequence, SeriesId, TagPredicate, TagSet, TimeRange,
+};
+
+/// What one policy holds.
+#[derive(Clone, Debug, Default)]
+pub struct PolicyStores {
+    /// Its blocks, oldest sequences first.
+    pub blocks: Vec<Arc<Block>>,
+    /// Its memtables, oldest first: those being flushed, then the open one. All their rows are
+    /// newer than those of the blocks.
+    pub memtables: Vec<Arc<Memtable>>,
+}
+
+/// Finding one key by its place costs about as much as walking this many.
+const KEYS_PER_JUMP: usize = 100;
+
+/// Sorted runs, oldest first.
+type Runs = Arc<[Arc<Run>]>;
+
+/// One database as of one moment.
+#[derive(Debug)]
+pub struct Snapshot {
+    sequence: Sequence,
+    catalog: Arc<DatabaseCatalog>,
+    policies: BTreeMap<PolicyId, PolicyStores>,
+    indexes: Vec<Arc<LiveIndex>>,
+    /// What the memtables held when a measurement was first asked for.
+    runs: Mutex<BTreeMap<(PolicyId, MeasurementId), Runs>>,
+}
+
+impl Snapshot {
+    /// The snapshot that holds everything up to `sequence`: `indexes` know every series that has
+    /// rows in the memtables of `policies`. Takes pointers only.
+    pub fn new(
+        sequence: Sequence,
+        catalog: Arc<DatabaseCatalog>,
+        policies: BTreeMap<PolicyId, PolicyStores>,
+        indexes: Vec<Arc<LiveIndex>>,
+    ) -> Snapshot {
+        Snapshot {
+            sequence,
+            catalog,
+            policies,
+            indexes,
+            runs: Mutex::default(),
+        }
+    }
+
+    /// The sequence up to which every row is held; later ones may be.
+    pub fn sequence(&self) -> Sequence {
+        self.sequence
+    }
+
+    /// Policies, measurements, fields and tag keys.
+    pub fn catalog(&self) -> &DatabaseCatalog {
+        &self.catalog
+    }
+
+    /// The blocks of `policy`, oldest sequences first.
+    pub fn blocks(&self, policy: PolicyId) -> &[Arc<Block>] {
+        self.policies
+            .get(&policy)
+            .map_or(&[], |stores| &stores.blocks)
+    }
+
+    /// The runs of `measurement` in `policy`, sorted, oldest first; the same at every call. The
+    /// first call sorts those that are not.
+    pub fn runs(&self, policy: PolicyId, measurement: MeasurementId) -> Arc<[Arc<Run>]> {
+        let mut pinned = self.runs.lock().unwrap_or_else(PoisonError::into_inner);
+        let runs = pinned.entry((policy, measurement)).or_insert_with(|| {
+            let stores = self.policies.get(&policy).into_iter();
+            let memtables = stores.flat_map(|stores| &stores.memtables);
+            memtables
+                .flat_map(|memtable| memtable.runs(measurement))
+                .map(|run| run.sorted())
+                .collect()
+        });
+        Arc::clone(runs)
+    }
+
+    /// The series of `measurement` whose tags satisfy `predicate`, sorted by tags: all that have a
+    /// point in `policy` (any where `None`) and `range`, and maybe some that have none there.
+    ///
+    /// # Errors
+    /// `Corrupt` or `Io` where the index of a block cannot be read.
+    pub fn series(
+        &self,
+        measurement: MeasurementId,
+        predicate: &TagPredicate,
+        policy: Option<PolicyId>,
+        range: TimeRange,
+    ) -> Result<Vec<(SeriesId, TagSet)>> {
+        let names = |name: &[u8]| self.catalog.tag_key(name);
+        let mut found: BTreeMap<SeriesId, TagSet> = BTreeMap::new();
+        if self.is_live(measurement, policy, range) {
+            for index in &self.indexes {
+                index.select_with(measurement, predicate, &names, &mut |id, key| {
+                    if let Some(tags) = self.tags(key) {
+                        found.insert(id, tags);
+                    }
+                });
+            }
+        }
+        for own in self
+            .policies
+            .keys()
+            .filter(|own| policy.is_none_or(|wanted| wanted == **own))
+        {
+            for block in self.blocks(*own) {
+                if block.meta().range.intersect(range).is_empty() {
+                    continue;
+                }
+                if let Some(block) = block.measurement(measurement)? {
+                    self.add_series(&mut found, &block, predicate)?;
+                }
+            }
+        }
+        let mut series: Vec<(SeriesId, TagSet)> = found.into_iter().collect();
+        series.sort_unstable_by(|(_, one), (_, other)| one.cmp(other));
+        Ok(series)
+    }
+
+    /// Adds those series of a block that satisfy `predicate` and are not in `found`.
+    fn add_series(
+        &self,
+        found: &mut BTreeMap<SeriesId, TagSet>,
+        block: &Measurement<'_>,
+        predicate: &TagPredicate,
+    ) -> Result<()> {
+        let index = block.index();
+        let ordinals = index.select(predicate, &|name| self.catalog.tag_key(name))?;
+        // A jump costs as much as a walk over some hundred keys.
+        let is_sparse = ordinals.len() < (index.series_count() / KEYS_PER_JUMP) as u64;
+        let mut walk = index.keys(0);
+        for ordinal in ordinals {
+            let ordinal = ordinal as usize;
+            let id = index.series_id(ordinal)?;
+            if found.contains_key(&id) {
+                continue;
+            }
+            if is_sparse {
+                walk = index.keys(ordinal);
+            }
+            while let Some((at, entry)) = walk.advance()? {
+                if at == ordinal {
+                    found.extend(self.tags(&entry.key).map(|tags| (id, tags)));
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether any run may have rows there.
+    fn is_live(
+        &self,
+        measurement: MeasurementId,
+        policy: Option<PolicyId>,
+        range: TimeRange,
+    ) -> bool {
+        let policies = self.policies.keys().copied();
+        policies
+            .filter(|own| policy.is_none_or(|wanted| wanted == *own))
+            .any(|policy| {
+                let runs = self.runs(policy, measurement);
+                runs.iter().any(|run| {
+                    let (first, last) = run.times();
+                    range.overlaps(first, last)
+                })
+            })
+    }
+
+    /// The tags of a canonical key by name, or `None` where a name is not in the catalogue: the
+    /// series came after this snapshot.
+    fn tags(&self, key: &[u8]) -> Option<TagSet> {
+        let tags = CanonicalKey(key).tags()?.into_iter().map(|(key, value)| {
+            let name = self.catalog.tag_key_name(key)?;
+            Some((name.into(), value.into()))
+        });
+        TagSet::new(tags.collect::<Option<_>>()?).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::format::definitions::Names;
+    use crate::model::{
+        Column, DatabaseId, FieldId, FieldInfo, FieldType, Presence, Rows, SeriesEntry, TagKeyId,
+        Values,
+    };
+
+    fn catalog() -> Arc<DatabaseCatalog> {
+        let mut catalog = DatabaseCatalog::new(DatabaseId(1), "db");
+        let field = FieldInfo {
+            id: FieldId(1),
+            name: b"value"[..].into(),
+            field_type: FieldType::Integer,
+        };
+        catalog
+            .define(&Names {
+                measurements: vec![(MeasurementId(1), b"cpu"[..].into())],
+                tag_keys: vec![(TagKeyId(1), b"host"[..].into())],
+                fields: vec![(MeasurementId(1), field)],
+                pairs: vec![(MeasurementId(1), TagKeyId(1))],
+            })
+            .unwrap();
+        Arc::new(catalog)
+    }
+
+    fn entry(id: u64, host: &str) -> SeriesEntry {
+        SeriesEntry {
+            id: SeriesId(id),
+            key: CanonicalKey::encode(MeasurementId(1), &mut [(TagKeyId(1), host.as_bytes())]),
+        }
+    }
+
+    fn run(series: u64, time: i64, sequence: u64) -> Arc<Run> {
+        let column = Column {
+            values: Values::Integer(vec![time]),
+            presence: Presence::All,
+        };
+        let rows = Rows {
+            measurement: MeasurementId(1),
+            series: vec![SeriesId(series)],
+            timestamps: vec![time],
+            columns: vec![(FieldId(1), column)],
+        };
+        Arc::new(Run::new(rows, Sequence(sequence)))
+    }
+
+    fn snapshot(memtable: &Arc<Memtable>, indexes: Vec<Arc<LiveIndex>>) -> Snapshot {
+        let stores = PolicyStores {
+            blocks: Vec::new(),
+            memtables: vec![Arc::clone(memtable)],
+        };
+        let policies = [(PolicyId(1), stores)].into();
+        Snapshot::new(Sequence(1), catalog(), policies, indexes)
+    }
+
+    fn hosts(snapshot: &Snapshot, policy: Option<PolicyId>, range: TimeRange) -> Vec<String> {
+        let series = snapshot.series(MeasurementId(1), &TagPredicate::All, policy, range);
+        let host = |tags: &TagSet| String::from_utf8(tags.get(b"host").unwrap().to_vec()).unwrap();
+        series.unwrap().iter().map(|(_, tags)| host(tags)).collect()
+    }
+
+    #[test]
+    fn a_reader_is_told_the_same_while_writes_go_on() {
+        let memtable = Arc::new(Memtable::new());
+        memtable.push(run(1, 5, 1), Duration::ZERO);
+        let snapshot = snapshot(&memtable, Vec::new());
+        let times = || -> Vec<i64> {
+            let runs = snapshot.runs(PolicyId(1), MeasurementId(1));
+            runs.iter().map(|run| run.times().0).collect()
+        };
+        assert_eq!(times(), [5]);
+        memtable.push(run(1, 6, 2), Duration::ZERO);
+        assert_eq!(times(), [5]);
+        assert!(snapshot.runs(PolicyId(2), MeasurementId(1)).is_empty());
+    }
+
+    #[test]
+    fn series_of_all_indexes_come_once_and_sorted_by_tags() {
+        let memtable = Arc::new(Memtable::new());
+        memtable.push(run(1, 5, 1), Duration::ZERO);
+        let (old, new) = (Arc::new(LiveIndex::new()), Arc::new(LiveIndex::new()));
+        assert!(old.add(&entry(1, "b")) && old.add(&entry(2, "c")));
+        assert!(new.add(&entry(1, "b")) && new.add(&entry(3, "a")));
+        let snapshot = snapshot(&memtable, vec![old, new]);
+        assert_eq!(hosts(&snapshot, None, TimeRange::ALL), ["a", "b", "c"]);
+        let later = TimeRange { start: 6, end: 9 };
+        assert!(hosts(&snapshot, None, later).is_empty());
+        assert!(hosts(&snapshot, Some(PolicyId(2)), TimeRange::ALL).is_empty());
+    }
+
+    #[test]
+    fn a_series_with_a_tag_key_from_later_on_is_left_out() {
+        let memtable = Arc::new(Memtable::new());
+        memtable.push(run(1, 5, 1), Duration::ZERO);
+        let index = Arc::new(LiveIndex::new());
+        let later = CanonicalKey::encode(MeasurementId(1), &mut [(TagKeyId(9), b"x")]);
+        assert!(index.add(&entry(1, "a")));
+        assert!(index.add(&SeriesEntry {
+            id: SeriesId(2),
+            key: later,
+        }));
+        let snapshot = snapshot(&memtable, vec![index]);
+        assert_eq!(hosts(&snapshot, None, TimeRange::ALL), ["a"]);
+    }
+}
