@@ -1,10 +1,13 @@
 //! What the languages read and change: the door to storage, so that plans can also be run against
 //! a naive model in tests.
 
+mod storage;
+
 use std::sync::Arc;
 
 use silverback_storage::Result;
 
+pub use crate::source::storage::SnapshotSource;
 pub use silverback_storage::model::PolicySpec;
 
 use silverback_storage::model::{
