@@ -3,6 +3,9 @@
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
+const SECOND_NS: i64 = 1_000_000_000;
+const DAY_SECONDS: i64 = 86_400;
+
 /// How the column `time` is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Epoch {
@@ -20,9 +23,9 @@ impl Epoch {
             "" => return Epoch::Text,
             "u" => 1_000,
             "ms" => 1_000_000,
-            "s" => 1_000_000_000,
-            "m" => 60_000_000_000,
-            "h" => 3_600_000_000_000,
+            "s" => SECOND_NS,
+            "m" => 60 * SECOND_NS,
+            "h" => 3_600 * SECOND_NS,
             _ => 1,
         })
     }
@@ -30,34 +33,110 @@ impl Epoch {
 
 /// `ns` as RFC 3339 without trailing zeros: in `zone` with its offset, else in UTC with `Z`.
 pub fn time_text(ns: i64, zone: Option<&TimeZone>) -> String {
-    let (seconds, fraction) = (ns.div_euclid(1_000_000_000), ns.rem_euclid(1_000_000_000));
+    let mut out = Vec::with_capacity(36);
+    push_time(&mut out, ns, zone);
+    out.into_iter().map(char::from).collect()
+}
+
+/// Appends [`time_text`]. Cost: a few divisions in UTC.
+pub(crate) fn push_time(out: &mut Vec<u8>, ns: i64, zone: Option<&TimeZone>) {
+    let (seconds, fraction) = (ns.div_euclid(SECOND_NS), ns.rem_euclid(SECOND_NS));
+    let offset = zone.map_or(0, |zone| offset_seconds(seconds, zone));
+    let local = seconds + offset;
+    let (year, month, day) = civil(local.div_euclid(DAY_SECONDS));
+    let second = local.rem_euclid(DAY_SECONDS);
+    push_padded(out, year, 4);
+    for (separator, value) in [
+        (b'-', month),
+        (b'-', day),
+        (b'T', second / 3_600),
+        (b':', second / 60 % 60),
+        (b':', second % 60),
+    ] {
+        out.push(separator);
+        push_padded(out, value, 2);
+    }
+    if fraction > 0 {
+        out.push(b'.');
+        push_padded(out, fraction, 9);
+        while out.last() == Some(&b'0') {
+            out.pop();
+        }
+    }
+    let minutes = offset / 60;
+    if minutes == 0 {
+        out.push(b'Z');
+        return;
+    }
+    out.push(if minutes < 0 { b'-' } else { b'+' });
+    push_padded(out, minutes.abs() / 60, 2);
+    out.push(b':');
+    push_padded(out, minutes.abs() % 60, 2);
+}
+
+fn offset_seconds(seconds: i64, zone: &TimeZone) -> i64 {
     // 64 bits of nanoseconds lie between the years 1677 and 2262, which jiff knows.
     let timestamp = Timestamp::from_second(seconds).unwrap_or_default();
-    let offset = zone.map_or(jiff::tz::Offset::UTC, |zone| zone.to_offset(timestamp));
-    let local = offset.to_datetime(timestamp);
-    let mut text = format!(
-        "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}",
-        local.year(),
-        local.month(),
-        local.day(),
-        local.hour(),
-        local.minute(),
-        local.second()
-    );
-    if fraction > 0 {
-        let digits = format!(".{fraction:09}");
-        text.push_str(digits.trim_end_matches('0'));
+    i64::from(zone.to_offset(timestamp).seconds())
+}
+
+/// Year, month and day of the day `days` after 1970-01-01.
+///
+/// # Source
+/// Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms", `civil_from_days`.
+fn civil(days: i64) -> (i64, i64, i64) {
+    const ERA_DAYS: i64 = 146_097;
+    // Days count from 0000-03-01, so that the day that comes and goes is a year's last.
+    let days = days + 719_468;
+    let era = days.div_euclid(ERA_DAYS);
+    let day_of_era = days.rem_euclid(ERA_DAYS);
+    let year_of_era =
+        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted_month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
+    let month = (shifted_month + 2) % 12 + 1;
+    let year = era * 400 + year_of_era + i64::from(month <= 2);
+    (year, month, day)
+}
+
+/// Appends the last `width` digits of `value`, which is not negative.
+fn push_padded(out: &mut Vec<u8>, value: i64, width: usize) {
+    let start = out.len();
+    out.resize(start + width, b'0');
+    let mut rest = value;
+    for digit in out.iter_mut().skip(start).rev() {
+        *digit += u8::try_from(rest % 10).unwrap_or_default();
+        rest /= 10;
     }
-    let minutes = offset.seconds() / 60;
-    if minutes == 0 {
-        text.push('Z');
+}
+
+/// Appends a finite float without exponent: the shortest text that reads as the same float.
+pub(crate) fn push_plain_float(out: &mut Vec<u8>, value: f64) {
+    let mut buffer = ryu::Buffer::new();
+    let text = buffer.format_finite(value);
+    if text.contains('e') {
+        out.extend_from_slice(value.to_string().as_bytes());
     } else {
-        let sign = if minutes < 0 { "-" } else { "+" };
-        let minutes = minutes.abs();
-        let (hours, minutes) = (minutes / 60, minutes % 60);
-        text.extend([sign.into(), format!("{hours:02}:{minutes:02}")]);
+        out.extend_from_slice(text.strip_suffix(".0").unwrap_or(text).as_bytes());
     }
-    text
+}
+
+/// Appends a finite float as Go's `encoding/json` does: with an exponent where it is below
+/// 10^-6 or from 10^21 on.
+pub(crate) fn push_json_float(out: &mut Vec<u8>, value: f64) {
+    let size = value.abs();
+    if size == 0.0 || (1e-6..1e21).contains(&size) {
+        push_plain_float(out, value);
+        return;
+    }
+    let text = format!("{value:e}");
+    let signed = if size >= 1e21 {
+        text.replace('e', "e+")
+    } else {
+        text
+    };
+    out.extend_from_slice(signed.as_bytes());
 }
 
 #[cfg(test)]
@@ -69,14 +148,53 @@ mod tests {
         for (ns, text) in [
             (0, "1970-01-01T00:00:00Z"),
             (1_600_000_020_000_000_001, "2020-09-13T12:27:00.000000001Z"),
+            (951_782_400_000_000_000, "2000-02-29T00:00:00Z"),
             (-500_000_000, "1969-12-31T23:59:59.5Z"),
             (i64::MAX, "2262-04-11T23:47:16.854775807Z"),
             (i64::MIN, "1677-09-21T00:12:43.145224192Z"),
         ] {
             assert_eq!(time_text(ns, None), text);
         }
-        let berlin = TimeZone::get("Europe/Berlin").unwrap();
-        let text = time_text(1_600_000_000_000_000_000, Some(&berlin));
-        assert_eq!(text, "2020-09-13T14:26:40+02:00");
+        for (zone, text) in [
+            ("Europe/Berlin", "2020-09-13T14:26:40+02:00"),
+            ("America/St_Johns", "2020-09-13T09:56:40-02:30"),
+            ("UTC", "2020-09-13T12:26:40Z"),
+        ] {
+            let zone = TimeZone::get(zone).unwrap();
+            assert_eq!(time_text(1_600_000_000_000_000_000, Some(&zone)), text);
+        }
+    }
+
+    #[test]
+    fn days_are_counted_as_jiff_counts_them() {
+        for days in (-106_751..=106_751).step_by(97) {
+            let date = jiff::civil::date(1970, 1, 1) + jiff::Span::new().days(days);
+            let expected = (date.year().into(), date.month().into(), date.day().into());
+            assert_eq!(civil(days), expected, "day {days}");
+        }
+    }
+
+    #[test]
+    fn floats_are_written_as_go_writes_them() {
+        for (value, json, plain) in [
+            (0.1, "0.1", "0.1"),
+            (3.0, "3", "3"),
+            (-0.0, "-0", "-0"),
+            (1e20, "100000000000000000000", "100000000000000000000"),
+            (1e21, "1e+21", "1000000000000000000000"),
+            (-1.5e21, "-1.5e+21", "-1500000000000000000000"),
+            (0.000_001, "0.000001", "0.000001"),
+            (0.000_000_1, "1e-7", "0.0000001"),
+            (-1.5e-10, "-1.5e-10", "-0.00000000015"),
+            (123_456_789.125, "123456789.125", "123456789.125"),
+            (5e-324, "5e-324", &format!("0.{}5", "0".repeat(323))),
+        ] {
+            let mut out = Vec::new();
+            push_json_float(&mut out, value);
+            assert_eq!(out, json.as_bytes());
+            out.clear();
+            push_plain_float(&mut out, value);
+            assert_eq!(out, plain.as_bytes());
+        }
     }
 }

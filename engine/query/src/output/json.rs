@@ -1,0 +1,431 @@
+//! InfluxDB's JSON, byte for byte, as the answer comes: one document, or one per chunk of rows.
+//!
+//! Knows nothing of HTTP. Invariant: what has been written so far, ended by [`JsonSink::finish`],
+//! is well-formed whenever the calls of [`ResultSink`] come in their order.
+
+use std::io::Write;
+
+use crate::output::Epoch;
+use crate::output::value::{push_json_float, push_time};
+use crate::result::{Cell, ResultSink, SeriesHeader, Stopped};
+
+/// Bytes that wait before they are handed on.
+const HELD_BYTES: usize = 64 << 10;
+
+/// How JSON is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct JsonOptions {
+    /// The column `time`.
+    pub epoch: Epoch,
+    /// Indented by four spaces.
+    pub pretty: bool,
+    /// One document for every so many rows; at least 1.
+    pub chunk_rows: Option<usize>,
+}
+
+/// Writes an answer as JSON. One document is handed on in pieces; a chunk at once, so that the
+/// client sees it.
+#[derive(Debug)]
+pub struct JsonSink<W> {
+    out: W,
+    held: Vec<u8>,
+    options: JsonOptions,
+    statement: usize,
+    /// Where the statement's text begins in `held`; `None` when some of it is out already.
+    statement_start: Option<usize>,
+    document_open: bool,
+    statements: usize,
+    /// The series whose rows come; chunks repeat it.
+    series: Option<SeriesHeader>,
+    series_in_result: usize,
+    rows_in_series: usize,
+    messages: Vec<(Box<str>, Box<str>)>,
+}
+
+impl<W: Write> JsonSink<W> {
+    /// A sink that writes to `out`.
+    pub fn new(out: W, options: JsonOptions) -> JsonSink<W> {
+        JsonSink {
+            out,
+            held: Vec::new(),
+            options,
+            statement: 0,
+            statement_start: None,
+            document_open: false,
+            statements: 0,
+            series: None,
+            series_in_result: 0,
+            rows_in_series: 0,
+            messages: Vec::new(),
+        }
+    }
+
+    /// Ends the last document and hands everything on. A query without statements is `{}`.
+    ///
+    /// # Errors
+    /// [`Stopped`] where the writer refused.
+    pub fn finish(mut self) -> Result<W, Stopped> {
+        if self.statements == 0 {
+            self.held.extend_from_slice(b"{}\n");
+        } else if self.document_open {
+            self.close_document();
+        }
+        self.hand_on()?;
+        self.out.flush().map_err(|_| Stopped)?;
+        Ok(self.out)
+    }
+
+    fn chunked(&self) -> bool {
+        self.options.chunk_rows.is_some()
+    }
+
+    fn hand_on(&mut self) -> Result<(), Stopped> {
+        self.out.write_all(&self.held).map_err(|_| Stopped)?;
+        self.held.clear();
+        self.statement_start = None;
+        Ok(())
+    }
+
+    /// A new line indented to `level`, if lines are wanted.
+    fn line(&mut self, level: usize) {
+        if self.options.pretty {
+            self.held.push(b'\n');
+            let length = self.held.len() + 4 * level;
+            self.held.resize(length, b' ');
+        }
+    }
+
+    /// `"name":` of an object at `level`, a comma before it unless it is the first.
+    fn key(&mut self, level: usize, name: &str, first: bool) {
+        if !first {
+            self.held.push(b',');
+        }
+        self.line(level);
+        push_string(&mut self.held, name.as_bytes());
+        self.colon();
+    }
+
+    fn colon(&mut self) {
+        self.held.push(b':');
+        if self.options.pretty {
+            self.held.push(b' ');
+        }
+    }
+
+    fn array(&mut self, level: usize, items: &[Box<[u8]>]) {
+        self.held.push(b'[');
+        for (index, item) in items.iter().enumerate() {
+            if index > 0 {
+                self.held.push(b',');
+            }
+            self.line(level + 1);
+            push_string(&mut self.held, item);
+        }
+        if !items.is_empty() {
+            self.line(level);
+        }
+        self.held.push(b']');
+    }
+
+    /// Begins a result, and the document before it where none is open.
+    fn open_result(&mut self) {
+        if self.document_open {
+            self.held.push(b',');
+        } else {
+            self.held.push(b'{');
+            self.key(1, "results", true);
+            self.held.push(b'[');
+            self.document_open = true;
+        }
+        self.line(2);
+        self.held.push(b'{');
+        self.key(3, "statement_id", true);
+        let mut buffer = itoa::Buffer::new();
+        let id = buffer.format(self.statement);
+        self.held.extend_from_slice(id.as_bytes());
+        self.series_in_result = 0;
+    }
+
+    fn open_series(&mut self, header: &SeriesHeader) {
+        if self.series_in_result == 0 {
+            self.key(3, "series", false);
+            self.held.push(b'[');
+        } else {
+            self.held.push(b',');
+        }
+        self.series_in_result += 1;
+        self.rows_in_series = 0;
+        self.line(4);
+        self.held.push(b'{');
+        let mut first = true;
+        if let Some(name) = header.name.as_ref().filter(|name| !name.is_empty()) {
+            self.key(5, "name", true);
+            push_string(&mut self.held, name);
+            first = false;
+        }
+        if let Some(tags) = header.tags.as_ref().filter(|tags| !tags.is_empty()) {
+            self.key(5, "tags", first);
+            first = false;
+            self.held.push(b'{');
+            for (index, (key, value)) in tags.iter().enumerate() {
+                if index > 0 {
+                    self.held.push(b',');
+                }
+                self.line(6);
+                push_string(&mut self.held, key);
+                self.colon();
+                push_string(&mut self.held, value);
+            }
+            self.line(5);
+            self.held.push(b'}');
+        }
+        self.key(5, "columns", first);
+        self.array(5, &header.columns);
+    }
+
+    fn close_series(&mut self, partial: bool) {
+        if self.rows_in_series > 0 {
+            self.line(5);
+            self.held.push(b']');
+        }
+        if partial {
+            self.key(5, "partial", false);
+            self.held.extend_from_slice(b"true");
+        }
+        self.line(4);
+        self.held.push(b'}');
+    }
+
+    /// Ends the result; `partial` where more of the statement follows in another document.
+    fn close_result(&mut self, partial: bool, error: Option<&str>) {
+        if self.series_in_result > 0 {
+            self.line(3);
+            self.held.push(b']');
+        }
+        if !partial && !self.messages.is_empty() {
+            self.push_messages();
+        }
+        if partial {
+            self.key(3, "partial", false);
+            self.held.extend_from_slice(b"true");
+        }
+        if let Some(error) = error {
+            self.key(3, "error", false);
+            push_string(&mut self.held, error.as_bytes());
+        }
+        self.line(2);
+        self.held.push(b'}');
+    }
+
+    fn push_messages(&mut self) {
+        self.key(3, "messages", false);
+        self.held.push(b'[');
+        for (index, (level, text)) in std::mem::take(&mut self.messages).iter().enumerate() {
+            if index > 0 {
+                self.held.push(b',');
+            }
+            self.line(4);
+            self.held.push(b'{');
+            self.key(5, "level", true);
+            push_string(&mut self.held, level.as_bytes());
+            self.key(5, "text", false);
+            push_string(&mut self.held, text.as_bytes());
+            self.line(4);
+            self.held.push(b'}');
+        }
+        self.line(3);
+        self.held.push(b']');
+    }
+
+    fn close_document(&mut self) {
+        self.line(1);
+        self.held.push(b']');
+        self.line(0);
+        self.held.extend_from_slice(b"}\n");
+        self.document_open = false;
+    }
+
+    /// Hands the open chunk on and begins the next of the same statement.
+    fn next_chunk(&mut self, series_partial: bool) -> Result<(), Stopped> {
+        self.close_series(series_partial);
+        self.close_result(true, None);
+        self.close_document();
+        self.hand_on()?;
+        self.statement_start = Some(0);
+        self.open_result();
+        Ok(())
+    }
+
+    fn cell(&mut self, cell: &Cell) {
+        let out = &mut self.held;
+        match cell {
+            Cell::Time(ns) => match self.options.epoch {
+                Epoch::Text => {
+                    let zone = self.series.as_ref().and_then(|series| series.zone.as_ref());
+                    out.push(b'"');
+                    push_time(out, *ns, zone);
+                    out.push(b'"');
+                }
+                Epoch::Divided(unit) => push_integer(out, ns / unit),
+            },
+            Cell::Float(value) if value.is_finite() => push_json_float(out, *value),
+            Cell::Null | Cell::Float(_) => out.extend_from_slice(b"null"),
+            Cell::Integer(value) => push_integer(out, *value),
+            Cell::Unsigned(value) => push_integer(out, *value),
+            Cell::Boolean(true) => out.extend_from_slice(b"true"),
+            Cell::Boolean(false) => out.extend_from_slice(b"false"),
+            Cell::String(bytes) => push_string(out, bytes),
+            Cell::Strings(strings) => self.array(7, strings),
+        }
+    }
+}
+
+impl<W: Write> ResultSink for JsonSink<W> {
+    fn statement(&mut self, id: usize) -> Result<(), Stopped> {
+        if self.held.len() >= HELD_BYTES {
+            self.hand_on()?;
+        }
+        self.statement = id;
+        self.statements += 1;
+        self.messages.clear();
+        self.series = None;
+        self.statement_start = Some(self.held.len());
+        self.open_result();
+        Ok(())
+    }
+
+    fn series(&mut self, header: &SeriesHeader) -> Result<(), Stopped> {
+        if self.series.is_some() {
+            if self.chunked() {
+                self.next_chunk(false)?;
+            } else {
+                self.close_series(false);
+            }
+        }
+        self.open_series(header);
+        self.series = Some(header.clone());
+        Ok(())
+    }
+
+    fn row(&mut self, cells: &[Cell]) -> Result<(), Stopped> {
+        if self
+            .options
+            .chunk_rows
+            .is_some_and(|max| self.rows_in_series >= max)
+        {
+            self.next_chunk(true)?;
+            if let Some(header) = self.series.take() {
+                self.open_series(&header);
+                self.series = Some(header);
+            }
+        }
+        if self.rows_in_series == 0 {
+            self.key(5, "values", false);
+            self.held.push(b'[');
+        } else {
+            self.held.push(b',');
+        }
+        self.rows_in_series += 1;
+        self.line(6);
+        self.held.push(b'[');
+        for (index, cell) in cells.iter().enumerate() {
+            if index > 0 {
+                self.held.push(b',');
+            }
+            self.line(7);
+            self.cell(cell);
+        }
+        self.line(6);
+        self.held.push(b']');
+        if !self.chunked() && self.held.len() >= HELD_BYTES {
+            self.hand_on()?;
+        }
+        Ok(())
+    }
+
+    fn message(&mut self, level: &str, text: &str) -> Result<(), Stopped> {
+        self.messages.push((level.into(), text.into()));
+        Ok(())
+    }
+
+    fn end(&mut self, error: Option<&str>) -> Result<(), Stopped> {
+        // An error stands in place of the rows, as far as they are not out already.
+        if let (Some(start), true) = (self.statement_start, error.is_some()) {
+            self.held.truncate(start);
+            self.document_open = start > 0 || (!self.chunked() && self.statements > 1);
+            self.series = None;
+            self.open_result();
+        }
+        if self.series.take().is_some() {
+            self.close_series(false);
+        }
+        self.close_result(false, error);
+        if self.chunked() {
+            self.close_document();
+            self.hand_on()?;
+        }
+        Ok(())
+    }
+}
+
+fn push_integer(out: &mut Vec<u8>, value: impl itoa::Integer) {
+    out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
+}
+
+/// Appends `bytes` in quotes as Go's `encoding/json` does: signs of HTML and line separators
+/// escaped, what is not UTF-8 replaced.
+pub(crate) fn push_string(out: &mut Vec<u8>, bytes: &[u8]) {
+    out.push(b'"');
+    for chunk in bytes.utf8_chunks() {
+        push_escaped(out, chunk.valid());
+        for _ in chunk.invalid() {
+            out.extend_from_slice(b"\\ufffd");
+        }
+    }
+    out.push(b'"');
+}
+
+fn push_escaped(out: &mut Vec<u8>, text: &str) {
+    const HEX: &[u8; 16] = b"0123456789abcdef";
+    let bytes = text.as_bytes();
+    let mut plain = 0;
+    for (index, byte) in bytes.iter().enumerate() {
+        let replaced: &[u8] = match byte {
+            b'"' => b"\\\"",
+            b'\\' => b"\\\\",
+            b'\n' => b"\\n",
+            b'\r' => b"\\r",
+            b'\t' => b"\\t",
+            b'<' => b"\\u003c",
+            b'>' => b"\\u003e",
+            b'&' => b"\\u0026",
+            0..0x20 => {
+                let digits = [HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]];
+                out.extend_from_slice(&bytes[plain..index]);
+                out.extend_from_slice(b"\\u00");
+                out.extend_from_slice(&digits);
+                plain = index + 1;
+                continue;
+            }
+            // U+2028 and U+2029 are e2 80 a8 and e2 80 a9.
+            0xa8 | 0xa9 if bytes[..index].ends_with(b"\xe2\x80") => {
+                out.extend_from_slice(&bytes[plain..index - 2]);
+                out.extend_from_slice(if *byte == 0xa8 {
+                    b"\\u2028"
+                } else {
+                    b"\\u2029"
+                });
+                plain = index + 1;
+                continue;
+            }
+            _ => continue,
+        };
+        out.extend_from_slice(&bytes[plain..index]);
+        out.extend_from_slice(replaced);
+        plain = index + 1;
+    }
+    out.extend_from_slice(&bytes[plain..]);
+}
+
+#[cfg(test)]
+mod tests;
