@@ -204,6 +204,23 @@ fn bench_times(criterion: &mut Criterion) {
     }
 }
 
+/// What one series of a page costs where pages span series: 256 of 8,192 values, per value wanted.
+fn bench_range(criterion: &mut Criterion) {
+    for (name, values) in columns() {
+        let mut bytes = Vec::new();
+        codec::encode_values(&values, Effort::Cold, &mut bytes);
+        let mut group = criterion.benchmark_group(&name);
+        let range = 5000..5256;
+        group.throughput(Throughput::Elements(range.len() as u64));
+        let mut part = Values::new(values.field_type());
+        group.bench_function(format!("range Cold codec {}", bytes[0]), |bench| {
+            bench.iter(|| {
+                codec::decode_values_range(black_box(&bytes), COUNT, range.clone(), &mut part)
+            });
+        });
+    }
+}
+
 /// `count` rows of `series` series that report ten whole numbers together.
 fn devops(series: usize, count: usize) -> Rows {
     let mut noise = Noise(5);
@@ -254,6 +271,6 @@ criterion_group! {
         .sample_size(20)
         .warm_up_time(std::time::Duration::from_millis(100))
         .measurement_time(std::time::Duration::from_millis(400));
-    targets = bench_values, bench_times, bench_rows
+    targets = bench_values, bench_range, bench_times, bench_rows
 }
 criterion_main!(benches);

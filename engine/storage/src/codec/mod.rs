@@ -18,6 +18,7 @@ mod strings;
 mod tests;
 
 use std::fmt;
+use std::ops::Range;
 
 pub use bytes::Word;
 pub(crate) use bytes::{Cursor, push_len};
@@ -119,6 +120,23 @@ impl Depth {
     }
 }
 
+/// Which of a stream's values are wanted: as many as the output has places, from `start` on. Where
+/// they do not reach the stream's end, the cursor is left somewhere inside it.
+#[derive(Clone, Copy, Debug)]
+struct Span {
+    /// How many values the stream has.
+    count: usize,
+    /// The first wanted.
+    start: usize,
+}
+
+impl Span {
+    /// All of a stream of `count` values.
+    fn whole(count: usize) -> Span {
+        Span { count, start: 0 }
+    }
+}
+
 fn check_count(count: usize) -> Result<(), DecodeError> {
     if count > COUNT_MAX {
         return Err(DecodeError::Invalid("a stream holds too many values"));
@@ -186,6 +204,55 @@ pub fn decode_values_into(
     whole(bytes, |cursor| take_values(cursor, count, values))
 }
 
+/// As [`decode_values_into`], only the values of `range`, counted from 0. Costs what the range does
+/// where values stand in blocks of 1,024 or need no looking for, else what the whole does. What
+/// lies outside the range is not checked.
+///
+/// # Errors
+/// If `bytes` are found not to be such a stream.
+///
+/// # Panics
+/// If the range ends before it starts or behind `count`.
+pub fn decode_values_range(
+    bytes: &[u8],
+    count: usize,
+    range: Range<usize>,
+    values: &mut Values,
+) -> Result<(), DecodeError> {
+    assert!(range.start <= range.end && range.end <= count, "{range:?}");
+    check_count(count)?;
+    let span = Span {
+        count,
+        start: range.start,
+    };
+    let cursor = &mut Cursor::new(bytes);
+    match values {
+        Values::Float(values) => {
+            resize(values, range.len())?;
+            floats::take(cursor, Depth::TOP, span, values)
+        }
+        Values::Integer(values) => {
+            resize(values, range.len())?;
+            integers::take_span(cursor, Depth::TOP, span, values)
+        }
+        Values::Unsigned(values) => {
+            resize(values, range.len())?;
+            integers::take_span(cursor, Depth::TOP, span, values)
+        }
+        Values::Boolean(values) => {
+            booleans::take(cursor, count, values)?;
+            values.truncate(range.end);
+            values.drain(..range.start);
+            Ok(())
+        }
+        Values::String(values) => {
+            strings::take(cursor, Depth::TOP, count, values)?;
+            strings::keep(values, range);
+            Ok(())
+        }
+    }
+}
+
 /// Takes the next `count` values off `cursor`, of the type of `values`.
 pub(crate) fn take_values(
     cursor: &mut Cursor<'_>,
@@ -196,7 +263,7 @@ pub(crate) fn take_values(
     match values {
         Values::Float(values) => {
             resize(values, count)?;
-            floats::take(cursor, Depth::TOP, values)
+            floats::take(cursor, Depth::TOP, Span::whole(count), values)
         }
         Values::Integer(values) => {
             resize(values, count)?;
@@ -269,6 +336,29 @@ pub fn decode_ids_into<T: Word>(
     out: &mut Vec<T>,
 ) -> Result<(), DecodeError> {
     whole(bytes, |cursor| take_ids(cursor, count, out))
+}
+
+/// As [`decode_ids_into`], only those of `range`, as [`decode_values_range`] does.
+///
+/// # Errors
+/// As [`decode_values_range`].
+///
+/// # Panics
+/// As [`decode_values_range`].
+pub fn decode_ids_range<T: Word>(
+    bytes: &[u8],
+    count: usize,
+    range: Range<usize>,
+    out: &mut Vec<T>,
+) -> Result<(), DecodeError> {
+    assert!(range.start <= range.end && range.end <= count, "{range:?}");
+    check_count(count)?;
+    resize(out, range.len())?;
+    let span = Span {
+        count,
+        start: range.start,
+    };
+    integers::take_span(&mut Cursor::new(bytes), Depth::TOP, span, out)
 }
 
 /// Takes the next `count` ids or timestamps off `cursor`.

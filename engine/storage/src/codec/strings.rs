@@ -6,6 +6,7 @@
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 use std::hash::BuildHasher;
+use std::ops::Range;
 
 use super::bytes::Cursor;
 use super::integers::{self, Tries};
@@ -111,6 +112,22 @@ pub(super) fn take(
     match cursor.byte()? {
         id::STRING_DICTIONARY => take_dictionary(cursor, depth, count, out),
         codec => take_text(codec, cursor, depth, count, out),
+    }
+}
+
+/// Leaves only the strings of `range`.
+pub(super) fn keep(strings: &mut Strings, range: Range<usize>) {
+    let end_of = |strings: &Strings, index: usize| match index {
+        0 => 0,
+        index => strings.ends[index - 1],
+    };
+    let start = end_of(strings, range.start);
+    strings.bytes.truncate(end_of(strings, range.end) as usize);
+    strings.bytes.drain(..start as usize);
+    strings.ends.truncate(range.end);
+    strings.ends.drain(..range.start);
+    for end in &mut strings.ends {
+        *end -= start;
     }
 }
 

@@ -188,8 +188,47 @@ proptest! {
     }
 
     #[test]
+    fn a_range_is_what_stands_there_in_the_whole(
+        which in 0..samples().len(),
+        effort in prop_oneof![Just(Effort::Hot), Just(Effort::Cold)],
+        ends in (0..=1250_usize, 0..=1250_usize),
+    ) {
+        let values = &samples()[which];
+        let place = |end: usize| end.min(values.len());
+        let (a, b) = (place(ends.0), place(ends.1));
+        let range = a.min(b)..a.max(b);
+        let mut part = Values::new(values.field_type());
+        let bytes = encoded(values, effort);
+        decode_values_range(&bytes, values.len(), range.clone(), &mut part).unwrap();
+        let mut expected = Values::new(values.field_type());
+        for index in range {
+            expected.push(&values.get(index));
+        }
+        prop_assert!(part == expected, "{effort:?} codec {} {part:?}", bytes[0]);
+    }
+
+    #[test]
+    fn a_range_of_times_is_what_stands_there(start in 0..4000_usize, len in 0..4000_usize) {
+        for times in [cyclic(), jittered(), interleaved()] {
+            for effort in EFFORTS {
+                let mut bytes = Vec::new();
+                encode_timestamps(&times, effort, &mut bytes);
+                let start = start.min(times.len());
+                let range = start..(start + len).min(times.len());
+                let mut part: Vec<i64> = Vec::new();
+                decode_ids_range(&bytes, times.len(), range.clone(), &mut part).unwrap();
+                prop_assert_eq!(&part[..], &times[range]);
+            }
+        }
+    }
+
+    #[test]
     fn any_bytes_end_in_a_value_or_an_error(bytes in vec(any::<u8>(), 0..200), count in 0..3000_usize) {
         for field_type in FIELD_TYPES {
+            let mut part = Values::new(field_type);
+            if decode_values_range(&bytes, count, count / 3..count, &mut part).is_ok() {
+                prop_assert_eq!(part.len(), count - count / 3);
+            }
             if let Ok(values) = decode_values(field_type, &bytes, count) {
                 prop_assert_eq!(values.len(), count);
             }

@@ -10,7 +10,7 @@
 
 use crate::codec::bytes::{Cursor, Word, push_len};
 use crate::codec::integers::{self, Tries};
-use crate::codec::{DecodeError, Depth, Effort, id};
+use crate::codec::{DecodeError, Depth, Effort, Span, id};
 
 /// Powers of ten that are exact as floats and that short decimals need.
 const POWERS: [f64; 16] = [
@@ -143,30 +143,35 @@ fn set_apart<const DIVIDE: bool>(values: &[f64], wholes: &mut [u64], power: f64)
 pub(super) fn take(
     cursor: &mut Cursor<'_>,
     depth: Depth,
+    span: Span,
     out: &mut [f64],
 ) -> Result<(), DecodeError> {
     let exponent = usize::from(cursor.byte()?);
     let power = *POWERS
         .get(exponent)
         .ok_or(DecodeError::Invalid("a decimal exponent passes its bound"))?;
-    let count = cursor.len(out.len())?;
+    let count = cursor.len(span.count)?;
     let mut places: Vec<u64> = vec![0; count];
     integers::take(cursor, depth.deeper()?, &mut places)?;
     let mut odd: Vec<f64> = vec![0.0; count];
     integers::take(cursor, depth.deeper()?, &mut odd)?;
-    integers::take(cursor, depth.deeper()?, out)?;
+    integers::take_span(cursor, depth.deeper()?, span, out)?;
     if exponent == 0 {
         restore::<false>(out, power);
     } else {
         restore::<true>(out, power);
     }
     for (place, value) in places.into_iter().zip(odd) {
-        let slot = usize::try_from(place)
-            .ok()
-            .and_then(|place| out.get_mut(place));
-        *slot.ok_or(DecodeError::Invalid(
-            "an exception stands outside its column",
-        ))? = value;
+        let place = usize::try_from(place).unwrap_or(usize::MAX);
+        if place >= span.count {
+            return Err(DecodeError::Invalid(
+                "an exception stands outside its column",
+            ));
+        }
+        let wanted = place.checked_sub(span.start);
+        if let Some(slot) = wanted.and_then(|place| out.get_mut(place)) {
+            *slot = value;
+        }
     }
     Ok(())
 }

@@ -4,7 +4,7 @@
 use super::encode_smallest;
 use crate::codec::bytes::{Cursor, push_len};
 use crate::codec::integers::{self, Tries};
-use crate::codec::{DecodeError, Depth, Effort, id};
+use crate::codec::{DecodeError, Depth, Effort, Span, id};
 
 /// Appends `values` by dictionary, or nothing and says false where more than half are distinct.
 pub(super) fn encode(values: &[f64], out: &mut Vec<u8>) -> bool {
@@ -84,12 +84,13 @@ impl Slots {
 pub(super) fn take(
     cursor: &mut Cursor<'_>,
     depth: Depth,
+    span: Span,
     out: &mut [f64],
 ) -> Result<(), DecodeError> {
-    let count = cursor.len(out.len())?;
+    let count = cursor.len(span.count)?;
     let mut entries = vec![0.0; count];
-    super::take(cursor, depth.deeper()?, &mut entries)?;
-    integers::take(cursor, depth.deeper()?, out)?;
+    super::take(cursor, depth.deeper()?, Span::whole(count), &mut entries)?;
+    integers::take_span(cursor, depth.deeper()?, span, out)?;
     for slot in out {
         let place = usize::try_from(slot.to_bits()).ok();
         *slot = *place

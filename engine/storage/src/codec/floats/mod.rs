@@ -7,7 +7,7 @@ mod xor;
 
 use super::bytes::Cursor;
 use super::integers::{self, Tries};
-use super::{DecodeError, Depth, Effort, id};
+use super::{DecodeError, Depth, Effort, Span, id};
 
 /// Appends the stream of `values`.
 pub(super) fn encode(values: &[f64], effort: Effort, out: &mut Vec<u8>) {
@@ -63,19 +63,20 @@ impl Best<'_> {
     }
 }
 
-/// Fills `out` with the next stream.
+/// Fills `out` with the values that `span` wants of the next stream.
 pub(super) fn take(
     cursor: &mut Cursor<'_>,
     depth: Depth,
+    span: Span,
     out: &mut [f64],
 ) -> Result<(), DecodeError> {
     if out.is_empty() {
         return Ok(());
     }
     match cursor.byte()? {
-        id::DECIMAL => decimal::take(cursor, depth, out),
-        id::XOR => xor::take(cursor, out),
-        id::DICTIONARY => dictionary::take(cursor, depth, out),
-        codec => integers::take_codec(codec, cursor, depth, out),
+        id::DECIMAL => decimal::take(cursor, depth, span, out),
+        id::XOR => xor::take(cursor, span, out),
+        id::DICTIONARY => dictionary::take(cursor, depth, span, out),
+        codec => integers::take_codec(codec, cursor, depth, span, out),
     }
 }

@@ -5,8 +5,8 @@
 //! where the last ones stood; `11` five bits of leading zeros, six of length (0 = 64), then the
 //! differing bits. Bits fill bytes from the highest.
 
-use crate::codec::DecodeError;
 use crate::codec::bytes::Cursor;
+use crate::codec::{DecodeError, Span};
 
 /// Five bits hold the count.
 const LEADING_MAX: u32 = 31;
@@ -135,19 +135,26 @@ impl BitReader<'_> {
 
 /// Fills `out`, at least one place. How long the stream is shows only as it is read, so the cursor
 /// moves at the end.
-pub(super) fn take(cursor: &mut Cursor<'_>, out: &mut [f64]) -> Result<(), DecodeError> {
+pub(super) fn take(
+    cursor: &mut Cursor<'_>,
+    span: Span,
+    out: &mut [f64],
+) -> Result<(), DecodeError> {
     let mut whole = *cursor;
     let bytes = whole.take(whole.remaining())?;
     let mut reader = BitReader { bytes, bit: 0 };
     let mut value = 0;
     let mut window: Option<Window> = None;
-    for (index, slot) in out.iter_mut().enumerate() {
+    let end = span.start + out.len();
+    for index in 0..end {
         if index == 0 {
             value = reader.take(64);
         } else {
             value ^= take_difference(&mut reader, &mut window)?;
         }
-        *slot = f64::from_bits(value);
+        if let Some(wanted) = index.checked_sub(span.start) {
+            out[wanted] = f64::from_bits(value);
+        }
     }
     cursor.take(reader.bit.div_ceil(8))?;
     Ok(())

@@ -5,9 +5,9 @@
 //! cost nothing and widen nothing.
 
 use super::packed::{self, BLOCK, Plan};
-use crate::codec::DecodeError;
 use crate::codec::Effort;
 use crate::codec::bytes::{Cursor, Word, push_signed};
+use crate::codec::{DecodeError, Span};
 
 /// How often differences are taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,27 +94,61 @@ fn difference(words: &mut [u64]) {
     }
 }
 
-/// Fills `out` with the blocks of a stream of `order`.
+/// Fills `out` with what `span` wants of a stream of `order`. Blocks before it are stepped over,
+/// blocks it cuts are decoded whole.
 pub(super) fn read<T: Word>(
     cursor: &mut Cursor<'_>,
     order: Order,
+    span: Span,
     out: &mut [T],
 ) -> Result<(), DecodeError> {
-    for block in out.chunks_mut(BLOCK) {
-        let first = match order {
-            Order::Zero => 0,
-            Order::One | Order::Two => cursor.signed()?,
-        };
-        let step = match order {
-            Order::Zero | Order::One => 0,
-            Order::Two => cursor.signed()?,
-        };
-        packed::read(cursor, block)?;
-        match order {
-            Order::Zero => {}
-            Order::One => sum_steps(block, first),
-            Order::Two => sum_changes(block, first, step),
+    let mut at = 0;
+    while at + BLOCK <= span.start {
+        take_seeds(cursor, order)?;
+        packed::skip(cursor, BLOCK)?;
+        at += BLOCK;
+    }
+    let mut rest = out;
+    while !rest.is_empty() {
+        let len = BLOCK.min(span.count - at);
+        let before = span.start.saturating_sub(at);
+        if before == 0 && rest.len() >= len {
+            let (block, behind) = rest.split_at_mut(len);
+            read_block(cursor, order, block)?;
+            rest = behind;
+        } else {
+            let mut scratch = [T::from_word(0); BLOCK];
+            read_block(cursor, order, &mut scratch[..len])?;
+            let wanted = rest.len().min(len - before);
+            let (block, behind) = rest.split_at_mut(wanted);
+            block.copy_from_slice(&scratch[before..before + wanted]);
+            rest = behind;
         }
+        at += len;
+    }
+    Ok(())
+}
+
+/// First word and first step, 0 where the order has none.
+fn take_seeds(cursor: &mut Cursor<'_>, order: Order) -> Result<(u64, u64), DecodeError> {
+    Ok(match order {
+        Order::Zero => (0, 0),
+        Order::One => (cursor.signed()?, 0),
+        Order::Two => (cursor.signed()?, cursor.signed()?),
+    })
+}
+
+fn read_block<T: Word>(
+    cursor: &mut Cursor<'_>,
+    order: Order,
+    block: &mut [T],
+) -> Result<(), DecodeError> {
+    let (first, step) = take_seeds(cursor, order)?;
+    packed::read(cursor, block)?;
+    match order {
+        Order::Zero => {}
+        Order::One => sum_steps(block, first),
+        Order::Two => sum_changes(block, first, step),
     }
     Ok(())
 }

@@ -9,7 +9,7 @@ mod packed;
 mod runs;
 
 use super::bytes::{Cursor, Word, push_signed};
-use super::{DecodeError, Depth, Effort, id};
+use super::{DecodeError, Depth, Effort, Span, id};
 use delta::{Block, Order};
 use packed::BLOCK;
 
@@ -250,18 +250,29 @@ pub(super) fn take<T: Word>(
     depth: Depth,
     out: &mut [T],
 ) -> Result<(), DecodeError> {
+    take_span(cursor, depth, Span::whole(out.len()), out)
+}
+
+/// Fills `out` with the words that `span` wants of the next stream.
+pub(super) fn take_span<T: Word>(
+    cursor: &mut Cursor<'_>,
+    depth: Depth,
+    span: Span,
+    out: &mut [T],
+) -> Result<(), DecodeError> {
     if out.is_empty() {
         return Ok(());
     }
     let codec = cursor.byte()?;
-    take_codec(codec, cursor, depth, out)
+    take_codec(codec, cursor, depth, span, out)
 }
 
-/// Fills `out` with a stream whose id has been read.
+/// As [`take_span`], of a stream whose id has been read.
 pub(super) fn take_codec<T: Word>(
     codec: u8,
     cursor: &mut Cursor<'_>,
     depth: Depth,
+    span: Span,
     out: &mut [T],
 ) -> Result<(), DecodeError> {
     match codec {
@@ -269,14 +280,14 @@ pub(super) fn take_codec<T: Word>(
             out.fill(T::from_word(cursor.signed()?));
             Ok(())
         }
-        id::PLAIN => packed::read_plain(cursor, out),
-        id::STEP => runs::read_step(cursor, out),
-        id::RUNS => runs::read_runs(cursor, depth, out),
-        id::CYCLE => runs::read_cycle(cursor, depth, out),
-        id::PACKED => delta::read(cursor, Order::Zero, out),
-        id::DELTA => delta::read(cursor, Order::One, out),
-        id::DELTA_DELTA => delta::read(cursor, Order::Two, out),
-        id::SCALED => take_scaled(cursor, depth, out),
+        id::PLAIN => packed::read_plain(cursor, span, out),
+        id::STEP => runs::read_step(cursor, span, out),
+        id::RUNS => runs::read_runs(cursor, depth, span, out),
+        id::CYCLE => runs::read_cycle(cursor, depth, span, out),
+        id::PACKED => delta::read(cursor, Order::Zero, span, out),
+        id::DELTA => delta::read(cursor, Order::One, span, out),
+        id::DELTA_DELTA => delta::read(cursor, Order::Two, span, out),
+        id::SCALED => take_scaled(cursor, depth, span, out),
         unknown => Err(DecodeError::UnknownCodec(unknown)),
     }
 }
@@ -284,6 +295,7 @@ pub(super) fn take_codec<T: Word>(
 fn take_scaled<T: Word>(
     cursor: &mut Cursor<'_>,
     depth: Depth,
+    span: Span,
     out: &mut [T],
 ) -> Result<(), DecodeError> {
     let exponent = cursor.byte()?;
@@ -291,7 +303,7 @@ fn take_scaled<T: Word>(
         .into_iter()
         .find(|(known, _)| *known == exponent)
         .ok_or(DecodeError::Invalid("a power of ten is not one of ours"))?;
-    take(cursor, depth.deeper()?, out)?;
+    take_span(cursor, depth.deeper()?, span, out)?;
     for slot in out {
         *slot = T::from_word(slot.to_word().wrapping_mul(scale.cast_unsigned()));
     }

@@ -8,8 +8,8 @@
 //!
 //! Knows nothing of deltas, signs or what follows a block.
 
-use crate::codec::DecodeError;
 use crate::codec::bytes::{Cursor, Word, push_len, push_signed, zigzag};
+use crate::codec::{DecodeError, Span};
 
 /// Words of a full block.
 pub(super) const BLOCK: usize = 1024;
@@ -229,8 +229,19 @@ fn pack_tail(words: &[u64], plan: Plan, out: &mut Vec<u8>) {
     out.truncate(start + size);
 }
 
-/// Fills `out`, which has at most [`BLOCK`] places, with the next block.
-pub(super) fn read<T: Word>(cursor: &mut Cursor<'_>, out: &mut [T]) -> Result<(), DecodeError> {
+/// What stands before a block's packed words.
+struct Head<'bytes> {
+    width: u32,
+    base: u64,
+    exceptions: Option<(usize, Cursor<'bytes>)>,
+    packed: &'bytes [u8],
+}
+
+/// Takes a block of `count` words as it lies.
+fn take_head<'bytes>(
+    cursor: &mut Cursor<'bytes>,
+    count: usize,
+) -> Result<Head<'bytes>, DecodeError> {
     let head = cursor.byte()?;
     let width = u32::from(head & !HAS_EXCEPTIONS);
     if width > 64 {
@@ -239,17 +250,33 @@ pub(super) fn read<T: Word>(cursor: &mut Cursor<'_>, out: &mut [T]) -> Result<()
     let base = cursor.signed()?;
     let mut exceptions = None;
     if head & HAS_EXCEPTIONS != 0 {
-        let count = cursor.len(out.len())?;
+        let count = cursor.len(count)?;
         let size = cursor.len(cursor.remaining())?;
         exceptions = Some((count, Cursor::new(cursor.take(size)?)));
     }
-    let packed = cursor.take((out.len() * width as usize).div_ceil(8))?;
+    let packed = cursor.take((count * width as usize).div_ceil(8))?;
+    Ok(Head {
+        width,
+        base,
+        exceptions,
+        packed,
+    })
+}
+
+/// Steps over the next block of `count` words.
+pub(super) fn skip(cursor: &mut Cursor<'_>, count: usize) -> Result<(), DecodeError> {
+    take_head(cursor, count).map(|_| ())
+}
+
+/// Fills `out`, which has at most [`BLOCK`] places, with the next block.
+pub(super) fn read<T: Word>(cursor: &mut Cursor<'_>, out: &mut [T]) -> Result<(), DecodeError> {
+    let head = take_head(cursor, out.len())?;
     match <&mut [T; BLOCK]>::try_from(&mut *out) {
-        Ok(block) => unpack_lanes(packed, base, width, block),
-        Err(_) => unpack_tail(packed, base, width, out),
+        Ok(block) => unpack_lanes(head.packed, head.base, head.width, block),
+        Err(_) => unpack_tail(head.packed, head.base, head.width, out),
     }
-    if let Some((count, entries)) = exceptions {
-        patch(entries, count, base, out)?;
+    if let Some((count, entries)) = head.exceptions {
+        patch(entries, count, head.base, out)?;
     }
     Ok(())
 }
@@ -344,8 +371,10 @@ pub(super) fn write_plain<T: Word>(words: &[T], out: &mut Vec<u8>) {
 /// Fills `out` with words of eight bytes.
 pub(super) fn read_plain<T: Word>(
     cursor: &mut Cursor<'_>,
+    span: Span,
     out: &mut [T],
 ) -> Result<(), DecodeError> {
+    cursor.take(span.start * 8)?;
     let bytes = cursor.take(out.len() * 8)?;
     for (slot, word) in out.iter_mut().zip(bytes.as_chunks::<8>().0) {
         *slot = T::from_word(u64::from_le_bytes(*word));

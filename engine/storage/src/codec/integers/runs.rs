@@ -5,7 +5,7 @@
 
 use super::{Tries, encode, take};
 use crate::codec::bytes::{Cursor, Word, push_len, push_signed};
-use crate::codec::{DecodeError, Depth, Effort};
+use crate::codec::{DecodeError, Depth, Effort, Span};
 
 /// Appends first word and step of an even series.
 pub(super) fn write_step(first: u64, step: u64, out: &mut Vec<u8>) {
@@ -16,11 +16,12 @@ pub(super) fn write_step(first: u64, step: u64, out: &mut Vec<u8>) {
 /// Fills `out` with an even series.
 pub(super) fn read_step<T: Word>(
     cursor: &mut Cursor<'_>,
+    span: Span,
     out: &mut [T],
 ) -> Result<(), DecodeError> {
     let first = cursor.signed()?;
     let step = cursor.signed()?;
-    let mut value = first;
+    let mut value = first.wrapping_add(step.wrapping_mul(span.start as u64));
     for slot in out {
         *slot = T::from_word(value);
         value = value.wrapping_add(step);
@@ -53,23 +54,30 @@ pub(super) fn write_runs<T: Word>(words: &[T], effort: Effort, tries: Tries, out
 pub(super) fn read_runs<T: Word>(
     cursor: &mut Cursor<'_>,
     depth: Depth,
+    span: Span,
     out: &mut [T],
 ) -> Result<(), DecodeError> {
-    let count = cursor.len(out.len())?;
+    let count = cursor.len(span.count)?;
     let mut heads: Vec<u64> = vec![0; count];
     take(cursor, depth.deeper()?, &mut heads)?;
     let mut lengths: Vec<u64> = vec![0; count];
     take(cursor, depth.deeper()?, &mut lengths)?;
+    let mut left = span.count;
+    let mut before = span.start;
     let mut rest = out;
     for (head, length) in heads.into_iter().zip(lengths) {
         let length = usize::try_from(length).unwrap_or(usize::MAX);
-        let (run, behind) = rest
-            .split_at_mut_checked(length)
+        left = left
+            .checked_sub(length)
             .ok_or(DecodeError::Invalid("runs pass the end of their column"))?;
+        let hidden = length.min(before);
+        before -= hidden;
+        let wanted = rest.len().min(length - hidden);
+        let (run, behind) = rest.split_at_mut(wanted);
         run.fill(T::from_word(head));
         rest = behind;
     }
-    if rest.is_empty() {
+    if left == 0 {
         Ok(())
     } else {
         Err(DecodeError::Invalid("runs end before their column"))
@@ -106,18 +114,21 @@ pub(super) fn write_cycle<T: Word>(words: &[T], period: usize, effort: Effort, o
 pub(super) fn read_cycle<T: Word>(
     cursor: &mut Cursor<'_>,
     depth: Depth,
+    span: Span,
     out: &mut [T],
 ) -> Result<(), DecodeError> {
-    let period = cursor.len(out.len())?;
+    let period = cursor.len(span.count)?;
     if period == 0 {
         return Err(DecodeError::Invalid("a cycle is empty"));
     }
-    take(cursor, depth.deeper()?, &mut out[..period])?;
-    let mut done = period;
-    while done < out.len() {
-        let len = done.min(out.len() - done);
-        out.copy_within(..len, done);
-        done += len;
+    let mut words = vec![T::from_word(0); period];
+    take(cursor, depth.deeper()?, &mut words)?;
+    let (mut rest, mut from) = (out, span.start % period);
+    while !rest.is_empty() {
+        let len = rest.len().min(period - from);
+        let (part, behind) = rest.split_at_mut(len);
+        part.copy_from_slice(&words[from..from + len]);
+        (rest, from) = (behind, 0);
     }
     Ok(())
 }
