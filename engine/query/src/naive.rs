@@ -502,10 +502,7 @@ mod tests {
         let catalog = NaiveCatalog::default();
         let spec = PolicySpec::default();
         catalog.create_database("db", &spec).unwrap();
-        let body =
-            b"m,t=a x=1,y=2i 10\nm,t=a x=NaN 20\nm,t=b y=5i 10\nm,t=a y=3i 30\nm,t=a x=2 10\n";
-        let body: Vec<u8> = body.to_vec();
-        let body = String::from_utf8(body).unwrap().replace("x=NaN", "x=-7");
+        let body = "m,t=a x=1,y=2i 10\nm,t=a x=-7 20\nm,t=b y=5i 10\nm,t=a y=3i 30\nm,t=a x=2 10";
         catalog.write("db", "autogen", body.as_bytes());
         catalog
     }

@@ -14,6 +14,7 @@ const SIZE_MAX: usize = 1 << 20;
 pub struct Regex {
     source: Arc<str>,
     compiled: regex::bytes::Regex,
+    literals: Option<Arc<[Box<[u8]>]>>,
 }
 
 impl Regex {
@@ -30,12 +31,19 @@ impl Regex {
         Ok(Regex {
             source: source.into(),
             compiled,
+            literals: literals(source),
         })
     }
 
     /// The text between the slashes, `\/` already made `/`.
     pub fn source(&self) -> &str {
         &self.source
+    }
+
+    /// All values that match, sorted, where the expression is a list of them: `^(a|b)$`, as
+    /// dashboards write a choice of several.
+    pub fn literals(&self) -> Option<&[Box<[u8]>]> {
+        self.literals.as_deref()
     }
 
     /// Whether it matches anywhere in `bytes`.
@@ -54,6 +62,36 @@ impl fmt::Debug for Regex {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(out, "/{}/", self.source)
     }
+}
+
+fn literals(source: &str) -> Option<Arc<[Box<[u8]>]>> {
+    let inside = source.strip_prefix('^')?.strip_suffix('$')?;
+    let grouped = inside
+        .strip_prefix('(')
+        .and_then(|rest| rest.strip_suffix(')'));
+    let listed = grouped.map(|rest| rest.strip_prefix("?:").unwrap_or(rest));
+    let mut values = vec![String::new()];
+    let mut rest = listed.unwrap_or(inside).chars();
+    while let Some(ch) = rest.next() {
+        let ch = match ch {
+            '|' if listed.is_some() => {
+                values.push(String::new());
+                continue;
+            }
+            '\\' => rest.next().filter(char::is_ascii_punctuation)?,
+            _ if "^$.|?*+()[]{}".contains(ch) => return None,
+            ch => ch,
+        };
+        values.last_mut()?.push(ch);
+    }
+    values.sort_unstable();
+    values.dedup();
+    Some(
+        values
+            .into_iter()
+            .map(|value| value.into_bytes().into())
+            .collect(),
+    )
 }
 
 fn explain(source: &str, error: &regex::Error) -> String {
@@ -229,6 +267,29 @@ mod tests {
             assert!(!regex.is_match(no.as_bytes()), "{source} on {no}");
             assert_eq!(regex.source(), source);
         }
+    }
+
+    #[test]
+    fn a_choice_of_values_is_known_as_such() {
+        for (source, values) in [
+            ("^(b|a|b)$", Some(vec!["a", "b"])),
+            ("^(?:a\\.b|c-d)$", Some(vec!["a.b", "c-d"])),
+            ("^a$", Some(vec!["a"])),
+            ("^$", Some(vec![""])),
+            ("^(a|)$", Some(vec!["", "a"])),
+            ("^a|b$", None),
+            ("^(a)|(b)$", None),
+            ("(a|b)", None),
+            ("^(a.|b)$", None),
+            ("^(\\d|b)$", None),
+            ("^(a\\)$", None),
+        ] {
+            let values: Option<Vec<Box<[u8]>>> =
+                values.map(|values| values.iter().map(|value| value.as_bytes().into()).collect());
+            assert_eq!(literals(source).as_deref(), values.as_deref(), "{source}");
+        }
+        let regex = Regex::new("^(a|b)$").unwrap();
+        assert!(regex.is_match(b"a") && !regex.is_match(b"a\n"));
     }
 
     #[test]
