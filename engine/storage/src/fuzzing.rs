@@ -12,6 +12,7 @@ use crate::format::header::{FileHeader, FileKind};
 use crate::format::rows;
 use crate::format::sealed::SealedWriter;
 use crate::model::{FieldId, FieldType, Presence, TagKeyId, TagPredicate, TimeRange, Values};
+use crate::wal;
 
 /// The most values a fuzzed stream claims: more finds nothing new and costs time.
 const COUNT_MAX: usize = 1 << 14;
@@ -199,6 +200,14 @@ impl ReadFile for MemoryFile {
     fn bytes(&self) -> Option<&[u8]> {
         None
     }
+}
+
+/// A log with any bytes in it: as a segment, and as changes of a sound one.
+///
+/// # Panics
+/// If reading does, if a second opening finds other records, or if a record appears that nobody wrote.
+pub fn fuzz_wal_reader(data: &[u8]) {
+    wal::fuzz_reader(data);
 }
 
 #[cfg(test)]

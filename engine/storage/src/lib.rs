@@ -17,5 +17,6 @@ pub mod memtable;
 pub mod model;
 pub mod scan;
 pub mod snapshot;
+pub mod wal;
 
 pub use error::{Error, ErrorKind, Place, Result};

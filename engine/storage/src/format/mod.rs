@@ -8,3 +8,4 @@ pub mod manifest;
 pub mod registry;
 pub mod rows;
 pub mod sealed;
+pub mod wal;

@@ -1,0 +1,392 @@
+//! Group commit without a timer: the first who waits leads, writes and syncs everything that is
+//! queued by then, publishes it in order, and tells the others.
+//!
+//! Invariants: sequences are given in the order of the queue; `apply` is called in that order, and
+//! only for what is as durable as was asked; whoever is queued is led by somebody, or will be by the
+//! next who waits; every submission ends in exactly one of `apply` and `refused`.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::counters::Counting;
+use super::segment::{Failed, Outcome, Record, Writer};
+use super::ticket::{SharedSlot, Slot, Woken};
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::Sequence;
+
+/// A group takes no further submission beyond this size, so that the first in it need not wait for
+/// what came long after. Bytes.
+const GROUP_BYTES_MAX: usize = 16 << 20;
+/// Records that one group can count.
+const GROUP_RECORDS_MAX: usize = 1 << 20;
+
+/// How safe a submission must be before it is published and acknowledged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Durability {
+    /// On disk: what was acknowledged survives a power cut.
+    #[default]
+    Disk,
+    /// Given to the system: it survives a kill, and a power cut once a later group or
+    /// [`Wal::sync_written`](super::Wal::sync_written) has synced it.
+    Buffered,
+}
+
+type Apply = Box<dyn FnOnce(Sequence) + Send>;
+type Refused = Box<dyn FnOnce(Vec<Record>, &Error) + Send>;
+
+/// Records that go to the log together, and what happens then.
+pub struct Submission {
+    pub(super) records: Vec<Record>,
+    pub(super) durability: Durability,
+    pub(super) apply: Apply,
+    pub(super) refused: Option<Refused>,
+}
+
+impl std::fmt::Debug for Submission {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("Submission")
+            .field("records", &self.records.len())
+            .field("durability", &self.durability)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Submission {
+    /// `records`, each a kind and a payload, get sequences one after another. When they are durable
+    /// `apply` is called with the first one, on the thread that leads: it publishes them to readers,
+    /// must be short and must not call the log.
+    pub fn new(records: Vec<Record>, apply: impl FnOnce(Sequence) + Send + 'static) -> Submission {
+        Submission {
+            records,
+            durability: Durability::Disk,
+            apply: Box::new(apply),
+            refused: None,
+        }
+    }
+
+    /// The same with another durability.
+    #[must_use]
+    pub fn durability(mut self, durability: Durability) -> Submission {
+        self.durability = durability;
+        self
+    }
+
+    /// The same; where it is refused after it was queued, `refused` gets the records back, before
+    /// the ticket tells: what others rely on must be logged again. It must not wait for the log.
+    #[must_use]
+    pub fn on_refused(
+        mut self,
+        refused: impl FnOnce(Vec<Record>, &Error) + Send + 'static,
+    ) -> Submission {
+        self.refused = Some(Box::new(refused));
+        self
+    }
+}
+
+/// What the log takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mode {
+    Open,
+    /// A sync failed: nothing until a new segment was asked for.
+    Failed,
+    /// A sync failed again, or publishing panicked: nothing until it is opened anew.
+    Sealed,
+    Closed,
+}
+
+#[derive(Debug)]
+pub(super) struct Queued {
+    submission: Option<Submission>,
+    bytes: usize,
+    slot: SharedSlot,
+}
+
+impl Queued {
+    pub(super) fn new(submission: Submission, bytes: usize) -> Queued {
+        Queued {
+            submission: Some(submission),
+            bytes,
+            slot: Arc::new(Slot::default()),
+        }
+    }
+
+    pub(super) fn slot(&self) -> SharedSlot {
+        Arc::clone(&self.slot)
+    }
+
+    fn submission(&self) -> &Submission {
+        (self.submission.as_ref()).expect("a submission leaves the queue whole and once")
+    }
+
+    /// Publishes it; gives the buffers back.
+    fn apply(&mut self, first: u64) -> Vec<Record> {
+        let submission = self.submission.take();
+        let submission = submission.expect("a submission leaves the queue whole and once");
+        (submission.apply)(Sequence(first));
+        submission.records
+    }
+
+    pub(super) fn refuse(mut self, error: &Error) {
+        if let Some(submission) = self.submission.take() {
+            if let Some(refused) = submission.refused {
+                refused(submission.records, error);
+            }
+            self.slot.complete(Err(error.duplicate()));
+        }
+    }
+}
+
+impl Drop for Queued {
+    /// Nobody waits for ever, even where a panic passed by.
+    fn drop(&mut self) {
+        if !self.slot.is_done() {
+            self.slot.complete(Err(sealed()));
+        }
+    }
+}
+
+fn sealed() -> Error {
+    Error::new(
+        ErrorKind::Closed,
+        "the log is read-only until it is opened anew",
+    )
+}
+
+#[derive(Debug)]
+pub(super) struct Queue {
+    pub(super) pending: Vec<Queued>,
+    pub(super) pending_bytes: usize,
+    pub(super) mode: Mode,
+    leading: bool,
+    /// Payload buffers to use again.
+    spare: Vec<Vec<u8>>,
+}
+
+/// Everything that the face and its tickets share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    queue: Mutex<Queue>,
+    writer: Mutex<Writer>,
+    pub(super) durable: std::sync::atomic::AtomicU64,
+    pub(super) counting: Counting,
+}
+
+const SPARE_BUFFERS_MAX: usize = 16;
+const SPARE_BUFFER_BYTES_MAX: usize = 4 << 20;
+
+impl Shared {
+    pub(super) fn new(writer: Writer) -> Shared {
+        Shared {
+            durable: writer.durable().into(),
+            queue: Mutex::new(Queue {
+                pending: Vec::new(),
+                pending_bytes: 0,
+                mode: Mode::Open,
+                leading: false,
+                spare: Vec::new(),
+            }),
+            writer: Mutex::new(writer),
+            counting: Counting::default(),
+        }
+    }
+
+    pub(super) fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn writer(&self) -> MutexGuard<'_, Writer> {
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn buffer(&self) -> Vec<u8> {
+        self.queue().spare.pop().unwrap_or_default()
+    }
+
+    /// Blocks until `slot` is done, leading where nobody else does.
+    pub(super) fn wait(&self, slot: &Slot) -> Result<Sequence> {
+        loop {
+            if let Some(outcome) = slot.outcome() {
+                return outcome;
+            }
+            if self.take_the_lead() {
+                self.lead_while(|| slot.is_done());
+            } else if slot.sleep() == Woken::Lead {
+                self.lead_while(|| slot.is_done());
+            }
+        }
+    }
+
+    /// Leads until nothing is queued, unless somebody else does.
+    pub(super) fn lead(&self) {
+        if self.take_the_lead() {
+            self.lead_while(|| false);
+        }
+    }
+
+    pub(super) fn needs_leader(&self) -> bool {
+        let queue = self.queue();
+        !queue.leading && !queue.pending.is_empty()
+    }
+
+    fn take_the_lead(&self) -> bool {
+        let mut queue = self.queue();
+        let free = !queue.leading && !queue.pending.is_empty();
+        queue.leading |= free;
+        free
+    }
+
+    /// Writes group after group. The lead ends with the queue, or goes to a sleeper once the leader's
+    /// own matter is `done`; those who only poll are never left alone.
+    fn lead_while(&self, done: impl Fn() -> bool) {
+        let unwinding = SealOnPanic(self);
+        loop {
+            self.commit();
+            let mut queue = self.queue();
+            if queue.pending.is_empty() {
+                queue.leading = false;
+                break;
+            }
+            if done() && (queue.pending.iter()).any(|queued| queued.slot.ask_to_lead()) {
+                break;
+            }
+        }
+        drop(unwinding);
+    }
+
+    fn commit(&self) {
+        let mut writer = self.writer();
+        let mut group = self.take_group();
+        if group.is_empty() {
+            return;
+        }
+        let first = writer.next_sequence();
+        match self.write(&mut writer, &group) {
+            Ok(()) => {
+                self.durable
+                    .store(writer.durable(), std::sync::atomic::Ordering::Release);
+                self.publish(&mut group, first);
+            }
+            Err(Failed::Group(error)) => self.refuse(group, &error),
+            Err(Failed::Sync(error)) => self.refuse_all(group, &error),
+        }
+    }
+
+    fn take_group(&self) -> Vec<Queued> {
+        let mut queue = self.queue();
+        let (mut bytes, mut records, mut count) = (0, 0, 0);
+        for queued in &queue.pending {
+            bytes += queued.bytes;
+            records += queued.submission().records.len();
+            if count > 0 && (bytes > GROUP_BYTES_MAX || records > GROUP_RECORDS_MAX) {
+                break;
+            }
+            count += 1;
+        }
+        let later = queue.pending.split_off(count);
+        let group = std::mem::replace(&mut queue.pending, later);
+        queue.pending_bytes -= group.iter().map(|queued| queued.bytes).sum::<usize>();
+        group
+    }
+
+    fn write(&self, writer: &mut Writer, group: &[Queued]) -> Outcome<()> {
+        let records: Vec<&Record> = (group.iter())
+            .flat_map(|queued| &queued.submission().records)
+            .collect();
+        let made = writer.segments_made;
+        let appended = writer.append(&records);
+        Counting::add(&self.counting.segments, writer.segments_made - made);
+        let bytes = appended?;
+        let to_disk = |queued: &Queued| queued.submission().durability == Durability::Disk;
+        if group.iter().any(to_disk) {
+            self.counting.synced(writer.sync()?);
+        } else {
+            writer.owe();
+        }
+        Counting::add(&self.counting.groups, 1);
+        Counting::add(&self.counting.submissions, group.len() as u64);
+        Counting::add(&self.counting.records, records.len() as u64);
+        Counting::add(&self.counting.bytes, bytes);
+        Ok(())
+    }
+
+    fn publish(&self, group: &mut [Queued], mut next: u64) {
+        let mut spent = Vec::new();
+        let mut outcomes = Vec::with_capacity(group.len());
+        for queued in &mut *group {
+            let first = next;
+            next += queued.submission().records.len() as u64;
+            let records = queued.apply(first);
+            spent.extend(records.into_iter().map(|(_, payload)| payload));
+            outcomes.push(next - 1);
+        }
+        for (queued, last) in group.iter().zip(outcomes) {
+            queued.slot.complete(Ok(Sequence(last)));
+        }
+        let mut queue = self.queue();
+        for mut buffer in spent {
+            let fits = (1..=SPARE_BUFFER_BYTES_MAX).contains(&buffer.capacity());
+            if fits && queue.spare.len() < SPARE_BUFFERS_MAX {
+                buffer.clear();
+                queue.spare.push(buffer);
+            }
+        }
+    }
+
+    fn refuse(&self, group: Vec<Queued>, error: &Error) {
+        Counting::add(&self.counting.refused, group.len() as u64);
+        for queued in group {
+            queued.refuse(error);
+        }
+    }
+
+    /// A sync failed: `group` and everything queued is refused, and nothing more is taken.
+    pub(super) fn refuse_all(&self, group: Vec<Queued>, error: &Error) {
+        Counting::add(&self.counting.sync_failures, 1);
+        let mut queue = self.queue();
+        queue.mode = match queue.mode {
+            Mode::Open if self.sync_failures() <= 1 => Mode::Failed,
+            Mode::Open | Mode::Failed | Mode::Sealed => Mode::Sealed,
+            Mode::Closed => Mode::Closed,
+        };
+        let pending = std::mem::take(&mut queue.pending);
+        queue.pending_bytes = 0;
+        drop(queue);
+        self.refuse(group, error);
+        self.refuse(pending, error);
+    }
+
+    fn sync_failures(&self) -> u64 {
+        self.counting
+            .sync_failures
+            .load(std::sync::atomic::Ordering::Relaxed)
+    }
+
+    /// What the log says to whoever submits now.
+    pub(super) fn check_open(mode: Mode) -> Result<()> {
+        match mode {
+            Mode::Open => Ok(()),
+            Mode::Failed => Err(Error::new(
+                ErrorKind::Io,
+                "a sync of the log failed, and it waits for a new segment",
+            )),
+            Mode::Sealed => Err(sealed()),
+            Mode::Closed => Err(Error::new(ErrorKind::Closed, "the log is closed")),
+        }
+    }
+}
+
+/// Seals the log where publishing panics: what readers see is not what the log says any more.
+struct SealOnPanic<'a>(&'a Shared);
+
+impl Drop for SealOnPanic<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let mut queue = self.0.queue();
+            queue.mode = Mode::Sealed;
+            queue.leading = false;
+            let pending = std::mem::take(&mut queue.pending);
+            queue.pending_bytes = 0;
+            drop(queue);
+            self.0.refuse(pending, &sealed());
+        }
+    }
+}
