@@ -17,6 +17,7 @@ pub mod memtable;
 pub mod model;
 pub mod scan;
 pub mod snapshot;
+pub mod upkeep;
 pub mod wal;
 
 pub use error::{Error, ErrorKind, Place, Result};

@@ -65,6 +65,23 @@ pub struct BlockRows {
     pub columns: Vec<Option<Column>>,
 }
 
+impl BlockRows {
+    /// Some of the rows.
+    ///
+    /// # Panics
+    /// If there are not that many.
+    #[must_use]
+    pub fn slice(&self, rows: Range<usize>) -> BlockRows {
+        let columns = self.columns.iter();
+        BlockRows {
+            timestamps: self.timestamps[rows.clone()].to_vec(),
+            columns: columns
+                .map(|column| slice(column.as_ref()?, rows.clone()))
+                .collect(),
+        }
+    }
+}
+
 /// Reads some fields of one measurement within a span of time.
 #[derive(Debug)]
 pub struct BlockCursor<'block> {
@@ -246,7 +263,7 @@ impl<'block> BlockCursor<'block> {
             .as_ref()
             .is_none_or(|(own, _)| *own != chunk.group)
         {
-            self.times = Some((chunk.group, read_times(measurement, chunk.group)?));
+            self.times = Some((chunk.group, measurement.timestamps(chunk.group)?));
         }
         let (_, times) = self.times.as_ref().expect("it has just been set");
         let own = &times[chunk.rows.clone()];
@@ -284,23 +301,8 @@ impl<'block> BlockCursor<'block> {
     }
 }
 
-fn group_row_count(measurement: &Measurement<'_>, group: usize) -> Result<usize> {
-    let rows = measurement.group_rows(group)?;
-    usize::try_from(rows.end - rows.start)
-        .map_err(|_| measurement.corrupt(Damage("a group has too many rows")))
-}
-
-fn read_times(measurement: &Measurement<'_>, group: usize) -> Result<Vec<i64>> {
-    let count = group_row_count(measurement, group)?;
-    let span = measurement.entry(|directory, bytes| directory.times.get(bytes, group))?;
-    let block = measurement.block();
-    let bytes = block.file().read(span.offset..span.end())?;
-    codec::decode_timestamps(&bytes, count)
-        .map_err(|error| block.corrupt(span.offset, stats::damage(error)))
-}
-
 fn read_page(measurement: &Measurement<'_>, entry: &FieldEntry, group: usize) -> Result<FieldPage> {
-    let rows = group_row_count(measurement, group)?;
+    let rows = measurement.group_row_count(group)?;
     let span = measurement.entry(|_, bytes| entry.pages.get(bytes, group))?;
     if span.len == 0 {
         return Ok(FieldPage { column: None });

@@ -6,10 +6,13 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::block::cursor::BlockCursor;
+use crate::codec;
 use crate::env::{Env, ReadFile};
 use crate::error::{Error, ErrorKind, Result};
+use crate::format::block::array::unbiased;
 use crate::format::block::bytes::Damage;
 use crate::format::block::directory::Directory;
+use crate::format::block::stats;
 use crate::format::block::{
     BlockMeta, Footer, GROUP_ROWS_MAX, MEASUREMENT_BYTES, MeasurementEntry, SECTION_MEASUREMENTS,
     Span, block_path,
@@ -51,8 +54,15 @@ impl Block {
                 error
             }
         })?;
-        let block = Block::from_file(file, directory_id, meta.file_id)?;
-        if block.meta == *meta {
+        let mut block = Block::from_file(file, directory_id, meta.file_id)?;
+        // Retention may have clipped what the manifest says of the times, nothing else.
+        let own = BlockMeta {
+            range: meta.range,
+            ..block.meta
+        };
+        let range = meta.range.intersect(block.meta.range);
+        if own == *meta && range == meta.range && !range.is_empty() {
+            block.meta = own;
             return Ok(block);
         }
         let message = format!(
@@ -95,7 +105,7 @@ impl Block {
         })
     }
 
-    /// What the manifest says of the block.
+    /// What the manifest says of the block; its range may be narrower than the rows'.
     pub fn meta(&self) -> &BlockMeta {
         &self.meta
     }
@@ -305,7 +315,8 @@ impl<'block> Measurement<'block> {
         get(&self.directory, &self.bytes).map_err(|damage| self.corrupt(damage))
     }
 
-    pub(super) fn group_count(&self) -> usize {
+    /// How many groups the rows are cut into.
+    pub fn group_count(&self) -> usize {
         self.directory.group_rows.len()
     }
 
@@ -327,9 +338,29 @@ impl<'block> Measurement<'block> {
         }
     }
 
+    pub(super) fn group_row_count(&self, group: usize) -> Result<usize> {
+        let rows = self.group_rows(group)?;
+        usize::try_from(rows.end - rows.start)
+            .map_err(|_| self.corrupt(Damage("a group has too many rows")))
+    }
+
+    /// The times of all rows of group `group`, in the order of the block.
+    ///
+    /// # Errors
+    /// As [`Block::measurements`]; `Corrupt` too where there are not that many groups.
+    pub fn timestamps(&self, group: usize) -> Result<Vec<i64>> {
+        let count = self.group_row_count(group)?;
+        let span = self.entry(|directory, bytes| directory.times.get(bytes, group))?;
+        let bytes = self.block.file.read(span.offset..span.end())?;
+        codec::decode_timestamps(&bytes, count)
+            .map_err(|error| self.block.corrupt(span.offset, stats::damage(error)))
+    }
+
     /// From the earliest time of group `group` to behind its latest.
-    pub(super) fn group_times(&self, group: usize) -> Result<TimeRange> {
-        use crate::format::block::array::unbiased;
+    ///
+    /// # Errors
+    /// As [`Measurement::timestamps`].
+    pub fn group_times(&self, group: usize) -> Result<TimeRange> {
         self.entry(|directory, bytes| {
             let start = unbiased(directory.group_firsts.get(bytes, group)?);
             let last = unbiased(directory.group_lasts.get(bytes, group)?);

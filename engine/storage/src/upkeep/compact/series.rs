@@ -1,0 +1,252 @@
+//! One measurement of several blocks, merged series by series in the order of canonical keys. Rows
+//! come in pieces of a group; only pieces that meet in time are merged row by row.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use crate::block::{Block, BlockCursor, BlockRows, BlockWriter, Chunk};
+use crate::error::{Error, Result};
+use crate::memtable::Run;
+use crate::model::{
+    CanonicalKey, FieldId, FieldType, MeasurementId, Rows, Sequence, SeriesEntry, TimeRange,
+};
+use crate::upkeep::compact::merge::stopped;
+
+/// One block's rows of a measurement within a span of time.
+pub(super) struct Source<'block> {
+    cursor: BlockCursor<'block>,
+    fields: Vec<(FieldId, FieldType)>,
+    /// Keys not yet merged; read ahead by the run.
+    keys: VecDeque<(usize, SeriesEntry)>,
+    /// Chunks of the series at hand.
+    chunks: VecDeque<Chunk>,
+    /// Rows of the series at hand that have been read and not yet been written.
+    rows: Option<BlockRows>,
+    /// Time of the last row read of the series at hand.
+    last_time: Option<i64>,
+    block: &'block Block,
+    next_ordinal: usize,
+    last_key: Option<Box<[u8]>>,
+}
+
+/// Series whose keys are read at once.
+const KEYS_AHEAD: usize = 128;
+
+impl<'block> Source<'block> {
+    /// What `block` has of measurement `id` in `range`, unless that is nothing.
+    pub(super) fn open(
+        block: &'block Block,
+        id: MeasurementId,
+        range: TimeRange,
+    ) -> Result<Option<Source<'block>>> {
+        let Some(measurement) = block.measurement(id)? else {
+            return Ok(None);
+        };
+        if measurement.range()?.intersect(range).is_empty() {
+            return Ok(None);
+        }
+        let fields: Vec<(FieldId, FieldType)> = measurement.fields().collect();
+        let ids: Vec<FieldId> = fields.iter().map(|(id, _)| *id).collect();
+        Ok(Some(Source {
+            cursor: measurement.cursor(&ids, range),
+            fields,
+            keys: VecDeque::new(),
+            chunks: VecDeque::new(),
+            rows: None,
+            last_time: None,
+            block,
+            next_ordinal: 0,
+            last_key: None,
+        }))
+    }
+
+    /// The next series, `None` behind the last.
+    fn peek(&mut self) -> Result<Option<&SeriesEntry>> {
+        if self.keys.is_empty() {
+            self.read_keys()?;
+        }
+        Ok(self.keys.front().map(|(_, entry)| entry))
+    }
+
+    fn read_keys(&mut self) -> Result<()> {
+        let measurement = self.cursor.measurement();
+        let mut walk = measurement.index().keys(self.next_ordinal);
+        while self.keys.len() < KEYS_AHEAD {
+            let Some((ordinal, entry)) = walk.advance()? else {
+                break;
+            };
+            let in_order = self.last_key.as_ref().is_none_or(|last| *last < entry.key);
+            if !in_order || CanonicalKey(&entry.key).tags().is_none() {
+                return Err(self.corrupt("the keys of a block are none or not in order"));
+            }
+            self.last_key = Some(entry.key.clone());
+            self.keys.push_back((ordinal, entry));
+        }
+        self.next_ordinal += self.keys.len();
+        Ok(())
+    }
+
+    /// Goes to the rows of the series that [`Source::peek`] shows.
+    fn enter(&mut self) -> Result<()> {
+        if let Some((ordinal, _)) = self.keys.pop_front() {
+            self.chunks = self.cursor.chunks_at(ordinal)?.into();
+            self.rows = None;
+            self.last_time = None;
+        }
+        Ok(())
+    }
+
+    /// Has rows of the series at hand ready, where there are more.
+    fn fill(&mut self) -> Result<()> {
+        while self.rows.is_none() {
+            let Some(chunk) = self.chunks.pop_front() else {
+                return Ok(());
+            };
+            self.rows = self.cursor.rows(&chunk)?;
+            if let Some(rows) = &self.rows {
+                let first = rows.timestamps.first().copied();
+                if self.last_time.is_some() && self.last_time >= first {
+                    return Err(self.corrupt("the times of a series do not ascend"));
+                }
+                self.last_time = rows.timestamps.last().copied();
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes the rows that are ready, up to and with `limit`.
+    fn take(&mut self, limit: i64) -> Option<BlockRows> {
+        let rows = self.rows.take()?;
+        let end = rows.timestamps.partition_point(|time| *time <= limit);
+        if end == rows.timestamps.len() {
+            return Some(rows);
+        }
+        if end > 0 {
+            self.rows = Some(rows.slice(end..rows.timestamps.len()));
+            return Some(rows.slice(0..end));
+        }
+        self.rows = Some(rows);
+        None
+    }
+
+    fn corrupt(&self, what: &str) -> Error {
+        Error::corrupt(self.block.file().path(), 0, what)
+    }
+}
+
+/// Writes all series of `sources`, oldest source first, to `writer`.
+pub(super) fn write_measurement(
+    id: MeasurementId,
+    sources: &mut [Source<'_>],
+    writer: &mut BlockWriter,
+    is_stopped: &dyn Fn() -> bool,
+) -> Result<()> {
+    check_types(sources)?;
+    loop {
+        if is_stopped() {
+            return Err(stopped());
+        }
+        let mut next: Option<SeriesEntry> = None;
+        for source in &mut *sources {
+            if let Some(entry) = source.peek()?
+                && next.as_ref().is_none_or(|next| entry.key < next.key)
+            {
+                next = Some(entry.clone());
+            }
+        }
+        let Some(entry) = next else {
+            return Ok(());
+        };
+        let mut own: Vec<&mut Source<'_>> = Vec::new();
+        for source in &mut *sources {
+            match source.peek()? {
+                Some(other) if other.key == entry.key && other.id == entry.id => {
+                    source.enter()?;
+                    own.push(source);
+                }
+                Some(other) if other.key == entry.key => {
+                    return Err(source.corrupt("a key stands for two series"));
+                }
+                Some(_) | None => {}
+            }
+        }
+        write_series(id, &entry, &mut own, writer)?;
+    }
+}
+
+/// A field has one type, whatever the blocks say.
+fn check_types(sources: &[Source<'_>]) -> Result<()> {
+    let mut types: BTreeMap<FieldId, FieldType> = BTreeMap::new();
+    for source in sources {
+        for (field, field_type) in &source.fields {
+            if types
+                .insert(*field, *field_type)
+                .is_some_and(|known| known != *field_type)
+            {
+                return Err(source.corrupt("a field has another type than in another block"));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Writes the rows of one series. Each round takes what ends before any source has more to give.
+fn write_series(
+    id: MeasurementId,
+    entry: &SeriesEntry,
+    sources: &mut [&mut Source<'_>],
+    writer: &mut BlockWriter,
+) -> Result<()> {
+    let series = std::slice::from_ref(entry);
+    loop {
+        let mut limit = i64::MAX;
+        for source in &mut *sources {
+            source.fill()?;
+            if let (Some(rows), false) = (&source.rows, source.chunks.is_empty()) {
+                limit = limit.min(rows.timestamps.last().copied().unwrap_or(limit));
+            }
+        }
+        let mut parts = Vec::new();
+        for source in &mut *sources {
+            if let Some(rows) = source.take(limit) {
+                parts.push(bind(id, entry, &source.fields, rows));
+            }
+        }
+        if parts.is_empty() {
+            return Ok(());
+        }
+        let mut by_time: Vec<&Rows> = parts.iter().collect();
+        by_time.sort_by_key(|rows| rows.timestamps[0]);
+        let apart = by_time
+            .windows(2)
+            .all(|pair| pair[0].timestamps.last() < pair[1].timestamps.first());
+        if apart {
+            for rows in by_time {
+                writer.push(rows, series)?;
+            }
+        } else {
+            let runs: Vec<Arc<Run>> = (parts.into_iter().zip(1..))
+                .map(|(rows, age)| Arc::new(Run::new(rows, Sequence(age))))
+                .collect();
+            writer.push(Run::merge(&runs).rows(), series)?;
+        }
+    }
+}
+
+/// Rows of a block as rows of their series.
+fn bind(
+    measurement: MeasurementId,
+    entry: &SeriesEntry,
+    fields: &[(FieldId, FieldType)],
+    rows: BlockRows,
+) -> Rows {
+    let columns = fields.iter().zip(rows.columns);
+    Rows {
+        measurement,
+        series: vec![entry.id; rows.timestamps.len()],
+        timestamps: rows.timestamps,
+        columns: columns
+            .filter_map(|((id, _), column)| Some((*id, column?)))
+            .collect(),
+    }
+}
