@@ -3,6 +3,8 @@
 
 use silverback_storage::model::{KeyHasher, KeyParser};
 
+use crate::influxql::ast::Statement;
+use crate::influxql::parse_query;
 use crate::lineprotocol::{Keys, ParseOptions, Precision, parse};
 
 /// Line protocol: no panic; every row has a key inside the body, a time, and at least one field.
@@ -32,5 +34,31 @@ pub fn fuzz_lineprotocol(data: &[u8]) {
                 assert_eq!(key.measurement, rows.measurement);
             }
         }
+    }
+}
+
+/// `InfluxQL`: no panic, no deep stack; what is printed of a text reads as the same tree.
+///
+/// # Panics
+/// If it does not.
+pub fn fuzz_influxql(data: &[u8]) {
+    const TEXT_MAX: usize = 1 << 16;
+    let text = String::from_utf8_lossy(data);
+    let Ok(statements) = parse_query(&text, &[], TEXT_MAX) else {
+        return;
+    };
+    for statement in &statements {
+        // Passwords are not printed, and the placeholder is no text of the language.
+        if matches!(
+            statement,
+            Statement::CreateUser { .. } | Statement::SetPassword { .. }
+        ) {
+            continue;
+        }
+        let printed = statement.to_string();
+        let again = parse_query(&printed, &[], 16 * TEXT_MAX)
+            .unwrap_or_else(|error| unreachable!("{text:?} prints as {printed:?}: {error}"));
+        let same = std::slice::from_ref(statement) == again;
+        assert!(same, "{text:?} prints as {printed:?}");
     }
 }

@@ -10,5 +10,6 @@ pub mod naive;
 pub mod output;
 pub mod result;
 pub mod source;
+pub mod statement;
 
 pub use silverback_storage as storage;

@@ -6,3 +6,4 @@
 )]
 
 mod parse;
+mod statements;
