@@ -1,6 +1,7 @@
 //! Line protocol, InfluxQL and (later) PromQL over Silverback's storage: text becomes a batch or a
 //! plan, a plan becomes scans. No async, no HTTP.
 
+pub mod functions;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod influxql;
