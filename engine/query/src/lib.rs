@@ -1,6 +1,7 @@
 //! Line protocol, InfluxQL and (later) PromQL over Silverback's storage: text becomes a batch or a
 //! plan, a plan becomes scans. No async, no HTTP.
 
+pub mod exec;
 pub mod functions;
 #[doc(hidden)]
 pub mod fuzzing;
@@ -9,6 +10,7 @@ pub mod lineprotocol;
 #[doc(hidden)]
 pub mod naive;
 pub mod output;
+pub mod plan;
 pub mod result;
 pub mod source;
 pub mod statement;

@@ -17,6 +17,8 @@ pub enum Arithmetic {
     Multiply,
     /// `/`: of integers too gives a float; by zero gives zero.
     Divide,
+    /// `/` in conditions: of integers gives the whole part.
+    DivideWhole,
     /// `%`: by zero gives zero.
     Modulo,
     /// `&` of integers or booleans.
@@ -73,7 +75,8 @@ impl Arithmetic {
             Arithmetic::Subtract => left.wrapping_sub(right),
             Arithmetic::Multiply => left.wrapping_mul(right),
             Arithmetic::Divide => return quotient(i128::from(left), i128::from(right)),
-            Arithmetic::Modulo if right == 0 => 0,
+            Arithmetic::DivideWhole | Arithmetic::Modulo if right == 0 => 0,
+            Arithmetic::DivideWhole => left.wrapping_div(right),
             Arithmetic::Modulo => left.wrapping_rem(right),
             Arithmetic::BitAnd => left & right,
             Arithmetic::BitOr => left | right,
@@ -87,6 +90,7 @@ impl Arithmetic {
             Arithmetic::Subtract => return self.of_mixed(i128::from(left), i128::from(right)),
             Arithmetic::Multiply => left.wrapping_mul(right),
             Arithmetic::Divide => return quotient(i128::from(left), i128::from(right)),
+            Arithmetic::DivideWhole => left.checked_div(right).unwrap_or(0),
             Arithmetic::Modulo => left.checked_rem(right).unwrap_or(0),
             Arithmetic::BitAnd => left & right,
             Arithmetic::BitOr => left | right,
@@ -101,6 +105,7 @@ impl Arithmetic {
             Arithmetic::Subtract => left - right,
             Arithmetic::Multiply => left.wrapping_mul(right),
             Arithmetic::Divide => return quotient(left, right),
+            Arithmetic::DivideWhole => left.checked_div(right).unwrap_or(0),
             Arithmetic::Modulo => left.checked_rem(right).unwrap_or(0),
             Arithmetic::BitAnd => left & right,
             Arithmetic::BitOr => left | right,
@@ -114,8 +119,8 @@ impl Arithmetic {
             Arithmetic::Add => left + right,
             Arithmetic::Subtract => left - right,
             Arithmetic::Multiply => left * right,
-            Arithmetic::Divide | Arithmetic::Modulo if zero => 0.0,
-            Arithmetic::Divide => left / right,
+            Arithmetic::Divide | Arithmetic::DivideWhole | Arithmetic::Modulo if zero => 0.0,
+            Arithmetic::Divide | Arithmetic::DivideWhole => left / right,
             Arithmetic::Modulo => left % right,
             Arithmetic::BitAnd | Arithmetic::BitOr | Arithmetic::BitXor => return None,
         }))
@@ -130,6 +135,7 @@ impl Arithmetic {
             | Arithmetic::Subtract
             | Arithmetic::Multiply
             | Arithmetic::Divide
+            | Arithmetic::DivideWhole
             | Arithmetic::Modulo => return None,
         }))
     }

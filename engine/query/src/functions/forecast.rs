@@ -270,9 +270,9 @@ mod tests {
             interval_ns: MINUTE,
         };
         let expected = [
-            (500, 4.448536146230883),
-            (560, 5.225141768401337),
-            (620, 5.129476195732585),
+            (500, 4.448_536_146_230_883),
+            (560, 5.225_141_768_401_337),
+            (620, 5.129_476_195_732_585),
         ];
         near(&forecast.forecast(&points(&HW)), &expected);
     }
@@ -285,7 +285,7 @@ mod tests {
             with_fit: false,
             interval_ns: MINUTE,
         };
-        let expected = [(500, 4.823337357543686), (560, 5.302565347407503)];
+        let expected = [(500, 4.823_337_357_543_686), (560, 5.302_565_347_407_503)];
         near(&forecast.forecast(&points(&HW)), &expected);
     }
 

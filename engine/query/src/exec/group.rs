@@ -1,0 +1,575 @@
+//! Runs one group after another of a prepared plan.
+
+use silverback_storage::model::{FieldId, FieldValue, TimeRange};
+
+use crate::exec::calls::{Span, Windowed, Windowing, from_windows, sequence};
+use crate::exec::groups::{Part, Prepared, PreparedInput, PreparedSubquery, extend};
+use crate::exec::ordered::{Order, visit_ordered};
+use crate::exec::pieces::RowStream;
+use crate::exec::sequence::{Entry, Output, join};
+use crate::exec::stats::{GroupWindows, WindowStream, extent};
+use crate::exec::{Context, Flow, Visit};
+use crate::functions::Point;
+use crate::functions::aggregate::Aggregate;
+use crate::functions::arithmetic::cast;
+use crate::functions::transform::Transformer;
+use crate::plan::{Base, Binding, Call, Input, Plan, Stage};
+use crate::result::QueryError;
+
+/// A prepared plan under way. Groups are asked for in their order, each once.
+pub(super) struct Execution<'p> {
+    context: &'p Context<'p>,
+    prepared: &'p Prepared<'p>,
+    span: Span,
+    /// Rows carry all variables: a selected point shows its neighbours.
+    beside: bool,
+    passes: Vec<Pass<'p>>,
+}
+
+/// Several calls that are answered by one reading of the data.
+struct Pass<'p> {
+    way: Way,
+    span: Span,
+    calls: Vec<usize>,
+    /// For windows from statistics: which of the fields is whose.
+    columns: Vec<usize>,
+    streams: Vec<Stream<'p>>,
+}
+
+/// How a pass reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    /// Windows from statistics.
+    Statistics,
+    /// Rows series by series.
+    Rows,
+    /// Rows in order of time.
+    Ordered,
+}
+
+enum Stream<'p> {
+    None,
+    Windows(WindowStream<'p>),
+    Rows(RowStream<'p>),
+    Inner(Box<Execution<'p>>),
+}
+
+impl<'p> Execution<'p> {
+    /// Opens what the plan's groups read in `range`.
+    pub(super) fn new(
+        context: &'p Context<'p>,
+        prepared: &'p Prepared<'p>,
+        range: TimeRange,
+    ) -> Result<Execution<'p>, QueryError> {
+        let plan = prepared.plan;
+        let range = plan.range.intersect(range);
+        let beside = needs_neighbours(plan);
+        let mut own = Execution {
+            context,
+            prepared,
+            span: Span {
+                range,
+                edges: Vec::new(),
+            },
+            beside,
+            passes: Vec::new(),
+        };
+        if prepared.groups.is_empty() || range.is_empty() {
+            return Ok(own);
+        }
+        let mut kinds: Vec<(Way, u32, Vec<usize>)> = Vec::new();
+        for (index, call) in plan.calls.iter().enumerate() {
+            let way = own.way(call);
+            let before = if plan.windows.is_some() {
+                call.windows_before()
+            } else {
+                0
+            };
+            match kinds
+                .iter_mut()
+                .find(|kind| (kind.0, kind.1) == (way, before))
+            {
+                Some((_, _, calls)) => calls.push(index),
+                None => kinds.push((way, before, vec![index])),
+            }
+        }
+        if plan.calls.is_empty() {
+            kinds.push((Way::Ordered, 0, Vec::new()));
+        }
+        for (way, before, calls) in kinds {
+            if let Some(pass) = own.open(way, before, calls)? {
+                own.passes.push(pass);
+            }
+        }
+        Ok(own)
+    }
+
+    fn way(&self, call: &Call) -> Way {
+        let Base::Aggregate(function) = &call.base else {
+            return Way::Ordered;
+        };
+        if matches!(function, Aggregate::Sample(_)) {
+            return Way::Ordered;
+        }
+        let stated = |input: &PreparedInput<'_>| match input {
+            PreparedInput::Measurement(own) => {
+                let kept = match own.input.bindings.get(call.variable) {
+                    Some(Binding::Field { stored, wanted, .. }) => stored == wanted,
+                    Some(Binding::Absent) => true,
+                    Some(Binding::Tag(_) | Binding::Column { .. }) | None => false,
+                };
+                kept && !own.is_filtered()
+            }
+            PreparedInput::Subquery(_) => false,
+        };
+        if function.is_partial() && !self.beside && self.prepared.inputs.iter().all(stated) {
+            return Way::Statistics;
+        }
+        Way::Rows
+    }
+
+    /// The pass for `calls`; `None` where there is nothing to read.
+    fn open(
+        &self,
+        way: Way,
+        before: u32,
+        calls: Vec<usize>,
+    ) -> Result<Option<Pass<'p>>, QueryError> {
+        let plan = self.prepared.plan;
+        let mut span = Span {
+            range: self.span.range,
+            edges: Vec::new(),
+        };
+        let mut edges = vec![span.range.start, span.range.end];
+        if let Some(windows) = &plan.windows {
+            let reach = windows.every_ns.saturating_mul(i64::from(before));
+            let open = span.is_open();
+            span.range = extend(span.range, reach, plan.descending);
+            let mut covered = span.range;
+            if open && way == Way::Statistics {
+                match self.extent(span.range)? {
+                    Some(found) => covered.start = found.start,
+                    None => return Ok(None),
+                }
+            }
+            if !open || way == Way::Statistics {
+                self.context.buckets(windows.count(covered))?;
+                edges = windows.edges(covered);
+                self.context.charge(edges.len() * size_of::<i64>())?;
+            }
+            if !open {
+                span.edges.clone_from(&edges);
+            }
+        }
+        let mut pass = Pass {
+            way,
+            span,
+            calls,
+            columns: Vec::new(),
+            streams: Vec::new(),
+        };
+        for input in &self.prepared.inputs {
+            let stream = self.stream(&mut pass, input, &edges)?;
+            pass.streams.push(stream);
+        }
+        Ok(Some(pass))
+    }
+
+    fn stream(
+        &self,
+        pass: &mut Pass<'p>,
+        input: &'p PreparedInput<'p>,
+        edges: &[i64],
+    ) -> Result<Stream<'p>, QueryError> {
+        let range = pass.span.range;
+        Ok(match (input, pass.way) {
+            (PreparedInput::Subquery(own), _) => {
+                let inner = Execution::new(self.context, &own.inner, range)?;
+                Stream::Inner(Box::new(inner))
+            }
+            (PreparedInput::Measurement(own), _) if own.series.is_empty() => Stream::None,
+            (PreparedInput::Measurement(_), Way::Ordered) => Stream::None,
+            (PreparedInput::Measurement(own), Way::Rows) => {
+                Stream::Rows(RowStream::new(own, range)?)
+            }
+            (PreparedInput::Measurement(own), Way::Statistics) => {
+                let plan = self.prepared.plan;
+                let mut variables: Vec<usize> = Vec::new();
+                for call in &pass.calls {
+                    let variable = plan.calls[*call].variable;
+                    if !variables.contains(&variable) {
+                        variables.push(variable);
+                    }
+                }
+                let place = |call: &usize| {
+                    let variable = plan.calls[*call].variable;
+                    variables
+                        .iter()
+                        .position(|other| *other == variable)
+                        .unwrap_or(0)
+                };
+                pass.columns = pass.calls.iter().map(place).collect();
+                let fields = variables.iter().map(|variable| {
+                    own.input
+                        .bindings
+                        .get(*variable)
+                        .and_then(|binding| match binding {
+                            Binding::Field { field, .. } => Some(*field),
+                            Binding::Absent | Binding::Tag(_) | Binding::Column { .. } => None,
+                        })
+                });
+                let fields: Vec<Option<FieldId>> = fields.collect();
+                Stream::Windows(WindowStream::new(own, &fields, range, edges.to_vec())?)
+            }
+        })
+    }
+
+    /// The span of all rows of the measurements in `range`.
+    fn extent(&self, range: TimeRange) -> Result<Option<TimeRange>, QueryError> {
+        let mut all: Option<TimeRange> = None;
+        for input in &self.prepared.inputs {
+            if let PreparedInput::Measurement(own) = input
+                && let Some((found, _)) = extent(self.context, own, 0..own.series.len(), range)?
+            {
+                all = Some(TimeRange {
+                    start: all.map_or(found.start, |all| all.start.min(found.start)),
+                    end: all.map_or(found.end, |all| all.end.max(found.end)),
+                });
+            }
+        }
+        Ok(all)
+    }
+
+    /// Gives the rows of group `index`.
+    pub(super) fn group(&mut self, index: usize, visit: &mut Visit<'_>) -> Result<(), QueryError> {
+        if self.passes.is_empty() {
+            return Ok(());
+        }
+        let held = self.context.held();
+        let result = if self.prepared.plan.calls.is_empty() {
+            self.raw(index, visit)
+        } else if self.is_stepwise() {
+            self.stepwise(index, visit)
+        } else {
+            self.computed(index, visit)
+        };
+        self.context.release_to(held);
+        result
+    }
+
+    /// Whether all calls go from row to row, so that nothing need be kept.
+    fn is_stepwise(&self) -> bool {
+        let steps = |call: &Call| {
+            let transforms = |stage: &Stage| matches!(stage, Stage::Transform(_));
+            call.base == Base::Raw && call.stages.iter().all(transforms)
+        };
+        self.passes.len() == 1 && self.prepared.plan.calls.iter().all(steps)
+    }
+
+    /// Rows as they are.
+    fn raw(&mut self, index: usize, visit: &mut Visit<'_>) -> Result<(), QueryError> {
+        let plan = self.prepared.plan;
+        let mut output = Output::new(self.context, plan);
+        let parts = &self.prepared.groups[index].parts;
+        let inner = parts
+            .iter()
+            .any(|part| matches!(plan.inputs[part.input], Input::Subquery(_)));
+        let mut filled = Vec::new();
+        let pass = &mut self.passes[0];
+        pass.ordered(
+            self.context,
+            self.prepared,
+            parts,
+            &mut |timestamp, slots| {
+                let shown = &slots[..plan.shown];
+                let has_field = |(slot, value): (usize, &Option<FieldValue>)| {
+                    let tag = matches!(plan.variables[slot].kind, crate::plan::VariableKind::Tag);
+                    value.is_some() && !tag
+                };
+                if !inner && !shown.iter().enumerate().any(has_field) {
+                    return Ok(Flow::More);
+                }
+                filled.clear();
+                filled.extend_from_slice(slots);
+                output.fill(&mut filled, 0);
+                output.give(timestamp, &[&filled, &[]], visit)
+            },
+        )
+    }
+
+    /// Each row goes through the calls' transformations; results of one time share a row.
+    fn stepwise(&mut self, index: usize, visit: &mut Visit<'_>) -> Result<(), QueryError> {
+        let plan = self.prepared.plan;
+        let mut output = Output::new(self.context, plan);
+        let mut chains: Vec<Vec<Transformer>> = plan
+            .calls
+            .iter()
+            .map(|call| {
+                let start = |stage: &Stage| match stage {
+                    Stage::Transform(transform) => Some(transform.start(plan.descending)),
+                    Stage::HoltWinters(_) => None,
+                };
+                call.stages.iter().filter_map(start).collect()
+            })
+            .collect();
+        let mut waiting: Vec<Vec<Entry>> = vec![Vec::new(); chains.len()];
+        let mut at = None;
+        let mut enough = false;
+        let parts = &self.prepared.groups[index].parts;
+        let pass = &mut self.passes[0];
+        pass.ordered(
+            self.context,
+            self.prepared,
+            parts,
+            &mut |timestamp, slots| {
+                if at.is_some_and(|at| at != timestamp) && waiting.iter().any(|own| !own.is_empty())
+                {
+                    let flow = drain(plan, &mut waiting, &mut output, visit)?;
+                    enough = flow == Flow::Enough;
+                    if enough {
+                        return Ok(Flow::Enough);
+                    }
+                }
+                at = Some(timestamp);
+                for ((chain, call), waiting) in chains.iter_mut().zip(&plan.calls).zip(&mut waiting)
+                {
+                    let mut point = slots[call.variable]
+                        .clone()
+                        .map(|value| Point::new(timestamp, value));
+                    for step in chain {
+                        point = point.and_then(|point| step.push(point));
+                    }
+                    waiting.extend(point.map(Entry::from));
+                }
+                Ok(Flow::More)
+            },
+        )?;
+        if !enough {
+            drain(plan, &mut waiting, &mut output, visit)?;
+        }
+        Ok(())
+    }
+
+    /// The calls' sequences, joined by time.
+    fn computed(&mut self, index: usize, visit: &mut Visit<'_>) -> Result<(), QueryError> {
+        let plan = self.prepared.plan;
+        let mut sequences: Vec<Vec<Entry>> = vec![Vec::new(); plan.calls.len()];
+        for pass in &mut self.passes {
+            let parts = &self.prepared.groups[index].parts;
+            for (call, windowed) in pass.points(self.context, self.prepared, parts, self.beside)? {
+                let own = &plan.calls[call];
+                sequences[call] = sequence(self.context, plan, own, &pass.span, windowed)?;
+            }
+        }
+        let mut output = Output::new(self.context, plan);
+        join(plan, sequences, &mut output, visit)
+    }
+}
+
+/// Gives the rows that wait, and says whether more are wanted.
+fn drain(
+    plan: &Plan,
+    waiting: &mut [Vec<Entry>],
+    output: &mut Output<'_, '_>,
+    visit: &mut Visit<'_>,
+) -> Result<Flow, QueryError> {
+    let sequences = waiting.iter_mut().map(std::mem::take).collect();
+    let mut flow = Flow::More;
+    join(plan, sequences, output, &mut |timestamp, values| {
+        flow = visit(timestamp, values)?;
+        Ok(flow)
+    })?;
+    if output.is_full() {
+        flow = Flow::Enough;
+    }
+    Ok(flow)
+}
+
+/// Whether a plan shows variables beside a selected point, or selects by them.
+fn needs_neighbours(plan: &Plan) -> bool {
+    let count = plan.variables.len();
+    let by = |call: &Call| match &call.base {
+        Base::Aggregate(Aggregate::Top { by, .. } | Aggregate::Bottom { by, .. }) => !by.is_empty(),
+        Base::Aggregate(_) | Base::Raw | Base::Integral(_) => false,
+    };
+    !plan.calls.is_empty()
+        && (plan
+            .columns
+            .iter()
+            .any(|column| column.expr.any_slot(&|slot| slot < count))
+            || plan.calls.iter().any(by))
+}
+
+impl<'p> Pass<'p> {
+    /// The points of the pass's calls in one group.
+    fn points(
+        &mut self,
+        context: &Context<'_>,
+        prepared: &'p Prepared<'p>,
+        parts: &[Part],
+        beside: bool,
+    ) -> Result<Vec<(usize, Windowed)>, QueryError> {
+        let plan = prepared.plan;
+        if self.way == Way::Statistics {
+            let mut windows = GroupWindows::new();
+            for part in parts {
+                if let Stream::Windows(stream) = &mut self.streams[part.input] {
+                    stream.merge(context, &part.members, &mut windows)?;
+                }
+            }
+            if plan.windows.is_none() {
+                windows = windows
+                    .into_values()
+                    .map(|own| (self.span.time(), own))
+                    .collect();
+            }
+            return Ok(from_windows(plan, &self.calls, &self.columns, &windows));
+        }
+        let span = self.span.clone();
+        let mut windowing = Windowing::new(plan, &span, &self.calls, beside);
+        let mut push = |timestamp: i64, slots: &[Option<FieldValue>]| {
+            windowing.push(context, timestamp, slots)
+        };
+        if self.way == Way::Ordered {
+            self.ordered_as(context, prepared, (parts, false), &mut push)?;
+        } else {
+            let mut slots = vec![None; plan.variables.len()];
+            for part in parts {
+                slots.fill(None);
+                match (&mut self.streams[part.input], &prepared.inputs[part.input]) {
+                    (Stream::Rows(stream), _) => {
+                        stream.visit(context, &part.members, &mut slots, &mut push)?;
+                    }
+                    (Stream::Inner(inner), PreparedInput::Subquery(own)) => {
+                        for member in part.members.clone() {
+                            visit_inner(inner, own, member, &mut slots, &mut push)?;
+                        }
+                    }
+                    _ => {}
+                }
+            }
+        }
+        Ok(windowing.finish())
+    }
+
+    /// Visits a group's rows in the order of the output.
+    fn ordered(
+        &mut self,
+        context: &Context<'_>,
+        prepared: &'p Prepared<'p>,
+        parts: &[Part],
+        visit: &mut Visit<'_>,
+    ) -> Result<(), QueryError> {
+        self.ordered_as(context, prepared, (parts, prepared.plan.descending), visit)
+    }
+
+    fn ordered_as(
+        &mut self,
+        context: &Context<'_>,
+        prepared: &'p Prepared<'p>,
+        (parts, descending): (&[Part], bool),
+        visit: &mut Visit<'_>,
+    ) -> Result<(), QueryError> {
+        let order = Order {
+            range: self.span.range,
+            descending,
+        };
+        let inner = |part: &Part| matches!(prepared.inputs[part.input], PreparedInput::Subquery(_));
+        if !parts.iter().any(inner) {
+            return visit_ordered(context, prepared, parts, order, visit);
+        }
+        if let [part] = parts
+            && let (Stream::Inner(stream), PreparedInput::Subquery(own)) =
+                (&mut self.streams[part.input], &prepared.inputs[part.input])
+        {
+            // Without windows the results of a group's aggregates have no order between groups.
+            let unordered = !own.input.plan.calls.is_empty() && own.input.plan.windows.is_none();
+            let same_way = descending == own.input.plan.descending;
+            if part.members.len() == 1 && same_way || unordered {
+                let mut slots = vec![None; prepared.plan.variables.len()];
+                for member in part.members.clone() {
+                    visit_inner(stream, own, member, &mut slots, visit)?;
+                }
+                return Ok(());
+            }
+        }
+        self.sorted(context, prepared, (parts, order), visit)
+    }
+
+    /// Collects a group's rows from inputs of all kinds, sorts them by time and visits them.
+    fn sorted(
+        &mut self,
+        context: &Context<'_>,
+        prepared: &'p Prepared<'p>,
+        (parts, order): (&[Part], Order),
+        visit: &mut Visit<'_>,
+    ) -> Result<(), QueryError> {
+        let mut rows: Vec<(i64, Vec<Option<FieldValue>>)> = Vec::new();
+        let row_bytes = 40 + prepared.plan.variables.len() * size_of::<Option<FieldValue>>();
+        for part in parts {
+            let mut keep = |timestamp: i64, slots: &[Option<FieldValue>]| {
+                context.charge(row_bytes)?;
+                rows.push((timestamp, slots.to_vec()));
+                Ok(Flow::More)
+            };
+            match (&mut self.streams[part.input], &prepared.inputs[part.input]) {
+                (Stream::Inner(inner), PreparedInput::Subquery(own)) => {
+                    let mut slots = vec![None; prepared.plan.variables.len()];
+                    for member in part.members.clone() {
+                        visit_inner(inner, own, member, &mut slots, &mut keep)?;
+                    }
+                }
+                _ => {
+                    let part = std::slice::from_ref(part);
+                    visit_ordered(context, prepared, part, order, &mut keep)?;
+                }
+            }
+        }
+        rows.sort_by_key(|(timestamp, _)| {
+            if order.descending {
+                !timestamp
+            } else {
+                *timestamp
+            }
+        });
+        for (timestamp, slots) in rows {
+            if visit(timestamp, &slots)? == Flow::Enough {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Visits the rows of a group of an inner plan as values of the outer plan's variables.
+fn visit_inner(
+    inner: &mut Execution<'_>,
+    own: &PreparedSubquery<'_>,
+    member: usize,
+    slots: &mut [Option<FieldValue>],
+    visit: &mut Visit<'_>,
+) -> Result<(), QueryError> {
+    slots.fill(None);
+    let group = &own.inner.groups[member];
+    for (slot, binding) in slots.iter_mut().zip(&own.input.bindings) {
+        if let Binding::Tag(key) = binding
+            && let Ok(place) = own.inner.plan.group_by.binary_search(key)
+        {
+            *slot = Some(FieldValue::String(group.tags[place].clone()));
+        }
+    }
+    inner.group(member, &mut |timestamp, values| {
+        for (slot, binding) in slots.iter_mut().zip(&own.input.bindings) {
+            if let Binding::Column { index, wanted } = binding {
+                *slot = match (&values[*index], wanted) {
+                    (Some(value), Some(wanted)) => cast(value, *wanted),
+                    (value, _) => value.clone(),
+                };
+            }
+        }
+        match &own.input.filter {
+            Some(filter) if !filter.holds(&[slots, &[]]) => Ok(Flow::More),
+            _ => visit(timestamp, slots),
+        }
+    })
+}

@@ -1,0 +1,371 @@
+//! Which series and which inner groups make which group, settled once before anything is read.
+
+use std::cmp::Ordering;
+use std::ops::Range;
+use std::sync::Arc;
+
+use silverback_storage::model::{FieldId, FieldType, FieldValue, TagSet, TimeRange};
+
+use crate::exec::Context;
+use crate::plan::expr::Expr;
+use crate::plan::{Binding, Input, MeasurementInput, Plan, SubqueryInput};
+use crate::result::QueryError;
+use crate::source::SeriesInfo;
+
+/// A plan with its groups. Groups stand in the order of the answer; the series of each input, and
+/// the groups of each inner plan, stand in the order in which the groups ask for them.
+#[derive(Debug)]
+pub(super) struct Prepared<'p> {
+    pub(super) plan: &'p Plan,
+    pub(super) inputs: Vec<PreparedInput<'p>>,
+    pub(super) groups: Vec<Group>,
+}
+
+/// What shares a measurement name and the values of the grouping tags.
+#[derive(Debug)]
+pub(super) struct Group {
+    pub(super) name: Box<[u8]>,
+    /// One value per tag of the plan's `group_by`.
+    pub(super) tags: Vec<Box<[u8]>>,
+    pub(super) parts: Vec<Part>,
+}
+
+/// What one input gives to a group: some of its series, or some groups of the inner plan.
+#[derive(Clone, Debug)]
+pub(super) struct Part {
+    pub(super) input: usize,
+    pub(super) members: Range<usize>,
+}
+
+#[derive(Debug)]
+pub(super) enum PreparedInput<'p> {
+    Measurement(PreparedMeasurement<'p>),
+    Subquery(PreparedSubquery<'p>),
+}
+
+#[derive(Debug)]
+pub(super) struct PreparedSubquery<'p> {
+    pub(super) input: &'p SubqueryInput,
+    pub(super) inner: Box<Prepared<'p>>,
+}
+
+/// A measurement's series and what is read of them.
+pub(super) struct PreparedMeasurement<'p> {
+    pub(super) input: &'p MeasurementInput,
+    pub(super) series: Vec<SeriesInfo>,
+    /// Each field once.
+    pub(super) fields: Vec<FieldId>,
+    /// For each variable that is a field: variable, place in `fields`, the type as it is read.
+    pub(super) columns: Vec<(usize, usize, FieldType)>,
+    /// For each variable that is a tag: variable and key.
+    pub(super) tags: Vec<(usize, &'p [u8])>,
+    /// Which rows count, per series; empty: all do.
+    filters: Vec<Option<Arc<Expr>>>,
+}
+
+impl std::fmt::Debug for PreparedMeasurement<'_> {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("PreparedMeasurement")
+            .field("input", &self.input)
+            .field("series", &self.series.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// A member on its way into a group.
+struct Entry {
+    name: Box<[u8]>,
+    /// Values in the order that groups are sorted by.
+    key: Vec<Box<[u8]>>,
+    input: usize,
+    member: usize,
+}
+
+impl<'p> Prepared<'p> {
+    /// Lists the series of `plan` in `range` and groups them. `leading`: the tags that an outer
+    /// plan groups by, in the order that it sorts by; this plan sorts by them first.
+    pub(super) fn new(
+        context: &Context<'_>,
+        plan: &'p Plan,
+        leading: &[Box<[u8]>],
+        range: TimeRange,
+    ) -> Result<Prepared<'p>, QueryError> {
+        let mut order = leading.to_vec();
+        order.extend(
+            plan.group_by
+                .iter()
+                .filter(|key| !leading.contains(key))
+                .cloned(),
+        );
+        let range = reach(plan, plan.range.intersect(range));
+        let mut inputs = Vec::with_capacity(plan.inputs.len());
+        let mut entries = Vec::new();
+        for (index, input) in plan.inputs.iter().enumerate() {
+            let prepared = match input {
+                Input::Measurement(input) => {
+                    let prepared = PreparedMeasurement::new(context, input, range)?;
+                    prepared.list(&order, index, &mut entries);
+                    PreparedInput::Measurement(prepared)
+                }
+                Input::Subquery(input) => {
+                    let inner = Prepared::new(context, &input.plan, &order, range)?;
+                    inner.list(&order, index, &mut entries);
+                    PreparedInput::Subquery(PreparedSubquery {
+                        input,
+                        inner: Box::new(inner),
+                    })
+                }
+            };
+            inputs.push(prepared);
+        }
+        let mut prepared = Prepared {
+            plan,
+            inputs,
+            groups: Vec::new(),
+        };
+        prepared.group(&order, entries);
+        Ok(prepared)
+    }
+
+    fn group(&mut self, order: &[Box<[u8]>], mut entries: Vec<Entry>) {
+        let by_key = |a: &Entry, b: &Entry| a.name.cmp(&b.name).then_with(|| a.key.cmp(&b.key));
+        entries.sort_by(by_key);
+        let mut groups: Vec<Vec<Entry>> = Vec::new();
+        for entry in entries {
+            match groups.last_mut() {
+                Some(group) if by_key(&group[0], &entry) == Ordering::Equal => group.push(entry),
+                _ => groups.push(vec![entry]),
+            }
+        }
+        let cut = self.plan.cut;
+        let skip = usize::try_from(cut.group_offset).unwrap_or(usize::MAX);
+        groups.drain(..skip.min(groups.len()));
+        if cut.group_limit > 0 {
+            groups.truncate(usize::try_from(cut.group_limit).unwrap_or(usize::MAX));
+        }
+        if self.plan.descending {
+            groups.reverse();
+        }
+        let places: Vec<usize> = self
+            .plan
+            .group_by
+            .iter()
+            .filter_map(|key| order.iter().position(|other| other == key))
+            .collect();
+        let mut taken: Vec<Vec<usize>> = vec![Vec::new(); self.inputs.len()];
+        for members in groups {
+            let mut parts: Vec<Part> = Vec::new();
+            for entry in &members {
+                let own = &mut taken[entry.input];
+                own.push(entry.member);
+                match parts.last_mut() {
+                    Some(part) if part.input == entry.input => part.members.end += 1,
+                    _ => parts.push(Part {
+                        input: entry.input,
+                        members: own.len() - 1..own.len(),
+                    }),
+                }
+            }
+            let first = &members[0];
+            self.groups.push(Group {
+                name: first.name.clone(),
+                tags: places
+                    .iter()
+                    .map(|place| first.key[*place].clone())
+                    .collect(),
+                parts,
+            });
+        }
+        for (input, taken) in self.inputs.iter_mut().zip(taken) {
+            input.keep(taken);
+        }
+    }
+
+    /// Each of this plan's groups as a member of an outer plan's group.
+    fn list(&self, order: &[Box<[u8]>], input: usize, entries: &mut Vec<Entry>) {
+        let places: Vec<Option<usize>> = order
+            .iter()
+            .map(|key| self.plan.group_by.binary_search(key).ok())
+            .collect();
+        for (member, group) in self.groups.iter().enumerate() {
+            let value = |place: &Option<usize>| {
+                place
+                    .map(|place| group.tags[place].clone())
+                    .unwrap_or_default()
+            };
+            entries.push(Entry {
+                name: group.name.clone(),
+                key: places.iter().map(value).collect(),
+                input,
+                member,
+            });
+        }
+    }
+}
+
+/// The span that a plan's calls read when its rows are to lie in `range`.
+fn reach(plan: &Plan, range: TimeRange) -> TimeRange {
+    let Some(windows) = &plan.windows else {
+        return range;
+    };
+    let before = plan
+        .calls
+        .iter()
+        .map(super::super::plan::Call::windows_before)
+        .max();
+    let reach = windows
+        .every_ns
+        .saturating_mul(i64::from(before.unwrap_or(0)));
+    extend(range, reach, plan.descending)
+}
+
+/// `range` with `reach` more before its start, or behind its end where time runs backwards. An
+/// end of time stays.
+pub(super) fn extend(range: TimeRange, reach: i64, descending: bool) -> TimeRange {
+    if descending {
+        TimeRange {
+            end: range.end.saturating_add(reach),
+            ..range
+        }
+    } else {
+        TimeRange {
+            start: range.start.saturating_sub(reach).max(TimeRange::ALL.start),
+            ..range
+        }
+    }
+}
+
+impl PreparedInput<'_> {
+    /// Keeps the members in `taken`, in that order.
+    fn keep(&mut self, taken: Vec<usize>) {
+        match self {
+            PreparedInput::Measurement(own) => {
+                let mut series: Vec<Option<SeriesInfo>> = std::mem::take(&mut own.series)
+                    .into_iter()
+                    .map(Some)
+                    .collect();
+                own.series = taken
+                    .iter()
+                    .filter_map(|place| series[*place].take())
+                    .collect();
+                if !own.filters.is_empty() {
+                    own.filters = taken
+                        .iter()
+                        .map(|place| own.filters[*place].clone())
+                        .collect();
+                }
+            }
+            PreparedInput::Subquery(own) => {
+                let mut groups: Vec<Option<Group>> = std::mem::take(&mut own.inner.groups)
+                    .into_iter()
+                    .map(Some)
+                    .collect();
+                own.inner.groups = taken
+                    .iter()
+                    .filter_map(|place| groups[*place].take())
+                    .collect();
+            }
+        }
+    }
+}
+
+impl<'p> PreparedMeasurement<'p> {
+    fn new(
+        context: &Context<'_>,
+        input: &'p MeasurementInput,
+        range: TimeRange,
+    ) -> Result<PreparedMeasurement<'p>, QueryError> {
+        let mut own = PreparedMeasurement {
+            input,
+            series: Vec::new(),
+            fields: Vec::new(),
+            columns: Vec::new(),
+            tags: Vec::new(),
+            filters: Vec::new(),
+        };
+        for (variable, binding) in input.bindings.iter().enumerate() {
+            match binding {
+                Binding::Field { field, wanted, .. } => {
+                    let known = own.fields.iter().position(|other| other == field);
+                    let place = known.unwrap_or_else(|| {
+                        own.fields.push(*field);
+                        own.fields.len() - 1
+                    });
+                    own.columns.push((variable, place, *wanted));
+                }
+                Binding::Tag(key) => own.tags.push((variable, key)),
+                Binding::Absent | Binding::Column { .. } => {}
+            }
+        }
+        if own.fields.is_empty() || range.is_empty() {
+            return Ok(own);
+        }
+        let info = input.info.id;
+        let series = input
+            .source
+            .series(info, &input.predicate, Some(input.policy), range)?;
+        own.filter(series);
+        context.series(own.series.len())?;
+        context.charge(own.series.len() * size_of::<SeriesInfo>())?;
+        Ok(own)
+    }
+
+    /// Takes the series whose tags do not already fail the filter, with what is left of it.
+    fn filter(&mut self, series: Vec<SeriesInfo>) {
+        let Some(filter) = &self.input.filter else {
+            self.series = series;
+            return;
+        };
+        let bindings = &self.input.bindings;
+        let is_field = |slot: usize| matches!(bindings.get(slot), Some(Binding::Field { .. }));
+        if !filter.any_slot(&|slot| !is_field(slot)) {
+            self.filters = vec![Some(Arc::new(filter.clone())); series.len()];
+            self.series = series;
+            return;
+        }
+        for one in series {
+            let known = |slot: usize| match bindings.get(slot) {
+                Some(Binding::Field { .. }) => None,
+                Some(Binding::Tag(key)) => Some(Some(tag_text(&one.tags, key))),
+                _ => Some(None),
+            };
+            let own = filter.specialise(&known);
+            match own.truth() {
+                Some(false) => continue,
+                Some(true) => self.filters.push(None),
+                None => self.filters.push(Some(Arc::new(own))),
+            }
+            self.series.push(one);
+        }
+        if self.filters.iter().all(Option::is_none) {
+            self.filters.clear();
+        }
+    }
+
+    /// What decides whether a row of series `index` counts; `None`: each does.
+    pub(super) fn filter_of(&self, index: usize) -> Option<&Expr> {
+        self.filters.get(index)?.as_deref()
+    }
+
+    /// Whether rows are filtered by their values.
+    pub(super) fn is_filtered(&self) -> bool {
+        !self.filters.is_empty()
+    }
+
+    fn list(&self, order: &[Box<[u8]>], input: usize, entries: &mut Vec<Entry>) {
+        for (member, series) in self.series.iter().enumerate() {
+            let value = |key: &Box<[u8]>| series.tags.get(key).unwrap_or_default().into();
+            entries.push(Entry {
+                name: self.input.info.name.clone(),
+                key: order.iter().map(value).collect(),
+                input,
+                member,
+            });
+        }
+    }
+}
+
+/// A tag as conditions see it: what a series lacks is empty.
+fn tag_text(tags: &TagSet, key: &[u8]) -> FieldValue {
+    FieldValue::String(tags.get(key).unwrap_or_default().into())
+}

@@ -1,0 +1,165 @@
+//! Runs plans. Reads through [`crate::source::Source`] only, knows no language, starts no thread.
+//!
+//! Memory follows one group: its windows, its kept points, and one piece of rows per open scan.
+//! What grows is charged to the [`Context`] and refused when the query's share is used up.
+//! Every piece of rows asks whether the query may go on.
+
+mod calls;
+mod fill;
+mod group;
+mod groups;
+mod ordered;
+mod pieces;
+mod sequence;
+mod stats;
+
+use std::cell::Cell as Counter;
+
+use silverback_storage::model::FieldValue;
+
+use crate::exec::group::Execution;
+use crate::exec::groups::Prepared;
+use crate::plan::Plan;
+use crate::result::{Cell, QueryError, QueryOptions, ResultSink, SeriesHeader};
+
+/// Windows of one statement where the options state no bound of their own: a year of ten-second
+/// windows and some. More is a mistyped interval or a missing lower bound.
+pub const SELECT_BUCKETS_MAX: u64 = 4_000_000;
+
+/// Whether whoever takes rows wants more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Flow {
+    /// Go on.
+    More,
+    /// That is enough.
+    Enough,
+}
+
+/// Takes rows: their time and the values of their columns.
+pub(crate) type Visit<'v> = dyn FnMut(i64, &[Option<FieldValue>]) -> Result<Flow, QueryError> + 'v;
+
+/// What a running query may use, and what it has used.
+#[derive(Debug)]
+pub(crate) struct Context<'q> {
+    options: &'q QueryOptions,
+    points: Counter<u64>,
+    memory: Counter<u64>,
+    series: Counter<u64>,
+}
+
+impl<'q> Context<'q> {
+    pub(crate) fn new(options: &'q QueryOptions) -> Context<'q> {
+        Context {
+            options,
+            points: Counter::new(0),
+            memory: Counter::new(0),
+            series: Counter::new(0),
+        }
+    }
+
+    /// A piece of `rows` rows has been read: whether the query may go on.
+    fn piece(&self, rows: usize) -> Result<(), QueryError> {
+        self.options.stop.check()?;
+        let points = self.points.get().saturating_add(rows as u64);
+        self.points.set(points);
+        exceeds("max-select-point", points, self.options.limits.points_max)
+    }
+
+    fn series(&self, count: usize) -> Result<(), QueryError> {
+        self.options.stop.check()?;
+        let series = self.series.get().saturating_add(count as u64);
+        self.series.set(series);
+        exceeds("max-select-series", series, self.options.limits.series_max)
+    }
+
+    fn buckets(&self, count: u64) -> Result<(), QueryError> {
+        let max = match self.options.limits.buckets_max {
+            0 => SELECT_BUCKETS_MAX,
+            max => max,
+        };
+        exceeds("max-select-buckets", count, max)
+    }
+
+    /// The query holds `bytes` more.
+    fn charge(&self, bytes: usize) -> Result<(), QueryError> {
+        let held = self.memory.get().saturating_add(bytes as u64);
+        self.memory.set(held);
+        let max = self.options.limits.memory_bytes_max;
+        if max > 0 && held > max {
+            return Err(QueryError::limit(format!(
+                "query memory limit exceeded: ({held}/{max} bytes); narrow the time range, group \
+                 less finely or ask for fewer series"
+            )));
+        }
+        Ok(())
+    }
+
+    fn held(&self) -> u64 {
+        self.memory.get()
+    }
+
+    /// The query holds what it held when [`Context::held`] gave `held`.
+    fn release_to(&self, held: u64) {
+        self.memory.set(held);
+    }
+}
+
+fn exceeds(name: &str, count: u64, max: u64) -> Result<(), QueryError> {
+    if max > 0 && count > max {
+        return Err(QueryError::limit(format!(
+            "{name} limit exceeded: ({count}/{max})"
+        )));
+    }
+    Ok(())
+}
+
+/// Runs a plan: each group that has rows becomes a series of the answer.
+///
+/// # Errors
+/// `Limit`, `Timeout`, `Interrupted` as the options say; `Storage` where the store cannot read.
+/// Rows already given stay given.
+pub fn run(
+    plan: &Plan,
+    options: &QueryOptions,
+    sink: &mut dyn ResultSink,
+) -> Result<(), QueryError> {
+    let context = Context::new(options);
+    let prepared = Prepared::new(&context, plan, &[], plan.range)?;
+    let mut execution = Execution::new(&context, &prepared, plan.range)?;
+    let mut columns = vec![plan.time_column.clone()];
+    columns.extend(plan.columns.iter().map(|column| column.name.clone()));
+    let mut cells = Vec::with_capacity(columns.len());
+    for (index, group) in prepared.groups.iter().enumerate() {
+        let keys = plan.group_by.iter().cloned();
+        let header = SeriesHeader {
+            name: Some(group.name.clone()),
+            tags: (!plan.group_by.is_empty()).then(|| keys.zip(group.tags.clone()).collect()),
+            columns: columns.clone(),
+            zone: plan.zone.clone(),
+        };
+        let mut begun = false;
+        execution.group(index, &mut |timestamp, values| {
+            if !begun {
+                sink.series(&header)?;
+                begun = true;
+            }
+            cells.clear();
+            cells.push(Cell::Time(timestamp));
+            cells.extend(values.iter().map(cell));
+            sink.row(&cells)?;
+            Ok(Flow::More)
+        })?;
+    }
+    Ok(())
+}
+
+fn cell(value: &Option<FieldValue>) -> Cell {
+    match value {
+        None => Cell::Null,
+        Some(FieldValue::Float(value)) => Cell::Float(*value),
+        Some(FieldValue::Integer(value)) => Cell::Integer(*value),
+        Some(FieldValue::Unsigned(value)) => Cell::Unsigned(*value),
+        Some(FieldValue::Boolean(value)) => Cell::Boolean(*value),
+        Some(FieldValue::String(value)) => Cell::String(value.clone()),
+    }
+}

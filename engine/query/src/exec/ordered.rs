@@ -1,0 +1,272 @@
+//! Rows of many series in order of time.
+//!
+//! Few series: one open scan each, merged by a heap, so that a limit stops the reading. Many: slices
+//! of time that hold a bounded number of rows each, read series by series and sorted. Equal times
+//! come in the order of the series, which is that of their tags.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::ops::Range;
+
+use silverback_storage::model::{FieldValue, SeriesRows, TimeRange};
+
+use crate::exec::groups::{Part, Prepared, PreparedInput, PreparedMeasurement};
+use crate::exec::pieces::{Walk, passes, put_tags, request};
+use crate::exec::stats::extent;
+use crate::exec::{Context, Flow, Visit};
+use crate::result::QueryError;
+use crate::source::RowScan;
+
+/// Scans open at a time: each holds a piece of rows.
+const OPEN_SCANS_MAX: usize = 64;
+
+/// Rows of the first slice: enough for a limit, little where none is reached.
+const FIRST_SLICE_ROWS: u64 = 16 * 1024;
+
+/// Rows of a slice at most, as far as rows are spread evenly.
+const SLICE_ROWS_MAX: u64 = 1024 * 1024;
+
+/// How the rows are asked for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Order {
+    pub(super) range: TimeRange,
+    pub(super) descending: bool,
+}
+
+impl Order {
+    /// `timestamp` such that earlier in the order is smaller.
+    fn rank(self, timestamp: i64) -> i64 {
+        if self.descending {
+            !timestamp
+        } else {
+            timestamp
+        }
+    }
+}
+
+/// Visits the rows of the series in `parts`, all of measurements, in order of time.
+pub(super) fn visit_ordered(
+    context: &Context<'_>,
+    prepared: &Prepared<'_>,
+    parts: &[Part],
+    order: Order,
+    visit: &mut Visit<'_>,
+) -> Result<(), QueryError> {
+    let mut own: Vec<(&PreparedMeasurement<'_>, Range<usize>)> = Vec::new();
+    for part in parts {
+        if let PreparedInput::Measurement(input) = &prepared.inputs[part.input] {
+            own.push((input, part.members.clone()));
+        }
+    }
+    let series: usize = own.iter().map(|(_, members)| members.len()).sum();
+    let slots = vec![None; prepared.plan.variables.len()];
+    let mut merge = Merge {
+        context,
+        order,
+        slots,
+    };
+    if series <= OPEN_SCANS_MAX {
+        merge.by_heap(&own, visit)
+    } else {
+        merge.by_slices(&own, visit)
+    }
+}
+
+struct Merge<'m> {
+    context: &'m Context<'m>,
+    order: Order,
+    slots: Vec<Option<FieldValue>>,
+}
+
+/// One open scan of one series.
+struct Cursor<'c> {
+    own: &'c PreparedMeasurement<'c>,
+    member: usize,
+    scan: Box<dyn RowScan + 'c>,
+    walk: Option<Walk>,
+}
+
+impl Cursor<'_> {
+    /// The time of the next row, reading on where the piece has ended.
+    fn peek(&mut self, context: &Context<'_>) -> Result<Option<i64>, QueryError> {
+        loop {
+            if let Some(timestamp) = self.walk.as_ref().and_then(Walk::timestamp) {
+                return Ok(Some(timestamp));
+            }
+            match self.scan.next_rows()? {
+                Some(piece) => {
+                    context.piece(piece.timestamps.len())?;
+                    self.walk = Some(Walk::new(piece));
+                }
+                None => return Ok(None),
+            }
+        }
+    }
+}
+
+type Inputs<'i> = [(&'i PreparedMeasurement<'i>, Range<usize>)];
+
+impl Merge<'_> {
+    fn by_heap(&mut self, own: &Inputs<'_>, visit: &mut Visit<'_>) -> Result<(), QueryError> {
+        let Order { range, descending } = self.order;
+        let mut cursors = Vec::new();
+        for (own, members) in own {
+            for member in members.clone() {
+                let request = request(own, member..member + 1, range, descending);
+                cursors.push(Cursor {
+                    own,
+                    member,
+                    scan: own.input.source.scan(request)?,
+                    walk: None,
+                });
+            }
+        }
+        let mut heap = BinaryHeap::with_capacity(cursors.len());
+        for (index, cursor) in cursors.iter_mut().enumerate() {
+            if let Some(timestamp) = cursor.peek(self.context)? {
+                heap.push(Reverse((self.order.rank(timestamp), index)));
+            }
+        }
+        let mut tagged = None;
+        while let Some(Reverse((_, index))) = heap.pop() {
+            let next = heap.peek().map(|Reverse(next)| *next);
+            let cursor = &mut cursors[index];
+            if tagged != Some(index) {
+                self.slots.fill(None);
+                put_tags(cursor.own, cursor.member, &mut self.slots);
+                tagged = Some(index);
+            }
+            // A series goes on as long as it stands first: no turn of the heap for each row.
+            while let Some(timestamp) = cursor.peek(self.context)? {
+                let rank = (self.order.rank(timestamp), index);
+                if next.is_some_and(|next| next < rank) {
+                    heap.push(Reverse(rank));
+                    break;
+                }
+                if let Some(walk) = &mut cursor.walk {
+                    walk.take(cursor.own, &mut self.slots);
+                }
+                if passes(cursor.own, cursor.member, &self.slots)
+                    && visit(timestamp, &self.slots)? == Flow::Enough
+                {
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn by_slices(&mut self, own: &Inputs<'_>, visit: &mut Visit<'_>) -> Result<(), QueryError> {
+        let Some((mut rest, count)) = self.extent(own)? else {
+            return Ok(());
+        };
+        let span = u64::try_from(i128::from(rest.end) - i128::from(rest.start)).unwrap_or(u64::MAX);
+        // Rows per nanosecond, the other way round: how long it takes for a row to come.
+        let mut ns_per_row = (span / count.max(1)).max(1);
+        let mut wanted = FIRST_SLICE_ROWS;
+        while !rest.is_empty() {
+            let width = i64::try_from(ns_per_row.saturating_mul(wanted)).unwrap_or(i64::MAX);
+            let slice = self.front(&mut rest, width.max(1));
+            let held = self.context.held();
+            let rows = self.read(own, slice)?;
+            let found = rows.len() as u64;
+            for (timestamp, _, values) in rows {
+                if visit(timestamp, &values)? == Flow::Enough {
+                    return Ok(());
+                }
+            }
+            self.context.release_to(held);
+            if found > 0 {
+                ns_per_row = (width.cast_unsigned() / found).max(1);
+            } else {
+                ns_per_row = ns_per_row.saturating_mul(4);
+            }
+            wanted = wanted.saturating_mul(4).min(SLICE_ROWS_MAX);
+        }
+        Ok(())
+    }
+
+    fn extent(&self, own: &Inputs<'_>) -> Result<Option<(TimeRange, u64)>, QueryError> {
+        let mut all: Option<(TimeRange, u64)> = None;
+        for (own, members) in own {
+            let found = extent(self.context, own, members.clone(), self.order.range)?;
+            all = match (all, found) {
+                (Some((a, m)), Some((b, n))) => {
+                    let range = TimeRange {
+                        start: a.start.min(b.start),
+                        end: a.end.max(b.end),
+                    };
+                    Some((range, m.saturating_add(n)))
+                }
+                (all, found) => all.or(found),
+            };
+        }
+        Ok(all)
+    }
+
+    /// Cuts the first `width` nanoseconds, in the order of the rows, off `rest`.
+    fn front(&self, rest: &mut TimeRange, width: i64) -> TimeRange {
+        let slice = if self.order.descending {
+            TimeRange {
+                start: rest.end.saturating_sub(width).max(rest.start),
+                end: rest.end,
+            }
+        } else {
+            TimeRange {
+                start: rest.start,
+                end: rest.start.saturating_add(width).min(rest.end),
+            }
+        };
+        if self.order.descending {
+            rest.end = slice.start;
+        } else {
+            rest.start = slice.end;
+        }
+        slice
+    }
+
+    /// The rows of a slice that count, in order.
+    fn read(
+        &mut self,
+        own: &Inputs<'_>,
+        slice: TimeRange,
+    ) -> Result<Vec<(i64, usize, Vec<Option<FieldValue>>)>, QueryError> {
+        let mut rows = Vec::new();
+        for (place, (own, members)) in own.iter().enumerate() {
+            let request = request(own, members.clone(), slice, self.order.descending);
+            let mut scan = own.input.source.scan(request)?;
+            let mut last = None;
+            while let Some(piece) = scan.next_rows()? {
+                self.context.piece(piece.timestamps.len())?;
+                let member = members.start + piece.index;
+                if last != Some(member) {
+                    self.slots.fill(None);
+                    put_tags(own, member, &mut self.slots);
+                    last = Some(member);
+                }
+                self.collect((own, member), piece, place, &mut rows)?;
+            }
+        }
+        rows.sort_by_key(|(timestamp, place, _)| (self.order.rank(*timestamp), *place));
+        Ok(rows)
+    }
+
+    fn collect(
+        &mut self,
+        (own, member): (&PreparedMeasurement<'_>, usize),
+        piece: SeriesRows,
+        place: usize,
+        rows: &mut Vec<(i64, usize, Vec<Option<FieldValue>>)>,
+    ) -> Result<(), QueryError> {
+        let row_bytes = 40 + self.slots.len() * size_of::<Option<FieldValue>>();
+        self.context.charge(piece.timestamps.len() * row_bytes)?;
+        let mut walk = Walk::new(piece);
+        while let Some(timestamp) = walk.timestamp() {
+            walk.take(own, &mut self.slots);
+            if passes(own, member, &self.slots) {
+                rows.push((timestamp, place, self.slots.clone()));
+            }
+        }
+        Ok(())
+    }
+}

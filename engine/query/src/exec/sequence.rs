@@ -1,0 +1,218 @@
+//! What a call gives for one group: values in the order of the output; and how calls' values meet
+//! in rows.
+
+use silverback_storage::model::FieldValue;
+
+use crate::exec::{Context, Flow, Visit};
+use crate::functions::arithmetic::cast;
+use crate::functions::{Companions, Point};
+use crate::plan::expr::Slots;
+use crate::plan::{Fill, Plan, Stage, VariableKind};
+use crate::result::QueryError;
+
+/// One value of a call; null where a window has none and is shown.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Entry {
+    pub(super) timestamp: i64,
+    pub(super) value: Option<FieldValue>,
+    pub(super) beside: Companions,
+}
+
+impl From<Point> for Entry {
+    fn from(point: Point) -> Self {
+        Entry {
+            timestamp: point.timestamp,
+            value: Some(point.value),
+            beside: point.beside,
+        }
+    }
+}
+
+/// Puts a sequence through the stages of its call. Nulls are passed over.
+pub(super) fn transform(entries: Vec<Entry>, stages: &[Stage], descending: bool) -> Vec<Entry> {
+    let mut entries = entries;
+    for stage in stages {
+        let points = entries.into_iter().filter_map(|entry| {
+            let Entry {
+                timestamp,
+                value,
+                beside,
+            } = entry;
+            value.map(|value| Point {
+                timestamp,
+                value,
+                beside,
+            })
+        });
+        entries = match stage {
+            Stage::Transform(transform) => {
+                let mut state = transform.start(descending);
+                points
+                    .filter_map(|point| state.push(point))
+                    .map(Entry::from)
+                    .collect()
+            }
+            Stage::HoltWinters(forecast) => {
+                let mut points: Vec<Point> = points.collect();
+                points.sort_by_key(|point| point.timestamp);
+                let mut points = forecast.forecast(&points);
+                if descending {
+                    points.reverse();
+                }
+                points.into_iter().map(Entry::from).collect()
+            }
+        };
+    }
+    entries
+}
+
+/// Turns values of variables and calls into rows of columns, and cuts them by limit and offset.
+pub(super) struct Output<'p, 'v> {
+    plan: &'p Plan,
+    context: &'v Context<'v>,
+    skip: u64,
+    left: Option<u64>,
+    last: Vec<Option<FieldValue>>,
+    row: Vec<Option<FieldValue>>,
+    rows: u32,
+}
+
+impl<'p, 'v> Output<'p, 'v> {
+    pub(super) fn new(context: &'v Context<'v>, plan: &'p Plan) -> Output<'p, 'v> {
+        Output {
+            plan,
+            context,
+            skip: plan.cut.offset,
+            left: (plan.cut.limit > 0).then_some(plan.cut.limit),
+            last: Vec::new(),
+            row: Vec::with_capacity(plan.columns.len()),
+            rows: 0,
+        }
+    }
+
+    /// Gives one row on, unless the cut passes over it.
+    pub(super) fn give(
+        &mut self,
+        timestamp: i64,
+        slots: &Slots<'_>,
+        visit: &mut Visit<'_>,
+    ) -> Result<Flow, QueryError> {
+        if self.skip > 0 {
+            self.skip -= 1;
+            return Ok(Flow::More);
+        }
+        self.rows = self.rows.wrapping_add(1);
+        if self.rows.is_multiple_of(4096) {
+            self.context.piece(0)?;
+        }
+        self.row.clear();
+        for column in &self.plan.columns {
+            self.row
+                .push(column.expr.eval(slots).map(std::borrow::Cow::into_owned));
+        }
+        let flow = visit(timestamp, &self.row)?;
+        if let Some(left) = &mut self.left {
+            *left -= 1;
+            if *left == 0 {
+                return Ok(Flow::Enough);
+            }
+        }
+        Ok(flow)
+    }
+
+    /// Whether the limit has been reached.
+    pub(super) fn is_full(&self) -> bool {
+        self.left == Some(0)
+    }
+
+    /// Puts what the fill says into the places of `values` that are null, and remembers the row.
+    pub(super) fn fill(&mut self, values: &mut [Option<FieldValue>], first: usize) {
+        match self.plan.fill {
+            Fill::Number(number) => self.fill_with(values, first, &FieldValue::Float(number)),
+            Fill::Integer(number) => self.fill_with(values, first, &FieldValue::Integer(number)),
+            Fill::Previous => {
+                for (index, value) in values.iter_mut().enumerate() {
+                    if value.is_none() {
+                        *value = self.last.get(index).cloned().flatten();
+                    }
+                }
+                self.last = values.to_vec();
+            }
+            Fill::Null | Fill::None | Fill::Linear => {}
+        }
+    }
+
+    fn fill_with(&self, values: &mut [Option<FieldValue>], first: usize, number: &FieldValue) {
+        for (index, value) in values.iter_mut().enumerate() {
+            if value.is_none() {
+                *value = fill_value(number, self.kind(first + index));
+            }
+        }
+    }
+
+    fn kind(&self, slot: usize) -> VariableKind {
+        let variables = &self.plan.variables;
+        match slot.checked_sub(variables.len()) {
+            None => variables[slot].kind,
+            Some(call) => VariableKind::Field(self.plan.calls[call].output),
+        }
+    }
+}
+
+/// A filling number as a value of the type that it stands among: among strings it is empty, among
+/// booleans false.
+pub(super) fn fill_value(number: &FieldValue, kind: VariableKind) -> Option<FieldValue> {
+    use silverback_storage::model::FieldType;
+    match kind {
+        VariableKind::Field(FieldType::String) | VariableKind::Tag => {
+            Some(FieldValue::String(Box::default()))
+        }
+        VariableKind::Field(FieldType::Boolean) => Some(FieldValue::Boolean(false)),
+        VariableKind::Field(wanted) => cast(number, wanted),
+        VariableKind::Unknown => Some(number.clone()),
+    }
+}
+
+/// Joins the sequences of a group's calls by time: values of one time share a row.
+pub(super) fn join(
+    plan: &Plan,
+    sequences: Vec<Vec<Entry>>,
+    output: &mut Output<'_, '_>,
+    visit: &mut Visit<'_>,
+) -> Result<(), QueryError> {
+    let rank = |timestamp: i64| {
+        if plan.descending {
+            !timestamp
+        } else {
+            timestamp
+        }
+    };
+    let blank = vec![None; plan.variables.len()];
+    let mut heads: Vec<_> = sequences
+        .into_iter()
+        .map(|sequence| sequence.into_iter().peekable())
+        .collect();
+    let mut values = vec![None; heads.len()];
+    loop {
+        let next = heads
+            .iter_mut()
+            .filter_map(|head| head.peek().map(|entry| entry.timestamp));
+        let Some(timestamp) = next.min_by_key(|timestamp| rank(*timestamp)) else {
+            return Ok(());
+        };
+        let mut beside = None;
+        for (head, value) in heads.iter_mut().zip(&mut values) {
+            let entry = head.next_if(|entry| entry.timestamp == timestamp);
+            *value = None;
+            if let Some(entry) = entry {
+                *value = entry.value;
+                beside = beside.or(entry.beside);
+            }
+        }
+        output.fill(&mut values, blank.len());
+        let slots = [beside.as_deref().unwrap_or(&blank), &values[..]];
+        if output.give(timestamp, &slots, visit)? == Flow::Enough {
+            return Ok(());
+        }
+    }
+}
