@@ -2,6 +2,7 @@
 //! and what they mean is for whoever runs a statement.
 
 pub mod ast;
+mod compile;
 mod condition;
 mod duration;
 mod fold;
@@ -9,6 +10,7 @@ mod lexer;
 mod parse;
 mod print;
 mod regex;
+pub mod select;
 mod time;
 mod token;
 

@@ -6,4 +6,5 @@
 )]
 
 mod parse;
+mod select;
 mod statements;
