@@ -260,11 +260,7 @@ impl Shared {
         }
         let first = writer.next_sequence();
         match self.write(&mut writer, &group) {
-            Ok(()) => {
-                self.durable
-                    .store(writer.durable(), std::sync::atomic::Ordering::Release);
-                self.publish(&mut group, first);
-            }
+            Ok(()) => self.publish(&mut group, first, writer.durable()),
             Err(Failed::Group(error)) => self.refuse(group, &error),
             Err(Failed::Sync(error)) => self.refuse_all(group, &error),
         }
@@ -308,7 +304,9 @@ impl Shared {
         Ok(())
     }
 
-    fn publish(&self, group: &mut [Queued], mut next: u64) {
+    /// Everybody's rows, then the watermark, then the tickets: whoever reads the watermark finds all
+    /// up to it published, and whoever was answered finds it not below.
+    fn publish(&self, group: &mut [Queued], mut next: u64, durable: u64) {
         let mut spent = Vec::new();
         let mut outcomes = Vec::with_capacity(group.len());
         for queued in &mut *group {
@@ -318,6 +316,8 @@ impl Shared {
             spent.extend(records.into_iter().map(|(_, payload)| payload));
             outcomes.push(next - 1);
         }
+        self.durable
+            .store(durable, std::sync::atomic::Ordering::Release);
         for (queued, last) in group.iter().zip(outcomes) {
             queued.slot.complete(Ok(Sequence(last)));
         }

@@ -168,7 +168,9 @@ impl Wal {
         self.shared.buffer()
     }
 
-    /// Every published record up to here is durable; flush, caches and rollups stop here.
+    /// Every record up to here is durable, and published to readers; flush, caches and rollups stop
+    /// here. What was published beyond it was asked for with less durability, or is in this moment
+    /// being published.
     pub fn durable(&self) -> Sequence {
         Sequence(self.shared.durable.load(Ordering::Acquire))
     }

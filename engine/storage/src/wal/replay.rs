@@ -165,8 +165,8 @@ impl SegmentReplay<'_, '_> {
     /// Hands one record on; false if its payload is damaged.
     fn record(&mut self, at: u64, header: &RecordHeader) -> Result<bool> {
         let start = at + RECORD_HEADER_BYTES as u64;
-        self.payload.resize(header.payload_bytes as usize, 0);
-        self.scan.read(start, &mut self.payload)?;
+        self.scan
+            .copy(start, header.payload_bytes as usize, &mut self.payload)?;
         if !header.fits(&self.payload) {
             return Ok(false);
         }

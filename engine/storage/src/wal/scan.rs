@@ -56,6 +56,18 @@ impl Scan {
         })
     }
 
+    /// Makes `target` the `length` bytes from `offset` on, which the segment has; small ones by way of
+    /// the window, so that a log of small records is not read call by call.
+    pub(super) fn copy(&mut self, offset: u64, length: usize, target: &mut Vec<u8>) -> Result<()> {
+        if length as u64 > WINDOW_BYTES / 4 {
+            target.resize(length, 0);
+            return self.read(offset, target);
+        }
+        target.clear();
+        target.extend_from_slice(self.bytes(offset, length)?);
+        Ok(())
+    }
+
     /// Up to `length` bytes from `offset` on, fewer where the segment ends.
     pub(super) fn bytes(&mut self, offset: u64, length: usize) -> Result<&[u8]> {
         let length = (length as u64).min(self.size.saturating_sub(offset));

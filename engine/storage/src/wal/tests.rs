@@ -122,6 +122,25 @@ fn applies_are_called_in_order_before_the_tickets_tell() {
 }
 
 #[test]
+fn the_watermark_never_runs_ahead_of_what_is_published() {
+    let env = SimEnv::new(1);
+    let wal = Arc::new(open(&env).unwrap().wal);
+    for first in [1, 3] {
+        let seen = Arc::clone(&wal);
+        let records = vec![(1, vec![0]), (1, vec![1])];
+        let apply = move |given: Sequence| {
+            assert_eq!(
+                (given, seen.durable()),
+                (Sequence(first), Sequence(first - 1))
+            );
+        };
+        let ticket = wal.submit(Submission::new(records, apply)).unwrap();
+        ticket.wait().unwrap();
+        assert_eq!(wal.durable(), Sequence(first + 1));
+    }
+}
+
+#[test]
 fn a_log_over_many_segments_comes_back_whole() {
     let env = SimEnv::new(1);
     let wal = open_with(&env, 2048, start_at(0, None)).unwrap().wal;
