@@ -9,6 +9,7 @@
 mod gather;
 mod order;
 mod run;
+mod slice;
 
 #[cfg(test)]
 mod tests;
@@ -18,8 +19,9 @@ use std::time::Duration;
 
 use hashbrown::HashMap;
 
-pub(crate) use crate::memtable::gather::{Fold, Slice, pick_rows, stack};
+pub(crate) use crate::memtable::gather::Fold;
 pub use crate::memtable::run::Run;
+pub(crate) use crate::memtable::slice::{Slice, pick_rows};
 use crate::model::{MeasurementId, Sequence};
 
 /// This many runs of about one size become one. Sixteen keeps a reader below fifty runs, while

@@ -6,8 +6,9 @@
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
-use crate::memtable::gather::{Slice, arrange};
+use crate::memtable::gather::arrange;
 use crate::memtable::order::ascends;
+use crate::memtable::slice::Slice;
 use crate::model::{Bitmap, MeasurementId, Presence, Rows, Sequence, SeriesId};
 
 /// Immutable rows of one measurement and what is known of them at a glance.

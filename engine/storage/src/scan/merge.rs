@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::error::Result;
-use crate::memtable::{Fold, Slice, pick_rows, stack};
+use crate::memtable::{Fold, Slice, pick_rows};
 use crate::model::{
     Bitmap, Column, FieldType, Presence, SeriesId, TimeRange, VECTOR_ROWS_MAX, Values,
 };
@@ -116,7 +116,7 @@ impl<'snapshot> Merge<'snapshot> {
             unreachable!("no rows are left of a piece taken whole");
         }
         let fields = 0..self.types.len();
-        let column = |field| stack(&[piece.slice(field, rows.clone())]);
+        let column = |field| piece.slice(field, rows.clone()).to_column();
         let decoded = Decoded {
             timestamps: piece.timestamps()[rows.clone()].to_vec(),
             columns: fields.map(column).collect(),
@@ -154,11 +154,11 @@ impl<'snapshot> Merge<'snapshot> {
                 .iter()
                 .map(|(piece, rows)| piece.slice(field, rows.clone()))
                 .collect();
-            Some(fold.column(&stack(&slices)?))
+            fold.column(&slices)
         };
         let decoded = Decoded {
             columns: (0..self.types.len()).map(column).collect(),
-            timestamps: fold.rows().map(|row| timestamps[row]).collect(),
+            timestamps: fold.all(&timestamps),
         };
         for input in &mut self.inputs {
             input.close();

@@ -95,7 +95,7 @@ impl Store<'static> for Chunked {
             }
             let column = |id: &FieldId| {
                 let (_, column) = own.columns.iter().find(|(own, _)| own == id)?;
-                crate::memtable::stack(&[Slice::of(Some(column), part.clone())])
+                Slice::of(Some(column), part.clone()).to_column()
             };
             chunks.push(Decoded {
                 timestamps: times,
@@ -124,7 +124,7 @@ impl Pieces for ChunkedPieces {
             .partition_point(|time| *time < self.range.start);
         let count = whole.timestamps.iter().filter(inside).count();
         let cut = |column: &Option<Column>| {
-            crate::memtable::stack(&[Slice::of(column.as_ref(), before..before + count)])
+            Slice::of(column.as_ref(), before..before + count).to_column()
         };
         Ok(Piece::Decoded(Decoded {
             timestamps: whole.timestamps[before..before + count].to_vec(),
