@@ -99,16 +99,15 @@ impl<'p> Windowing<'p> {
             self.others.insert(start, accumulators);
         }
         let bounds = self.bounds(timestamp);
-        let accumulators = match self.others.remove(&bounds.0) {
-            Some(accumulators) => accumulators,
-            None => {
-                context.charge(self.calls.len() * size_of::<Accumulator>() + 64)?;
-                let start = |call: &usize| match &self.plan.calls[*call].base {
-                    Base::Aggregate(function) => function.start(),
-                    Base::Raw | Base::Integral(_) => Accumulator::Selected(None),
-                };
-                self.calls.iter().map(start).collect()
-            }
+        let accumulators = if let Some(own) = self.others.remove(&bounds.0) {
+            own
+        } else {
+            context.charge(self.calls.len() * size_of::<Accumulator>() + 64)?;
+            let start = |call: &usize| match &self.plan.calls[*call].base {
+                Base::Aggregate(function) => function.start(),
+                Base::Raw | Base::Integral(_) => Accumulator::Selected(None),
+            };
+            self.calls.iter().map(start).collect()
         };
         self.current = Some((bounds, accumulators));
         Ok(())

@@ -25,9 +25,10 @@ impl Filling {
         entries: Vec<Entry>,
         windows: impl Iterator<Item = i64>,
     ) -> Vec<Entry> {
-        let fill = match self.fill {
-            Fill::Null if self.counts => Fill::Integer(0),
-            fill => fill,
+        let fill = if self.counts && self.fill == Fill::Null {
+            Fill::Integer(0)
+        } else {
+            self.fill
         };
         let mut filled: Vec<Entry> = Vec::with_capacity(entries.len());
         let mut entries = entries.into_iter().peekable();

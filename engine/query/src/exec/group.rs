@@ -2,16 +2,15 @@
 
 use silverback_storage::model::{FieldId, FieldValue, TimeRange};
 
-use crate::exec::calls::{Span, Windowed, Windowing, from_windows, sequence};
-use crate::exec::groups::{Part, Prepared, PreparedInput, PreparedSubquery, extend};
-use crate::exec::ordered::{Order, visit_ordered};
+use crate::exec::calls::{Span, sequence};
+use crate::exec::groups::{Prepared, PreparedInput, extend};
+use crate::exec::pass::{Pass, Stream, Way};
 use crate::exec::pieces::RowStream;
 use crate::exec::sequence::{Entry, Output, join};
-use crate::exec::stats::{GroupWindows, WindowStream, extent};
+use crate::exec::stats::{WindowStream, extent};
 use crate::exec::{Context, Flow, Visit};
 use crate::functions::Point;
 use crate::functions::aggregate::Aggregate;
-use crate::functions::arithmetic::cast;
 use crate::functions::transform::Transformer;
 use crate::plan::{Base, Binding, Call, Input, Plan, Stage};
 use crate::result::QueryError;
@@ -24,34 +23,6 @@ pub(super) struct Execution<'p> {
     /// Rows carry all variables: a selected point shows its neighbours.
     beside: bool,
     passes: Vec<Pass<'p>>,
-}
-
-/// Several calls that are answered by one reading of the data.
-struct Pass<'p> {
-    way: Way,
-    span: Span,
-    calls: Vec<usize>,
-    /// For windows from statistics: which of the fields is whose.
-    columns: Vec<usize>,
-    streams: Vec<Stream<'p>>,
-}
-
-/// How a pass reads.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Way {
-    /// Windows from statistics.
-    Statistics,
-    /// Rows series by series.
-    Rows,
-    /// Rows in order of time.
-    Ordered,
-}
-
-enum Stream<'p> {
-    None,
-    Windows(WindowStream<'p>),
-    Rows(RowStream<'p>),
-    Inner(Box<Execution<'p>>),
 }
 
 impl<'p> Execution<'p> {
@@ -398,178 +369,4 @@ fn needs_neighbours(plan: &Plan) -> bool {
             .iter()
             .any(|column| column.expr.any_slot(&|slot| slot < count))
             || plan.calls.iter().any(by))
-}
-
-impl<'p> Pass<'p> {
-    /// The points of the pass's calls in one group.
-    fn points(
-        &mut self,
-        context: &Context<'_>,
-        prepared: &'p Prepared<'p>,
-        parts: &[Part],
-        beside: bool,
-    ) -> Result<Vec<(usize, Windowed)>, QueryError> {
-        let plan = prepared.plan;
-        if self.way == Way::Statistics {
-            let mut windows = GroupWindows::new();
-            for part in parts {
-                if let Stream::Windows(stream) = &mut self.streams[part.input] {
-                    stream.merge(context, &part.members, &mut windows)?;
-                }
-            }
-            if plan.windows.is_none() {
-                windows = windows
-                    .into_values()
-                    .map(|own| (self.span.time(), own))
-                    .collect();
-            }
-            return Ok(from_windows(plan, &self.calls, &self.columns, &windows));
-        }
-        let span = self.span.clone();
-        let mut windowing = Windowing::new(plan, &span, &self.calls, beside);
-        let mut push = |timestamp: i64, slots: &[Option<FieldValue>]| {
-            windowing.push(context, timestamp, slots)
-        };
-        if self.way == Way::Ordered {
-            self.ordered_as(context, prepared, (parts, false), &mut push)?;
-        } else {
-            let mut slots = vec![None; plan.variables.len()];
-            for part in parts {
-                slots.fill(None);
-                match (&mut self.streams[part.input], &prepared.inputs[part.input]) {
-                    (Stream::Rows(stream), _) => {
-                        stream.visit(context, &part.members, &mut slots, &mut push)?;
-                    }
-                    (Stream::Inner(inner), PreparedInput::Subquery(own)) => {
-                        for member in part.members.clone() {
-                            visit_inner(inner, own, member, &mut slots, &mut push)?;
-                        }
-                    }
-                    _ => {}
-                }
-            }
-        }
-        Ok(windowing.finish())
-    }
-
-    /// Visits a group's rows in the order of the output.
-    fn ordered(
-        &mut self,
-        context: &Context<'_>,
-        prepared: &'p Prepared<'p>,
-        parts: &[Part],
-        visit: &mut Visit<'_>,
-    ) -> Result<(), QueryError> {
-        self.ordered_as(context, prepared, (parts, prepared.plan.descending), visit)
-    }
-
-    fn ordered_as(
-        &mut self,
-        context: &Context<'_>,
-        prepared: &'p Prepared<'p>,
-        (parts, descending): (&[Part], bool),
-        visit: &mut Visit<'_>,
-    ) -> Result<(), QueryError> {
-        let order = Order {
-            range: self.span.range,
-            descending,
-        };
-        let inner = |part: &Part| matches!(prepared.inputs[part.input], PreparedInput::Subquery(_));
-        if !parts.iter().any(inner) {
-            return visit_ordered(context, prepared, parts, order, visit);
-        }
-        if let [part] = parts
-            && let (Stream::Inner(stream), PreparedInput::Subquery(own)) =
-                (&mut self.streams[part.input], &prepared.inputs[part.input])
-        {
-            // Without windows the results of a group's aggregates have no order between groups.
-            let unordered = !own.input.plan.calls.is_empty() && own.input.plan.windows.is_none();
-            let same_way = descending == own.input.plan.descending;
-            if part.members.len() == 1 && same_way || unordered {
-                let mut slots = vec![None; prepared.plan.variables.len()];
-                for member in part.members.clone() {
-                    visit_inner(stream, own, member, &mut slots, visit)?;
-                }
-                return Ok(());
-            }
-        }
-        self.sorted(context, prepared, (parts, order), visit)
-    }
-
-    /// Collects a group's rows from inputs of all kinds, sorts them by time and visits them.
-    fn sorted(
-        &mut self,
-        context: &Context<'_>,
-        prepared: &'p Prepared<'p>,
-        (parts, order): (&[Part], Order),
-        visit: &mut Visit<'_>,
-    ) -> Result<(), QueryError> {
-        let mut rows: Vec<(i64, Vec<Option<FieldValue>>)> = Vec::new();
-        let row_bytes = 40 + prepared.plan.variables.len() * size_of::<Option<FieldValue>>();
-        for part in parts {
-            let mut keep = |timestamp: i64, slots: &[Option<FieldValue>]| {
-                context.charge(row_bytes)?;
-                rows.push((timestamp, slots.to_vec()));
-                Ok(Flow::More)
-            };
-            match (&mut self.streams[part.input], &prepared.inputs[part.input]) {
-                (Stream::Inner(inner), PreparedInput::Subquery(own)) => {
-                    let mut slots = vec![None; prepared.plan.variables.len()];
-                    for member in part.members.clone() {
-                        visit_inner(inner, own, member, &mut slots, &mut keep)?;
-                    }
-                }
-                _ => {
-                    let part = std::slice::from_ref(part);
-                    visit_ordered(context, prepared, part, order, &mut keep)?;
-                }
-            }
-        }
-        rows.sort_by_key(|(timestamp, _)| {
-            if order.descending {
-                !timestamp
-            } else {
-                *timestamp
-            }
-        });
-        for (timestamp, slots) in rows {
-            if visit(timestamp, &slots)? == Flow::Enough {
-                break;
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Visits the rows of a group of an inner plan as values of the outer plan's variables.
-fn visit_inner(
-    inner: &mut Execution<'_>,
-    own: &PreparedSubquery<'_>,
-    member: usize,
-    slots: &mut [Option<FieldValue>],
-    visit: &mut Visit<'_>,
-) -> Result<(), QueryError> {
-    slots.fill(None);
-    let group = &own.inner.groups[member];
-    for (slot, binding) in slots.iter_mut().zip(&own.input.bindings) {
-        if let Binding::Tag(key) = binding
-            && let Ok(place) = own.inner.plan.group_by.binary_search(key)
-        {
-            *slot = Some(FieldValue::String(group.tags[place].clone()));
-        }
-    }
-    inner.group(member, &mut |timestamp, values| {
-        for (slot, binding) in slots.iter_mut().zip(&own.input.bindings) {
-            if let Binding::Column { index, wanted } = binding {
-                *slot = match (&values[*index], wanted) {
-                    (Some(value), Some(wanted)) => cast(value, *wanted),
-                    (value, _) => value.clone(),
-                };
-            }
-        }
-        match &own.input.filter {
-            Some(filter) if !filter.holds(&[slots, &[]]) => Ok(Flow::More),
-            _ => visit(timestamp, slots),
-        }
-    })
 }

@@ -177,7 +177,7 @@ impl<'p> Prepared<'p> {
             });
         }
         for (input, taken) in self.inputs.iter_mut().zip(taken) {
-            input.keep(taken);
+            input.keep(&taken);
         }
     }
 
@@ -237,7 +237,7 @@ pub(super) fn extend(range: TimeRange, reach: i64, descending: bool) -> TimeRang
 
 impl PreparedInput<'_> {
     /// Keeps the members in `taken`, in that order.
-    fn keep(&mut self, taken: Vec<usize>) {
+    fn keep(&mut self, taken: &[usize]) {
         match self {
             PreparedInput::Measurement(own) => {
                 let mut series: Vec<Option<SeriesInfo>> = std::mem::take(&mut own.series)
@@ -354,10 +354,10 @@ impl<'p> PreparedMeasurement<'p> {
 
     fn list(&self, order: &[Box<[u8]>], input: usize, entries: &mut Vec<Entry>) {
         for (member, series) in self.series.iter().enumerate() {
-            let value = |key: &Box<[u8]>| series.tags.get(key).unwrap_or_default().into();
+            let value = |key: &[u8]| series.tags.get(key).unwrap_or_default().into();
             entries.push(Entry {
                 name: self.input.info.name.clone(),
-                key: order.iter().map(value).collect(),
+                key: order.iter().map(|key| value(key)).collect(),
                 input,
                 member,
             });

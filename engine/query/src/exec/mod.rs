@@ -9,6 +9,7 @@ mod fill;
 mod group;
 mod groups;
 mod ordered;
+mod pass;
 mod pieces;
 mod sequence;
 mod stats;
@@ -145,7 +146,7 @@ pub fn run(
             }
             cells.clear();
             cells.push(Cell::Time(timestamp));
-            cells.extend(values.iter().map(cell));
+            cells.extend(values.iter().map(|value| cell(value.as_ref())));
             sink.row(&cells)?;
             Ok(Flow::More)
         })?;
@@ -153,7 +154,7 @@ pub fn run(
     Ok(())
 }
 
-fn cell(value: &Option<FieldValue>) -> Cell {
+fn cell(value: Option<&FieldValue>) -> Cell {
     match value {
         None => Cell::Null,
         Some(FieldValue::Float(value)) => Cell::Float(*value),

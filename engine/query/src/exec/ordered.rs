@@ -104,6 +104,9 @@ impl Cursor<'_> {
     }
 }
 
+/// Time, place of the input, values of the variables.
+type Row = (i64, usize, Vec<Option<FieldValue>>);
+
 type Inputs<'i> = [(&'i PreparedMeasurement<'i>, Range<usize>)];
 
 impl Merge<'_> {
@@ -176,11 +179,10 @@ impl Merge<'_> {
                 }
             }
             self.context.release_to(held);
-            if found > 0 {
-                ns_per_row = (width.cast_unsigned() / found).max(1);
-            } else {
-                ns_per_row = ns_per_row.saturating_mul(4);
-            }
+            ns_per_row = match width.cast_unsigned().checked_div(found) {
+                Some(ns_per_row) => ns_per_row.max(1),
+                None => ns_per_row.saturating_mul(4),
+            };
             wanted = wanted.saturating_mul(4).min(SLICE_ROWS_MAX);
         }
         Ok(())
@@ -226,11 +228,7 @@ impl Merge<'_> {
     }
 
     /// The rows of a slice that count, in order.
-    fn read(
-        &mut self,
-        own: &Inputs<'_>,
-        slice: TimeRange,
-    ) -> Result<Vec<(i64, usize, Vec<Option<FieldValue>>)>, QueryError> {
+    fn read(&mut self, own: &Inputs<'_>, slice: TimeRange) -> Result<Vec<Row>, QueryError> {
         let mut rows = Vec::new();
         for (place, (own, members)) in own.iter().enumerate() {
             let request = request(own, members.clone(), slice, self.order.descending);
@@ -256,7 +254,7 @@ impl Merge<'_> {
         (own, member): (&PreparedMeasurement<'_>, usize),
         piece: SeriesRows,
         place: usize,
-        rows: &mut Vec<(i64, usize, Vec<Option<FieldValue>>)>,
+        rows: &mut Vec<Row>,
     ) -> Result<(), QueryError> {
         let row_bytes = 40 + self.slots.len() * size_of::<Option<FieldValue>>();
         self.context.charge(piece.timestamps.len() * row_bytes)?;

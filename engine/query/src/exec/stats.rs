@@ -84,12 +84,11 @@ impl<'p> WindowStream<'p> {
                 };
                 let partials: Vec<Option<WindowPartial>> =
                     self.present.iter().map(spread).collect();
-                match into.get_mut(&start) {
-                    Some(own) => merge_fields(own, partials),
-                    None => {
-                        context.charge((partials.len() + 1) * size_of::<WindowPartial>())?;
-                        into.insert(start, partials);
-                    }
+                if let Some(own) = into.get_mut(&start) {
+                    merge_fields(own, partials);
+                } else {
+                    context.charge((partials.len() + 1) * size_of::<WindowPartial>())?;
+                    into.insert(start, partials);
                 }
             }
         }

@@ -303,7 +303,20 @@ fn prefers(function: &Aggregate, new: &Point, old: &Point) -> bool {
         Aggregate::Max if nan(&new.value) || nan(&old.value) => nan(&old.value) && !nan(&new.value),
         Aggregate::Max => by_value.reverse().then(by_time).is_lt(),
         Aggregate::First => by_time.then(by_value.reverse()).is_lt(),
-        _ => by_time.reverse().then(by_value.reverse()).is_lt(),
+        Aggregate::Last
+        | Aggregate::Count
+        | Aggregate::Sum
+        | Aggregate::Mean
+        | Aggregate::Spread
+        | Aggregate::Stddev
+        | Aggregate::Median
+        | Aggregate::Mode
+        | Aggregate::Percentile(_)
+        | Aggregate::Distinct
+        | Aggregate::CountDistinct
+        | Aggregate::Top { .. }
+        | Aggregate::Bottom { .. }
+        | Aggregate::Sample(_) => by_time.reverse().then(by_value.reverse()).is_lt(),
     }
 }
 

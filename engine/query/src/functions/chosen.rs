@@ -1,5 +1,7 @@
 //! Functions that choose a few points of their window: top, bottom, sample.
 
+#![expect(clippy::wildcard_enum_match_arm, reason = "what is not bottom is top")]
+
 use std::cmp::Ordering;
 
 use silverback_storage::model::FieldValue;

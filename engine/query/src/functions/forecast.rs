@@ -2,7 +2,7 @@
 //!
 //! # Source
 //! Winters 1960, "Forecasting sales by exponentially weighted moving averages", damped after
-//! Gardner and McKenzie 1985. Starts, bounds and the search for parameters are `InfluxDB`'s.
+//! Gardner and `McKenzie` 1985. Starts, bounds and the search for parameters are `InfluxDB`'s.
 
 use silverback_storage::model::{FieldType, FieldValue};
 
@@ -198,12 +198,7 @@ impl Model<'_> {
     /// as they are at the end: the search goes on from there.
     fn predict(&self, count: usize, parameters: &mut [f64]) -> Vec<f64> {
         for weight in &mut parameters[..4] {
-            if *weight > 1.0 {
-                *weight = 1.0;
-            }
-            if *weight < 0.0 {
-                *weight = 0.0;
-            }
+            *weight = weight.clamp(0.0, 1.0);
         }
         let (weights, seasons) = parameters.split_at_mut(SEASONS);
         let [alpha, beta, gamma, phi, mut level, mut trend] = *weights else {

@@ -1,5 +1,10 @@
 //! Functions that need all points of their window: median, mode, percentile, distinct values.
 
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "an aggregate that is not named here is the mode"
+)]
+
 use hashbrown::HashMap;
 use silverback_storage::model::FieldValue;
 

@@ -137,7 +137,7 @@ impl Transformer {
         }
         match self.function {
             Transform::MovingAverage(count) => self.average(count, point),
-            Transform::CumulativeSum => self.cumulate(point),
+            Transform::CumulativeSum => self.cumulate(&point),
             Transform::Technical(_) => {
                 let value = self.technical.as_mut()?.push(as_float(&point.value)?)?;
                 Some(Point::new(point.timestamp, FieldValue::Float(value)))
@@ -177,12 +177,17 @@ impl Transformer {
                 FieldValue::Float(as_float(&change)? / ratio(span, unit_ns))
             }
             Transform::Difference { non_negative } if !(non_negative && negative) => change,
-            _ => return None,
+            Transform::Derivative { .. }
+            | Transform::Difference { .. }
+            | Transform::Elapsed { .. }
+            | Transform::MovingAverage(_)
+            | Transform::CumulativeSum
+            | Transform::Technical(_) => return None,
         };
         Some(Point::new(at, value))
     }
 
-    fn cumulate(&mut self, point: Point) -> Option<Point> {
+    fn cumulate(&mut self, point: &Point) -> Option<Point> {
         self.sum = self.sum.plus(&point.value, 1);
         let value = match self.sum {
             Total::Float(sum) => FieldValue::Float(sum.value()),
@@ -205,7 +210,7 @@ impl Transformer {
                     .window
                     .iter()
                     .fold(Total::None, |sum, value| sum.plus(value, 1)),
-                sum => sum.plus(&oldest, -1),
+                Total::Float(_) | Total::Integer(_) | Total::None => self.sum.plus(&oldest, -1),
             };
         }
         if self.window.len() < count {

@@ -194,16 +194,20 @@ impl Expr {
 mod tests {
     use super::*;
 
-    fn integer(value: i64) -> Box<Expr> {
-        Box::new(Expr::Constant(Some(FieldValue::Integer(value))))
+    fn integer(value: i64) -> Expr {
+        Expr::Constant(Some(FieldValue::Integer(value)))
     }
 
-    fn above(index: usize, bound: i64) -> Box<Expr> {
-        Box::new(Expr::Compare(
-            Comparison::Greater,
+    fn compared(operator: Comparison, index: usize, bound: i64) -> Expr {
+        Expr::Compare(
+            operator,
             Box::new(Expr::Slot(index)),
-            integer(bound),
-        ))
+            Box::new(integer(bound)),
+        )
+    }
+
+    fn above(index: usize, bound: i64) -> Expr {
+        compared(Comparison::Greater, index, bound)
     }
 
     #[test]
@@ -212,20 +216,20 @@ mod tests {
         let both: Slots<'_> = [&row[..1], &row[1..]];
         assert!(!above(0, -1).holds(&both));
         assert!(above(1, 4).holds(&both));
-        let unequal = Expr::Compare(Comparison::NotEqual, Box::new(Expr::Slot(0)), integer(1));
+        let unequal = compared(Comparison::NotEqual, 0, 1);
         assert!(!unequal.holds(&both));
     }
 
     #[test]
     fn what_is_known_of_a_series_decides_or_drops_out() {
-        let either = Expr::Or(above(0, 10), above(1, 10));
+        let either = Expr::Or(Box::new(above(0, 10)), Box::new(above(1, 10)));
         let known = |value: i64| {
             move |index: usize| (index == 0).then_some(Some(FieldValue::Integer(value)))
         };
         assert_eq!(either.specialise(&known(11)).truth(), Some(true));
         let rest = either.specialise(&known(9));
         assert!(rest.any_slot(&|index| index == 1) && !rest.any_slot(&|index| index == 0));
-        let both = Expr::And(above(0, 10), above(1, 10));
+        let both = Expr::And(Box::new(above(0, 10)), Box::new(above(1, 10)));
         assert_eq!(both.specialise(&known(9)).truth(), Some(false));
     }
 }

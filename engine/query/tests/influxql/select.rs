@@ -235,14 +235,14 @@ fn agrees(ours: &Value, theirs: &Value) -> bool {
                 && a.iter()
                     .all(|(key, value)| b.get(key).is_some_and(|other| agrees(value, other)))
         }
-        (Value::Number(a), Value::Number(b)) => match (a.as_i64(), b.as_i64()) {
-            (Some(a), Some(b)) => a == b,
-            _ => {
-                let (a, b) = (a.as_f64().unwrap(), b.as_f64().unwrap());
-                let close = (a - b).abs() <= 1e-12 * a.abs().max(b.abs());
-                close || a.partial_cmp(&b) == Some(Ordering::Equal)
+        (Value::Number(a), Value::Number(b)) => {
+            if let (Some(a), Some(b)) = (a.as_i64(), b.as_i64()) {
+                return a == b;
             }
-        },
+            let (a, b) = (a.as_f64().unwrap(), b.as_f64().unwrap());
+            let close = (a - b).abs() <= 1e-12 * a.abs().max(b.abs());
+            close || a.partial_cmp(&b) == Some(Ordering::Equal)
+        }
         (a, b) => a == b,
     }
 }

@@ -1,26 +1,27 @@
 //! Variables, calls and column expressions of a plan, with their types.
 
-use silverback_storage::model::{FieldType, FieldValue};
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "few kinds of expression mean something here; every other is treated alike"
+)]
+
+use silverback_storage::model::FieldValue;
 
 use crate::functions::aggregate::Aggregate;
 use crate::functions::arithmetic::Arithmetic;
-use crate::functions::forecast::{self, HoltWinters};
-use crate::functions::integral;
 use crate::functions::math::MathFunction;
-use crate::functions::technical::{Indicator, Technical, Warmup};
-use crate::functions::transform::Transform;
 use crate::influxql::ast::{BinaryOp, Cast, Expr, ExprKind, Field, Name};
 use crate::influxql::compile::columns::{Wanted, field_name, unique_names};
 use crate::influxql::compile::filter::condition_variables;
 use crate::influxql::compile::scope::{Origin, Scope};
 use crate::plan::expr::Expr as PlanExpr;
-use crate::plan::{Base, Binding, Call, Column, Stage, Variable, VariableKind};
+use crate::plan::{Binding, Call, Column, Variable, VariableKind};
 use crate::result::QueryError;
 
 /// A plan's variables, calls and columns in the making.
 pub(super) struct Builder<'s> {
     pub(super) scope: &'s Scope,
-    every_ns: Option<i64>,
+    pub(super) every_ns: Option<i64>,
     pub(super) variables: Vec<Variable>,
     casts: Vec<Option<Cast>>,
     pub(super) shown: usize,
@@ -28,8 +29,6 @@ pub(super) struct Builder<'s> {
     conditional: usize,
     pub(super) calls: Vec<Call>,
 }
-
-const SECOND_NS: i64 = 1_000_000_000;
 
 impl<'s> Builder<'s> {
     pub(super) fn new(scope: &'s Scope, every_ns: Option<i64>) -> Builder<'s> {
@@ -111,11 +110,15 @@ impl<'s> Builder<'s> {
                 self.read_shown(right);
             }
             ExprKind::Call { name, args } if MathFunction::named(name).is_some() => {
-                args.iter().for_each(|arg| self.read_shown(arg));
+                for arg in args {
+                    self.read_shown(arg);
+                }
             }
             ExprKind::Call { name, args } if matches!(&**name, "top" | "bottom") => {
                 let tags = args.get(1..).unwrap_or_default();
-                tags.iter().for_each(|arg| self.read_shown(arg));
+                for arg in tags {
+                    self.read_shown(arg);
+                }
             }
             _ => {}
         }
@@ -133,13 +136,16 @@ impl<'s> Builder<'s> {
             }
             ExprKind::Call { name, args } => {
                 let inside = inside || MathFunction::named(name).is_none();
-                args.iter().for_each(|arg| self.read_called(arg, inside));
+                for arg in args {
+                    self.read_called(arg, inside);
+                }
             }
             _ => {}
         }
     }
 
-    fn slot(&self, name: &Name, cast: Option<Cast>) -> usize {
+    /// The slot of a name that has been read.
+    pub(super) fn slot(&self, name: &Name, cast: Option<Cast>) -> usize {
         self.find(name, cast, ..)
             .expect("all names have been read before")
     }
@@ -241,260 +247,6 @@ impl<'s> Builder<'s> {
         PlanExpr::Slot(self.variables.len() + index)
     }
 
-    fn input_type(&self, variable: usize) -> FieldType {
-        match self.variables[variable].kind {
-            VariableKind::Field(field_type) => field_type,
-            VariableKind::Tag | VariableKind::Unknown => FieldType::Float,
-        }
-    }
-
-    fn aggregate(&self, variable: usize, function: Aggregate) -> Call {
-        let output = function.output_type(self.input_type(variable));
-        Call {
-            variable,
-            base: Base::Aggregate(function),
-            stages: Vec::new(),
-            between: output,
-            output,
-        }
-    }
-
-    fn variable(&self, arg: &Expr) -> Result<usize, QueryError> {
-        match &arg.kind {
-            ExprKind::Variable { name, cast } => Ok(self.slot(name, *cast)),
-            _ => Err(QueryError::statement(format!(
-                "expected field argument, found {arg}"
-            ))),
-        }
-    }
-
-    /// A call of a function that is no scalar mathematics.
-    fn call(&self, name: &str, args: &[Expr]) -> Result<Call, QueryError> {
-        let Some(first) = args.first() else {
-            return Err(QueryError::statement(format!(
-                "undefined function {name}()"
-            )));
-        };
-        if let Some(stage) = self.stage(name, args) {
-            let mut call = match &first.kind {
-                ExprKind::Call { name, args } => self.call(name, args)?,
-                _ => {
-                    let variable = self.variable(first)?;
-                    let output = self.input_type(variable);
-                    Call {
-                        variable,
-                        base: Base::Raw,
-                        stages: Vec::new(),
-                        between: output,
-                        output,
-                    }
-                }
-            };
-            let (takes, output) = match &stage {
-                Stage::Transform(transform) => (
-                    transform.takes(call.output),
-                    transform.output_type(call.output),
-                ),
-                Stage::HoltWinters(_) => (forecast::takes(call.output), FieldType::Float),
-            };
-            self.typed(takes, name, (call.variable, call.output))?;
-            call.output = output;
-            call.stages.push(stage);
-            return Ok(call);
-        }
-        if name == "integral" {
-            let variable = self.variable(first)?;
-            let input = self.input_type(variable);
-            self.typed(integral::takes(input), name, (variable, input))?;
-            return Ok(Call {
-                variable,
-                base: Base::Integral(duration(args.get(1)).unwrap_or(SECOND_NS)),
-                stages: Vec::new(),
-                between: FieldType::Float,
-                output: FieldType::Float,
-            });
-        }
-        let (variable, function) = self.function(name, args)?;
-        let input = self.input_type(variable);
-        self.typed(function.takes(input), name, (variable, input))?;
-        Ok(self.aggregate(variable, function))
-    }
-
-    fn typed(
-        &self,
-        takes: bool,
-        name: &str,
-        (variable, input): (usize, FieldType),
-    ) -> Result<(), QueryError> {
-        if takes || !matches!(self.variables[variable].kind, VariableKind::Field(_)) {
-            return Ok(());
-        }
-        Err(QueryError::statement(format!(
-            "unsupported {name} iterator type: *query.{input}InterruptIterator"
-        )))
-    }
-
-    fn function(&self, name: &str, args: &[Expr]) -> Result<(usize, Aggregate), QueryError> {
-        let first = &args[0];
-        if name == "count" {
-            let inner = match &first.kind {
-                ExprKind::Call { args, .. } => args.first().map(|arg| self.variable(arg)),
-                ExprKind::Distinct(name) => Some(Ok(self.slot(name, None))),
-                _ => None,
-            };
-            if let Some(variable) = inner {
-                return Ok((variable?, Aggregate::CountDistinct));
-            }
-        }
-        let variable = self.variable(first)?;
-        let last = args.last();
-        let function = match name {
-            "count" => Aggregate::Count,
-            "sum" => Aggregate::Sum,
-            "mean" => Aggregate::Mean,
-            "min" => Aggregate::Min,
-            "max" => Aggregate::Max,
-            "first" => Aggregate::First,
-            "last" => Aggregate::Last,
-            "spread" => Aggregate::Spread,
-            "stddev" => Aggregate::Stddev,
-            "median" => Aggregate::Median,
-            "mode" => Aggregate::Mode,
-            "distinct" => Aggregate::Distinct,
-            "percentile" => Aggregate::Percentile(number(last)),
-            "sample" => Aggregate::Sample(count(last)),
-            "top" | "bottom" => {
-                let tags = args.get(1..args.len() - 1).unwrap_or_default();
-                let mut by = Vec::with_capacity(tags.len());
-                for tag in tags {
-                    by.push(self.variable(tag)?);
-                }
-                let count = count(last);
-                if name == "top" {
-                    Aggregate::Top { count, by }
-                } else {
-                    Aggregate::Bottom { count, by }
-                }
-            }
-            _ => {
-                return Err(QueryError::statement(format!(
-                    "undefined function {name}()"
-                )));
-            }
-        };
-        Ok((variable, function))
-    }
-
-    /// The transformation or forecast that `name` is, if it is one.
-    fn stage(&self, name: &str, args: &[Expr]) -> Option<Stage> {
-        let unit = |otherwise: i64| duration(args.get(1)).unwrap_or(otherwise);
-        let per_window = self.every_ns.unwrap_or(SECOND_NS);
-        let transform = match name {
-            "derivative" | "non_negative_derivative" => Transform::Derivative {
-                unit_ns: unit(per_window),
-                non_negative: name != "derivative",
-            },
-            "difference" | "non_negative_difference" => Transform::Difference {
-                non_negative: name != "difference",
-            },
-            "elapsed" => Transform::Elapsed { unit_ns: unit(1) },
-            "moving_average" => Transform::MovingAverage(count(args.get(1))),
-            "cumulative_sum" => Transform::CumulativeSum,
-            "holt_winters" | "holt_winters_with_fit" => {
-                return Some(Stage::HoltWinters(HoltWinters {
-                    count: count(args.get(1)),
-                    season: count(args.get(2)),
-                    with_fit: name != "holt_winters",
-                    interval_ns: per_window,
-                }));
-            }
-            _ => Transform::Technical(technical(Indicator::named(name)?, args)),
-        };
-        Some(Stage::Transform(transform))
-    }
-
-    /// The type of a selected expression.
-    fn kind(&self, expr: &Expr) -> Result<VariableKind, QueryError> {
-        Ok(match &expr.kind {
-            ExprKind::Variable { name, cast } => self.variables[self.slot(name, *cast)].kind,
-            ExprKind::Number(_) => VariableKind::Field(FieldType::Float),
-            ExprKind::Integer(_) | ExprKind::Duration(_) | ExprKind::Time(_) => {
-                VariableKind::Field(FieldType::Integer)
-            }
-            ExprKind::Unsigned(_) => VariableKind::Field(FieldType::Unsigned),
-            ExprKind::String(_) => VariableKind::Field(FieldType::String),
-            ExprKind::Boolean(_) => VariableKind::Field(FieldType::Boolean),
-            ExprKind::Paren(inner) => self.kind(inner)?,
-            ExprKind::Binary { op, left, right } => {
-                let (a, b) = (self.kind(left)?, self.kind(right)?);
-                let Some(kind) = combined(*op, a, b) else {
-                    return Err(QueryError::statement(format!(
-                        "type error: {}: incompatible types: {} and {}",
-                        self.annotated(expr),
-                        kind_name(a),
-                        kind_name(b)
-                    )));
-                };
-                kind
-            }
-            ExprKind::Call { name, args } => match MathFunction::named(name) {
-                Some(function) => {
-                    let mut kind = VariableKind::Unknown;
-                    for arg in args.iter().rev() {
-                        kind = self.kind(arg)?;
-                    }
-                    if function.keeps_type() || kind == VariableKind::Unknown {
-                        kind
-                    } else {
-                        VariableKind::Field(FieldType::Float)
-                    }
-                }
-                None => {
-                    let call = self.call(name, args)?;
-                    match self.variables[call.variable].kind {
-                        VariableKind::Field(_) => VariableKind::Field(call.output),
-                        VariableKind::Tag | VariableKind::Unknown => VariableKind::Unknown,
-                    }
-                }
-            },
-            ExprKind::Distinct(name) => self.variables[self.slot(name, None)].kind,
-            ExprKind::Wildcard(_) | ExprKind::Regex(_) | ExprKind::List(_) => VariableKind::Unknown,
-        })
-    }
-
-    /// `expr` with the types of its names written behind them.
-    fn annotated(&self, expr: &Expr) -> Expr {
-        let kind = match &expr.kind {
-            ExprKind::Variable { name, cast } => ExprKind::Variable {
-                name: name.clone(),
-                cast: match self.variables[self.slot(name, *cast)].kind {
-                    VariableKind::Field(FieldType::Float) => Some(Cast::Float),
-                    VariableKind::Field(FieldType::Integer) => Some(Cast::Integer),
-                    VariableKind::Field(FieldType::Unsigned) => Some(Cast::Unsigned),
-                    VariableKind::Field(FieldType::String) => Some(Cast::String),
-                    VariableKind::Field(FieldType::Boolean) => Some(Cast::Boolean),
-                    VariableKind::Tag => Some(Cast::Tag),
-                    VariableKind::Unknown => *cast,
-                },
-            },
-            ExprKind::Binary { op, left, right } => ExprKind::Binary {
-                op: *op,
-                left: Box::new(self.annotated(left)),
-                right: Box::new(self.annotated(right)),
-            },
-            ExprKind::Paren(inner) => ExprKind::Paren(Box::new(self.annotated(inner))),
-            ExprKind::Call { name, args } => ExprKind::Call {
-                name: name.clone(),
-                args: args.iter().map(|arg| self.annotated(arg)).collect(),
-            },
-            other => other.clone(),
-        };
-        Expr {
-            kind,
-            span: expr.span,
-        }
-    }
-
     /// What each variable is in each source.
     pub(super) fn bindings(&self) -> Vec<Vec<Binding>> {
         self.scope
@@ -561,73 +313,4 @@ fn arithmetic(op: BinaryOp) -> Option<Arithmetic> {
         | BinaryOp::Greater
         | BinaryOp::GreaterEqual => return None,
     })
-}
-
-/// The type of `a op b`; `None` where there is no such operation.
-fn combined(op: BinaryOp, a: VariableKind, b: VariableKind) -> Option<VariableKind> {
-    use FieldType::{Boolean, Float, Integer, Unsigned};
-    let (VariableKind::Field(x), VariableKind::Field(y)) = (a, b) else {
-        let tag = a == VariableKind::Tag || b == VariableKind::Tag;
-        let unknown = a == VariableKind::Unknown || b == VariableKind::Unknown;
-        return (unknown || !tag).then_some(VariableKind::Unknown);
-    };
-    let number = |kind| matches!(kind, Float | Integer | Unsigned);
-    let bits = matches!(op, BinaryOp::BitAnd | BinaryOp::BitOr | BinaryOp::BitXor);
-    let kind = match (x, y) {
-        (Boolean, Boolean) if bits => Boolean,
-        (Float, _) | (_, Float) if bits => return None,
-        _ if !number(x) || !number(y) => return None,
-        _ if op == BinaryOp::Divide => Float,
-        (Float, _) | (_, Float) => Float,
-        (Unsigned, Unsigned) => Unsigned,
-        _ => Integer,
-    };
-    Some(VariableKind::Field(kind))
-}
-
-fn kind_name(kind: VariableKind) -> &'static str {
-    match kind {
-        VariableKind::Field(field_type) => field_type.name(),
-        VariableKind::Tag => "tag",
-        VariableKind::Unknown => "unknown",
-    }
-}
-
-fn duration(arg: Option<&Expr>) -> Option<i64> {
-    match arg?.kind {
-        ExprKind::Duration(ns) => Some(ns),
-        _ => None,
-    }
-}
-
-fn count(arg: Option<&Expr>) -> usize {
-    match arg.map(|arg| &arg.kind) {
-        Some(ExprKind::Integer(count)) => usize::try_from(*count).unwrap_or(0),
-        _ => 0,
-    }
-}
-
-#[expect(clippy::cast_precision_loss, reason = "a percentage is a float")]
-fn number(arg: Option<&Expr>) -> f64 {
-    match arg.map(|arg| &arg.kind) {
-        Some(ExprKind::Integer(number)) => *number as f64,
-        Some(ExprKind::Number(number)) => *number,
-        _ => f64::NAN,
-    }
-}
-
-fn technical(indicator: Indicator, args: &[Expr]) -> Technical {
-    Technical {
-        indicator,
-        period: count(args.get(1)),
-        hold: match args.get(2).map(|arg| &arg.kind) {
-            Some(ExprKind::Integer(hold)) => usize::try_from(*hold).ok(),
-            _ => None,
-        },
-        warmup: match args.get(3).map(|arg| &arg.kind) {
-            Some(ExprKind::String(text)) if &**text == "simple" => Some(Warmup::Simple),
-            Some(ExprKind::String(text)) if &**text == "exponential" => Some(Warmup::Exponential),
-            _ => None,
-        },
-    }
 }

@@ -4,6 +4,11 @@
 //! # Source
 //! The checks and their words are those of `InfluxDB` 1.x; clients show them.
 
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "few kinds of expression mean something here; every other is treated alike"
+)]
+
 use silverback_storage::model::FieldValue;
 
 use crate::functions::math::MathFunction;
@@ -21,6 +26,10 @@ fn refuse<T>(text: impl Into<String>) -> Result<T, QueryError> {
 }
 
 /// What has been seen of a statement's fields.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is one thing that was or was not seen"
+)]
 struct Checker<'s> {
     select: &'s Select,
     windows: bool,
@@ -177,11 +186,7 @@ impl Checker<'_> {
             "sample" => self.sample(args),
             "distinct" => self.distinct(args, false),
             "top" | "bottom" => self.top(name, args),
-            "derivative" | "non_negative_derivative" => {
-                self.derivative(name, args)?;
-                self.input(name, &args[0])
-            }
-            "elapsed" => {
+            "derivative" | "non_negative_derivative" | "elapsed" => {
                 self.derivative(name, args)?;
                 self.input(name, &args[0])
             }

@@ -84,8 +84,10 @@ pub(super) fn unique_names(wanted: &[Wanted]) -> Vec<Box<[u8]>> {
             let numbered = |count: u32| -> Box<[u8]> {
                 [&one.name, format!("_{count}").as_bytes()].concat().into()
             };
-            let free = (count..).find(|count| !taken.contains_key(&numbered(*count)));
-            let free = free.unwrap_or(count);
+            let mut free = count;
+            while taken.contains_key(&numbered(free)) {
+                free += 1;
+            }
             taken.insert(name, free.saturating_add(1));
             name = numbered(free);
         }

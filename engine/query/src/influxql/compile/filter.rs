@@ -1,5 +1,10 @@
 //! `WHERE`: what an index can answer, and what is asked of each row.
 
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "few kinds of expression mean something here; every other is treated alike"
+)]
+
 use std::sync::Arc;
 
 use silverback_storage::model::{FieldValue, TagPredicate};
@@ -74,16 +79,15 @@ impl Builder<'_> {
                 }),
                 Origin::Subquery(_) => None,
             };
-            match predicate {
-                Some(predicate) => tags.push(predicate),
-                None => {
-                    let own = self.condition(part)?;
-                    rest = Some(match rest {
-                        Some(rest) => PlanExpr::And(Box::new(rest), Box::new(own)),
-                        None => own,
-                    });
-                }
+            if let Some(predicate) = predicate {
+                tags.push(predicate);
+                continue;
             }
+            let own = self.condition(part)?;
+            rest = Some(match rest {
+                Some(rest) => PlanExpr::And(Box::new(rest), Box::new(own)),
+                None => own,
+            });
         }
         let predicate = match tags.len() {
             0 => TagPredicate::All,

@@ -5,11 +5,13 @@
 //! ([`check`]), then its sources and what is wrong inside subqueries, then names and types.
 
 mod build;
+mod calls;
 mod check;
 mod columns;
 mod dimensions;
 mod filter;
 mod scope;
+mod types;
 
 use silverback_storage::model::TimeRange;
 

@@ -1,5 +1,10 @@
 //! What names mean in a statement: its sources, their fields and tags; and what wildcards stand for.
 
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "few kinds of expression mean something here; every other is treated alike"
+)]
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -197,7 +202,7 @@ impl Scope {
         let mut tags = Vec::new();
         for origin in self.origins() {
             for (name, kind) in origin.fields() {
-                let known = fields.entry(name.clone()).or_insert(VariableKind::Unknown);
+                let known = fields.entry(name.into()).or_insert(VariableKind::Unknown);
                 *known = wider(*known, kind);
             }
             if !dimensions.has_patterns() {
@@ -308,19 +313,19 @@ impl Origin {
         }
     }
 
-    fn fields(&self) -> Vec<(&Box<[u8]>, VariableKind)> {
+    fn fields(&self) -> Vec<(&[u8], VariableKind)> {
         match self {
             Origin::Measurement { info, .. } => {
                 let kind = |field_type| VariableKind::Field(field_type);
                 info.fields
                     .iter()
-                    .map(|field| (&field.name, kind(field.field_type)))
+                    .map(|field| (&*field.name, kind(field.field_type)))
                     .collect()
             }
             Origin::Subquery(compiled) => {
                 let columns = compiled.plan.columns.iter();
                 columns
-                    .map(|column| (&column.plain_name, column.kind))
+                    .map(|column| (&*column.plain_name, column.kind))
                     .collect()
             }
         }
