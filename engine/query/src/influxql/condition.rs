@@ -440,6 +440,9 @@ mod tests {
             ),
             ("(time = 7) AND (a = 1 OR time < 8)", 7, 8, "(a = 1)"),
             ("time >= 9 AND time < 3", 9, 9, ""),
+            ("5 < time", 6, i64::MAX, ""),
+            ("5 > time AND 3 <= time", 3, 5, ""),
+            ("5 >= time", TIMESTAMP_MIN, 6, ""),
             ("now() - 1m <= TIME", NOW - 60 * SECOND, i64::MAX, ""),
             ("time < '1970-01-02'", TIMESTAMP_MIN, 86_400 * SECOND, ""),
             (

@@ -317,3 +317,29 @@ fn hostile_texts_end_in_a_tree_or_an_error() {
         silverback_query::fuzzing::fuzz_influxql(&broken);
     }
 }
+
+#[test]
+fn keys_are_sorted_as_text_and_values_counted_once() {
+    let catalog = catalog();
+    catalog.write("iql", "autogen", b"m2,a=1,b=1 f=1 5\nm2,a!=1 f=1 5");
+    let keys = answer(&catalog, "SHOW SERIES FROM m2", &options());
+    assert!(keys.contains(r#"[["m2,a!=1"],["m2,a=1,b=1"]]"#), "{keys}");
+    let query = "SHOW TAG VALUES CARDINALITY FROM m2 WITH KEY IN (a, b)";
+    let count = answer(&catalog, query, &options());
+    assert!(
+        count.contains(r#""columns":["count"],"values":[[1]]"#),
+        "{count}"
+    );
+}
+
+#[test]
+fn a_name_that_cannot_be_seen_is_no_name() {
+    for query in [
+        "CREATE DATABASE \"a\u{7f}\"",
+        "CREATE DATABASE \"a\\nb\"",
+        "CREATE DATABASE x WITH NAME \"..\"",
+        "CREATE DATABASE x WITH NAME \"a/b\"",
+    ] {
+        assert!(ask(query).contains("\"error\":\"invalid name\""), "{query}");
+    }
+}
