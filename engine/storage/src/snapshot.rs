@@ -8,7 +8,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::block::{Block, Measurement};
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::format::block::BlockMeta;
 use crate::index::LiveIndex;
 use crate::manifest::catalog::DatabaseCatalog;
 use crate::memtable::{Memtable, Run};
@@ -24,6 +25,17 @@ pub struct PolicyStores {
     /// Its memtables, oldest first: those being flushed, then the open one. All their rows are
     /// newer than those of the blocks.
     pub memtables: Vec<Arc<Memtable>>,
+    /// Its blocks that cannot be opened.
+    pub set_aside: Vec<Arc<SetAside>>,
+}
+
+/// A block that cannot be opened: who needs its rows is told why.
+#[derive(Debug)]
+pub struct SetAside {
+    /// What the manifest says of it.
+    pub meta: BlockMeta,
+    /// Why it cannot be opened.
+    pub error: Error,
 }
 
 /// Finding one key by its place costs about as much as walking this many.
@@ -78,6 +90,19 @@ impl Snapshot {
             .map_or(&[], |stores| &stores.blocks)
     }
 
+    /// Whether every block of `policy` (any where `None`) that has rows in `range` is there.
+    ///
+    /// # Errors
+    /// Why the first that is not cannot be opened.
+    pub fn check_blocks(&self, policy: Option<PolicyId>, range: TimeRange) -> Result<()> {
+        let stores = self.policies.iter();
+        let missing = stores
+            .filter(|(own, _)| policy.is_none_or(|wanted| wanted == **own))
+            .flat_map(|(_, stores)| &stores.set_aside)
+            .find(|block| !block.meta.range.intersect(range).is_empty());
+        missing.map_or(Ok(()), |block| Err(block.error.duplicate()))
+    }
+
     /// The runs of `measurement` in `policy`, sorted, oldest first; the same at every call. The
     /// first call sorts those that are not.
     pub fn runs(&self, policy: PolicyId, measurement: MeasurementId) -> Arc<[Arc<Run>]> {
@@ -97,7 +122,7 @@ impl Snapshot {
     /// point in `policy` (any where `None`) and `range`, and maybe some that have none there.
     ///
     /// # Errors
-    /// `Corrupt` or `Io` where the index of a block cannot be read.
+    /// `Corrupt` or `Io` where a block or its index cannot be read.
     pub fn series(
         &self,
         measurement: MeasurementId,
@@ -105,6 +130,7 @@ impl Snapshot {
         policy: Option<PolicyId>,
         range: TimeRange,
     ) -> Result<Vec<(SeriesId, TagSet)>> {
+        self.check_blocks(policy, range)?;
         let names = |name: &[u8]| self.catalog.tag_key(name);
         let mut found: BTreeMap<SeriesId, TagSet> = BTreeMap::new();
         if self.is_live(measurement, policy, range) {
@@ -250,6 +276,7 @@ mod tests {
         let stores = PolicyStores {
             blocks: Vec::new(),
             memtables: vec![Arc::clone(memtable)],
+            ..PolicyStores::default()
         };
         let policies = [(PolicyId(1), stores)].into();
         Snapshot::new(Sequence(1), catalog(), policies, indexes)

@@ -49,6 +49,17 @@ pub struct RegistryMeta {
     pub size_bytes: u64,
 }
 
+/// Where the log ended when the store was closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CleanStop {
+    /// Number of its last segment.
+    pub segment: u64,
+    /// Offset behind its last group.
+    pub offset: u64,
+    /// Its last sequence.
+    pub sequence: Sequence,
+}
+
 /// One change of what exists. The tags are written to disk and never change their meaning.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Edit {
@@ -86,8 +97,8 @@ pub enum Edit {
     RemoveRegistry(u64),
     /// Every row up to this sequence lies in a live block or was dropped.
     FlushedThrough(Sequence),
-    /// The store was closed, and the log ended with this sequence.
-    CleanStop(Sequence),
+    /// The store was closed, and the log ended here.
+    CleanStop(CleanStop),
     /// Ids up to these are given in a database.
     Given(DatabaseId, LastIds),
     /// Database ids, file ids and sequences up to these are given.
@@ -156,7 +167,13 @@ impl Edit {
             }
             Edit::RemoveRegistry(file) => tagged(bytes, REMOVE_REGISTRY, &[*file]),
             Edit::FlushedThrough(sequence) => tagged(bytes, FLUSHED_THROUGH, &[sequence.0]),
-            Edit::CleanStop(sequence) => tagged(bytes, CLEAN_STOP, &[sequence.0]),
+            Edit::CleanStop(end) => {
+                tagged(
+                    bytes,
+                    CLEAN_STOP,
+                    &[end.segment, end.offset, end.sequence.0],
+                );
+            }
             Edit::Given(database, last) => {
                 tagged(bytes, GIVEN, &[u64::from(database.0), last.series]);
                 for id in [last.policy, last.measurement, last.tag_key, last.field] {
@@ -217,7 +234,11 @@ impl Edit {
             }
             REMOVE_REGISTRY => Edit::RemoveRegistry(take_number(bytes)?),
             FLUSHED_THROUGH => Edit::FlushedThrough(Sequence(take_number(bytes)?)),
-            CLEAN_STOP => Edit::CleanStop(Sequence(take_number(bytes)?)),
+            CLEAN_STOP => Edit::CleanStop(CleanStop {
+                segment: take_number(bytes)?,
+                offset: take_number(bytes)?,
+                sequence: Sequence(take_number(bytes)?),
+            }),
             GIVEN => {
                 let database = DatabaseId(take_id(bytes)?);
                 let series = take_number(bytes)?;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::block::BlockMeta;
-use crate::format::manifest::{Edit, LastIds, RegistryMeta};
+use crate::format::manifest::{CleanStop, Edit, LastIds, RegistryMeta};
 use crate::manifest::catalog::{Catalog, DatabaseCatalog};
 use crate::model::{DatabaseId, Sequence};
 
@@ -25,7 +25,7 @@ pub struct State {
     /// Every row up to it lies in a live block or was dropped.
     pub flushed_through: Sequence,
     /// Where the log ended at the last clean stop that nothing was flushed after.
-    pub clean_stop: Option<Sequence>,
+    pub clean_stop: Option<CleanStop>,
     /// File ids up to it are given.
     pub last_file: u64,
     /// Sequences up to it are given; not every one is known here.
@@ -94,9 +94,9 @@ impl State {
                 self.last_sequence = self.last_sequence.max(*sequence);
                 self.clean_stop = None;
             }
-            Edit::CleanStop(sequence) => {
-                self.last_sequence = self.last_sequence.max(*sequence);
-                self.clean_stop = Some(*sequence);
+            Edit::CleanStop(end) => {
+                self.last_sequence = self.last_sequence.max(end.sequence);
+                self.clean_stop = Some(*end);
             }
             Edit::Given(id, last) => {
                 self.change(*id, |database| {

@@ -71,6 +71,7 @@ fn stores<'snapshot>(
     snapshot: &'snapshot Snapshot,
     request: &ScanRequest,
 ) -> Result<Vec<Box<dyn Store<'snapshot> + 'snapshot>>> {
+    snapshot.check_blocks(Some(request.policy), request.range)?;
     let mut stores: Vec<Box<dyn Store<'snapshot> + 'snapshot>> = Vec::new();
     for block in snapshot.blocks(request.policy) {
         if let Some(store) = block::BlockStore::new(block, request)? {

@@ -77,7 +77,11 @@ fn file_edits(database: DatabaseId) -> Vec<Edit> {
         }),
         Edit::RemoveRegistry(10),
         Edit::FlushedThrough(Sequence(77)),
-        Edit::CleanStop(Sequence(78)),
+        Edit::CleanStop(CleanStop {
+            segment: 4,
+            offset: 1 << 20,
+            sequence: Sequence(78),
+        }),
         Edit::Given(
             database,
             LastIds {

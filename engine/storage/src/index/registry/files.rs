@@ -22,7 +22,8 @@ const MERGE_RATIO: u64 = 4;
 #[derive(Debug)]
 pub struct RegistryFile {
     meta: RegistryMeta,
-    reader: RegistryReader,
+    /// Or why it cannot be read.
+    reader: Result<RegistryReader>,
 }
 
 impl RegistryFile {
@@ -46,7 +47,14 @@ impl RegistryFile {
             let message = "the file has another count of series than the manifest says";
             return Err(Error::corrupt(&path, 64, message));
         }
+        let reader = Ok(reader);
         Ok(Arc::new(RegistryFile { meta, reader }))
+    }
+
+    /// A file that cannot be opened: lookups that need it meet the error.
+    pub fn broken(meta: RegistryMeta, error: Error) -> Arc<RegistryFile> {
+        let reader = Err(error);
+        Arc::new(RegistryFile { meta, reader })
     }
 
     /// Writes a file of `entries`, ascending by hash, and opens it. Durable with its name.
@@ -89,12 +97,19 @@ impl RegistryFile {
     /// # Errors
     /// `Corrupt` or `Io`.
     pub fn find(&self, hash: KeyHash) -> Result<Option<SeriesId>> {
-        self.reader.find(hash)
+        self.reader()?.find(hash)
     }
 
-    /// The file, for whoever checks it whole.
-    pub fn reader(&self) -> &RegistryReader {
-        &self.reader
+    /// Checks the file whole; all that is wrong with it.
+    ///
+    /// # Errors
+    /// If it could not be opened.
+    pub fn verify_all(&self) -> Result<Vec<Error>> {
+        Ok(self.reader()?.sealed().verify_all())
+    }
+
+    fn reader(&self) -> Result<&RegistryReader> {
+        self.reader.as_ref().map_err(Error::duplicate)
     }
 }
 
@@ -127,8 +142,9 @@ pub fn merge(files: &[Arc<RegistryFile>]) -> Result<Vec<Entry>> {
     let count: u64 = files.iter().map(|file| file.meta.series_count).sum();
     let mut entries = Vec::with_capacity(usize::try_from(count).unwrap_or(0));
     for file in files {
+        let reader = file.reader()?;
         for index in 0..file.meta.series_count {
-            entries.push(file.reader.entry(index)?);
+            entries.push(reader.entry(index)?);
         }
     }
     entries.sort_unstable();

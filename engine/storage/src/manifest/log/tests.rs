@@ -2,6 +2,7 @@ use super::*;
 use crate::env::SimEnv;
 use crate::env::sim::{Failure, Fault};
 use crate::format::definitions::Names;
+use crate::format::manifest::CleanStop;
 use crate::model::{DatabaseId, MeasurementId, PolicyId, PolicyInfo, Sequence};
 
 fn create(id: u32) -> Vec<Edit> {
@@ -262,7 +263,11 @@ fn a_snapshot_makes_the_same_state_again() {
         Edit::DropMeasurement(DatabaseId(2), MeasurementId(3)),
         Edit::DropDatabase(DatabaseId(3)),
         Edit::FlushedThrough(Sequence(9)),
-        Edit::CleanStop(Sequence(12)),
+        Edit::CleanStop(CleanStop {
+            segment: 1,
+            offset: 2,
+            sequence: Sequence(12),
+        }),
     ];
     for edit in &edits {
         state.apply(edit).unwrap();

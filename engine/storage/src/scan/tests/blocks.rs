@@ -93,6 +93,7 @@ fn snapshot_of(case: &mut Case) -> Snapshot {
     let stores = PolicyStores {
         blocks,
         memtables: vec![Arc::new(memtable)],
+        ..PolicyStores::default()
     };
     let policies = [(PolicyId(1), stores)].into();
     Snapshot::new(Sequence(9), catalog(), policies, vec![Arc::new(index)])

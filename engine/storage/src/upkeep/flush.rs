@@ -1,0 +1,131 @@
+//! Frozen memtables to a block: rows merged, ordered by key and time, encoded.
+//!
+//! It knows memtables and the writer of blocks; not the log, nor the manifest, nor who reads. The
+//! rows of one measurement are in memory twice while it is written.
+
+mod gather;
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use crate::block::BlockWriter;
+use crate::codec::Effort;
+use crate::env::Env;
+use crate::error::Result;
+use crate::format::block::{BlockInfo, BlockMeta};
+use crate::memtable::{Memtable, Run};
+use crate::model::{MeasurementId, SeriesEntry, SeriesId};
+
+use gather::Gather;
+
+/// Rows handed to the block's writer at once: a few columns of them stay in a core's cache.
+const BATCH_ROWS: usize = 8192;
+
+/// Where a block goes and what it is.
+#[derive(Debug)]
+pub struct Target<'env> {
+    /// Where files are made.
+    pub env: &'env Arc<dyn Env>,
+    /// The data directory.
+    pub directory_id: u128,
+    /// The block's file, not used before.
+    pub file_id: u64,
+    /// What it states of itself.
+    pub info: BlockInfo,
+}
+
+/// What a flush asks of those who know.
+pub trait Keys {
+    /// Whether a measurement lives; rows of others are left out.
+    fn is_live(&self, measurement: MeasurementId) -> bool;
+
+    /// A series with its canonical key.
+    fn entry(&self, series: SeriesId) -> Option<SeriesEntry>;
+}
+
+/// What a flush made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Flushed {
+    /// The block, durable under its name; `None` where there was no row.
+    pub block: Option<BlockMeta>,
+    /// Rows whose series has no key: left out, for nobody can ask for them.
+    pub rows_without_key: u64,
+}
+
+/// Writes the rows of `memtables`, oldest first, all of one database and policy, as one block.
+///
+/// # Errors
+/// `Io`, `NoSpace` or `Limit`: no block is left behind, the memtables are as they were.
+pub fn write_block(
+    target: &Target<'_>,
+    memtables: &[Arc<Memtable>],
+    keys: &dyn Keys,
+) -> Result<Flushed> {
+    let mut writer = BlockWriter::create(
+        target.env,
+        target.file_id,
+        target.directory_id,
+        target.info,
+        Effort::Hot,
+    )?;
+    let mut measurements: Vec<MeasurementId> = memtables
+        .iter()
+        .flat_map(|memtable| memtable.measurements())
+        .filter(|measurement| keys.is_live(*measurement))
+        .collect();
+    measurements.sort_unstable();
+    measurements.dedup();
+    let mut rows_without_key = 0;
+    for measurement in measurements {
+        let runs: Vec<Arc<Run>> = memtables
+            .iter()
+            .flat_map(|memtable| memtable.runs(measurement))
+            .collect();
+        let merged = match &runs[..] {
+            [] => continue,
+            [only] => only.sorted(),
+            several => Arc::new(Run::merge(several)),
+        };
+        drop(runs);
+        writer.begin_measurement(measurement)?;
+        rows_without_key += write_measurement(&mut writer, &merged, keys)?;
+    }
+    Ok(Flushed {
+        block: writer.finish()?,
+        rows_without_key,
+    })
+}
+
+/// Writes a sorted run in the order of keys; returns how many rows have none.
+fn write_measurement(writer: &mut BlockWriter, run: &Run, keys: &dyn Keys) -> Result<u64> {
+    let rows = run.rows();
+    let mut series: Vec<(SeriesEntry, Range<usize>)> = Vec::new();
+    let mut rows_without_key = 0;
+    let mut start = 0;
+    for slice in rows.series.chunk_by(|one, other| one == other) {
+        let range = start..start + slice.len();
+        start = range.end;
+        match keys.entry(slice[0]) {
+            Some(entry) => series.push((entry, range)),
+            None => rows_without_key += slice.len() as u64,
+        }
+    }
+    series.sort_unstable_by(|(one, _), (other, _)| one.key.cmp(&other.key));
+    let gather = Gather::new(rows);
+    let mut entries = Vec::new();
+    let mut ranges = Vec::new();
+    let mut count = 0;
+    let mut series = series.into_iter().peekable();
+    while let Some((entry, range)) = series.next() {
+        count += range.len();
+        entries.push(entry);
+        ranges.push(range);
+        if count >= BATCH_ROWS || series.peek().is_none() {
+            writer.push(&gather.rows(&ranges), &entries)?;
+            entries.clear();
+            ranges.clear();
+            count = 0;
+        }
+    }
+    Ok(rows_without_key)
+}
