@@ -6,6 +6,7 @@
 
 pub mod block;
 pub mod codec;
+pub mod db;
 pub mod env;
 pub mod error;
 pub mod format;

@@ -1,0 +1,186 @@
+//! One database of an open store: what readers see of it, and its registry.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use crate::block::Block;
+use crate::db::core::lock;
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::block::SequenceRange;
+use crate::format::definitions::{Definitions, Names};
+use crate::index::LiveIndex;
+use crate::index::registry::Registry;
+use crate::manifest::catalog::DatabaseCatalog;
+use crate::memtable::Memtable;
+use crate::model::{DatabaseId, KeyHasher, PolicyId, SeriesId};
+use crate::snapshot::SetAside;
+
+/// A database.
+#[derive(Debug)]
+pub(super) struct Database {
+    pub(super) id: DatabaseId,
+    pub(super) hasher: KeyHasher,
+    pub(super) registry: Registry,
+    stores: RwLock<Stores>,
+    unconfirmed: Mutex<Unconfirmed>,
+}
+
+/// What readers see. Cloning copies pointers.
+#[derive(Clone, Debug)]
+pub(super) struct Stores {
+    pub(super) catalog: Arc<DatabaseCatalog>,
+    /// Oldest first; the last one takes what is written.
+    pub(super) indexes: Vec<Arc<LiveIndex>>,
+    pub(super) policies: BTreeMap<PolicyId, PolicyState>,
+}
+
+/// What one policy holds.
+#[derive(Clone, Debug, Default)]
+pub(super) struct PolicyState {
+    /// Oldest first; the last one takes what is written.
+    pub(super) memtables: Vec<Arc<Memtable>>,
+    /// In the order of their sequences.
+    pub(super) blocks: Vec<Arc<Block>>,
+    /// Blocks that cannot be opened.
+    pub(super) damaged: Vec<Arc<SetAside>>,
+}
+
+/// Definitions that are submitted and not known to be durable: each later write logs them again,
+/// so that no row is ever durable before what it needs.
+#[derive(Debug, Default)]
+struct Unconfirmed {
+    next: u64,
+    list: Vec<(u64, Arc<Definitions>)>,
+}
+
+impl Database {
+    /// A database as the manifest has it.
+    pub(super) fn new(
+        catalog: Arc<DatabaseCatalog>,
+        hasher: KeyHasher,
+        registry: Registry,
+    ) -> Database {
+        let open = || PolicyState {
+            memtables: vec![Arc::new(Memtable::new())],
+            ..PolicyState::default()
+        };
+        let ids = catalog.policies().iter().map(|policy| policy.id);
+        Database {
+            id: catalog.id(),
+            hasher,
+            registry,
+            unconfirmed: Mutex::default(),
+            stores: RwLock::new(Stores {
+                policies: ids.map(|id| (id, open())).collect(),
+                indexes: vec![Arc::new(LiveIndex::new())],
+                catalog,
+            }),
+        }
+    }
+
+    pub(super) fn stores(&self) -> RwLockReadGuard<'_, Stores> {
+        self.stores.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn stores_mut(&self) -> RwLockWriteGuard<'_, Stores> {
+        self.stores.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The id of the policy called `name`, or of the default one.
+    ///
+    /// # Errors
+    /// `NotFound`, in the words of `InfluxDB`.
+    pub(super) fn policy(&self, name: Option<&str>) -> Result<PolicyId> {
+        let stores = self.stores();
+        let policy = stores.catalog.policy(name).map(|policy| policy.id);
+        policy.ok_or_else(|| {
+            let name = name.unwrap_or_default();
+            let message = format!("retention policy not found: {name}");
+            Error::new(ErrorKind::NotFound, message)
+        })
+    }
+
+    /// Where rows of a policy and new series go now.
+    pub(super) fn open_stores(&self, policy: PolicyId) -> Option<(Arc<Memtable>, Arc<LiveIndex>)> {
+        let stores = self.stores();
+        let memtable = stores.policies.get(&policy)?.memtables.last()?;
+        let index = stores.indexes.last()?;
+        Some((Arc::clone(memtable), Arc::clone(index)))
+    }
+
+    /// Takes a write's definitions in and gives all that its rows may rely on, oldest first, with
+    /// the number to confirm them by.
+    pub(super) fn unconfirmed(&self, new: Definitions) -> (u64, Vec<Arc<Definitions>>) {
+        let mut unconfirmed = lock(&self.unconfirmed);
+        if !new.is_empty() {
+            unconfirmed.next += 1;
+            let number = unconfirmed.next;
+            unconfirmed.list.push((number, Arc::new(new)));
+        }
+        let list = unconfirmed.list.iter().map(|(_, one)| Arc::clone(one));
+        (unconfirmed.next, list.collect())
+    }
+
+    /// Everything up to `number` is durable.
+    pub(super) fn confirm(&self, number: u64) {
+        let mut unconfirmed = lock(&self.unconfirmed);
+        unconfirmed.list.retain(|(own, _)| *own > number);
+    }
+
+    /// Series whose definition is not known to be durable, ascending.
+    pub(super) fn unconfirmed_series(&self) -> Vec<SeriesId> {
+        let unconfirmed = lock(&self.unconfirmed);
+        let definitions = unconfirmed.list.iter();
+        let mut series: Vec<SeriesId> = definitions
+            .flat_map(|(_, one)| one.series.iter().map(|entry| entry.id))
+            .collect();
+        series.sort_unstable();
+        series
+    }
+
+    /// Lets readers see names and series that are durable.
+    pub(super) fn publish(
+        &self,
+        catalog: Option<Arc<DatabaseCatalog>>,
+        index: &LiveIndex,
+        definitions: &[Arc<Definitions>],
+    ) {
+        for entry in definitions.iter().flat_map(|one| &one.series) {
+            index.add(entry);
+        }
+        if let Some(catalog) = catalog {
+            self.stores_mut().catalog = catalog;
+        }
+    }
+}
+
+impl PolicyState {
+    /// Puts a block in its place.
+    pub(super) fn add_block(&mut self, block: Arc<Block>) {
+        let order = |block: &Block| {
+            let meta = block.meta();
+            let SequenceRange { first, last } = meta.info.sequences;
+            (first, last, meta.file_id)
+        };
+        let own = order(&block);
+        let at = self.blocks.partition_point(|other| order(other) <= own);
+        self.blocks.insert(at, block);
+    }
+}
+
+/// Leaves in `pending` what a manifest with `known` does not have.
+pub(super) fn drop_known(pending: &mut Names, known: &DatabaseCatalog) {
+    let last = known.last_ids();
+    pending
+        .measurements
+        .retain(|(id, _)| id.0 > last.measurement);
+    pending.tag_keys.retain(|(id, _)| id.0 > last.tag_key);
+    pending.fields.retain(|(_, field)| field.id.0 > last.field);
+    pending.pairs.retain(|(measurement, key)| {
+        let Some(measurement) = known.measurement_by_id(*measurement) else {
+            return measurement.0 > last.measurement;
+        };
+        let name = known.tag_key_name(*key);
+        !name.is_some_and(|name| measurement.tag_keys.iter().any(|own| **own == *name))
+    });
+}

@@ -1,0 +1,186 @@
+//! Making and dropping: databases and measurements. All of it is an edit of the manifest, durable
+//! before anybody sees it.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use crate::db::Db;
+use crate::db::core::Core;
+use crate::db::database::Database;
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::block::block_path;
+use crate::format::definitions::Names;
+use crate::format::manifest::{Edit, LastIds};
+use crate::index::registry::{Registry, RegistryFile};
+use crate::manifest::catalog::{DatabaseCatalog, check_name};
+use crate::model::{DatabaseId, PolicyId, PolicyInfo, PolicySpec};
+
+const HOUR_NS: i64 = 3_600_000_000_000;
+const DAY_NS: i64 = 24 * HOUR_NS;
+
+impl Db {
+    /// Makes a database with its default policy; one that exists as asked is fine. Durable when it
+    /// returns.
+    ///
+    /// # Errors
+    /// `Invalid` for a bad name or duration, `Conflict` where `spec` differs from the policy there
+    /// is, `Io` or `NoSpace` where the manifest cannot be written.
+    ///
+    /// # Panics
+    /// Never: what the manifest took is there.
+    pub fn create_database(&self, name: &str, spec: &PolicySpec) -> Result<()> {
+        check_name(name)?;
+        let core = &self.core;
+        let mut sequencer = core.sequencer();
+        if let Ok(database) = core.database(name) {
+            return check_same(&database.stores().catalog, spec);
+        }
+        let policy = default_policy(spec)?;
+        let mut manifest = core.manifest();
+        let id = DatabaseId(manifest.state().catalog.last_database() + 1);
+        let edits = [
+            Edit::CreateDatabase {
+                id,
+                name: name.into(),
+            },
+            Edit::PutPolicy(id, policy),
+        ];
+        core.commit(&mut manifest, &edits)?;
+        let catalog = manifest.state().catalog.by_id(id).map(Arc::clone);
+        drop(manifest);
+        let catalog = catalog.expect("the edit made it");
+        let database = Database::new(catalog, core.hasher, Registry::default());
+        core.put_database(&mut sequencer, Arc::new(database));
+        Ok(())
+    }
+
+    /// Drops a database with all its data; none of that name is fine. Durable when it returns.
+    /// Snapshots keep what they hold.
+    ///
+    /// # Errors
+    /// `Io` or `NoSpace` where the manifest cannot be written.
+    pub fn drop_database(&self, name: &str) -> Result<()> {
+        let core = &self.core;
+        let mut sequencer = core.sequencer();
+        let Ok(database) = core.database(name) else {
+            return Ok(());
+        };
+        // What was submitted before the drop is answered before it.
+        core.drain(&sequencer.generation);
+        let mut manifest = core.manifest();
+        let state = manifest.state();
+        let blocks = state.blocks.values();
+        let blocks = blocks.filter(|block| block.info.database == database.id);
+        let mut files: Vec<_> = blocks.map(|block| block_path(block.file_id)).collect();
+        let registries = state.registries.values();
+        let registries = registries.filter(|file| file.database == database.id);
+        files.extend(registries.map(|file| RegistryFile::path(file.file)));
+        core.commit(&mut manifest, &[Edit::DropDatabase(database.id)])?;
+        drop(manifest);
+        core.take_database(&mut sequencer, name);
+        core.epoch.fetch_add(1, Ordering::AcqRel);
+        drop(sequencer);
+        for file in files {
+            core.remove_file(&file);
+        }
+        Ok(())
+    }
+
+    /// Drops a measurement in all policies; none of that name is fine. Durable when it returns.
+    ///
+    /// # Errors
+    /// `NotFound` for the database; else as [`Db::drop_database`].
+    pub fn drop_measurement(&self, database: &str, measurement: &[u8]) -> Result<()> {
+        let core = &self.core;
+        let mut sequencer = core.sequencer();
+        let database = core.database(database)?;
+        core.drain(&sequencer.generation);
+        let Some(writer) = sequencer.writers.get_mut(&database.id) else {
+            return Ok(());
+        };
+        let Some(info) = writer.catalog.measurement(measurement) else {
+            return Ok(());
+        };
+        let id = info.id;
+        let mut edits = Vec::new();
+        if writer.pending != Names::default() {
+            // An id up to the last one that the manifest knows and does not have was dropped: so
+            // all that was named before stands before the drop.
+            edits.push(Edit::DefineNames(database.id, writer.pending.clone()));
+        }
+        edits.push(Edit::DropMeasurement(database.id, id));
+        core.commit(&mut core.manifest(), &edits)?;
+        writer.pending = Names::default();
+        let mut catalog = DatabaseCatalog::clone(&writer.catalog);
+        catalog.drop_measurement(id);
+        writer.catalog = Arc::new(catalog);
+        database.stores_mut().catalog = Arc::clone(&writer.catalog);
+        database.registry.forget();
+        core.epoch.fetch_add(1, Ordering::AcqRel);
+        Ok(())
+    }
+}
+
+impl Core {
+    /// Takes a file away that does not count any more; one that stays is removed at the next open.
+    pub(super) fn remove_file(&self, path: &Path) {
+        drop(self.env.remove(path));
+    }
+}
+
+fn default_policy(spec: &PolicySpec) -> Result<PolicyInfo> {
+    let name = spec.name.clone().unwrap_or_else(|| "autogen".into());
+    check_name(&name)?;
+    let duration_ns = spec.duration_ns.unwrap_or(0);
+    if duration_ns < 0 || duration_ns > 0 && duration_ns < HOUR_NS {
+        let message = "retention policy duration must be at least 1h0m0s";
+        return Err(Error::new(ErrorKind::Invalid, message));
+    }
+    Ok(PolicyInfo {
+        id: PolicyId(LastIds::default().policy + 1),
+        name,
+        duration_ns,
+        partition_ns: spec.partition_ns.filter(|width| *width > 0).map_or_else(
+            || default_partition(duration_ns),
+            |width| width.max(HOUR_NS),
+        ),
+        replication: spec.replication.unwrap_or(1),
+        is_default: true,
+    })
+}
+
+/// The width of a partition where none is stated.
+///
+/// # Source
+/// `InfluxDB` 1.x: 7 days for ever or half a year and more, a day from two days on, else an hour.
+fn default_partition(duration_ns: i64) -> i64 {
+    match duration_ns {
+        0 => 7 * DAY_NS,
+        long if long >= 180 * DAY_NS => 7 * DAY_NS,
+        middle if middle >= 2 * DAY_NS => DAY_NS,
+        _ => HOUR_NS,
+    }
+}
+
+/// Whether the database is as asked: a spec that states nothing always fits.
+fn check_same(catalog: &DatabaseCatalog, spec: &PolicySpec) -> Result<()> {
+    if *spec == PolicySpec::default() {
+        return Ok(());
+    }
+    let asked = default_policy(spec)?;
+    let found = catalog.policy(Some(&asked.name));
+    let same = found.is_some_and(|found| {
+        let asked = PolicyInfo {
+            id: found.id,
+            is_default: found.is_default,
+            ..asked
+        };
+        *found == asked
+    });
+    if same {
+        return Ok(());
+    }
+    let message = "retention policy conflicts with an existing policy";
+    Err(Error::new(ErrorKind::Conflict, message))
+}

@@ -1,0 +1,312 @@
+//! Opening a directory: lock, manifest, blocks, log; in that order, and nothing touched before the
+//! lock is held.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use crate::db::core::{Core, Parts, RECORD_DEFINITIONS, RECORD_ROWS, lock};
+use crate::db::database::{Database, drop_known};
+use crate::db::flush::open_block;
+use crate::db::stats::Problem;
+use crate::db::write::append;
+use crate::db::{Db, DbOptions};
+use crate::env::{Env, StepOutcome};
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::block::block_path;
+use crate::format::definitions::Definitions;
+use crate::format::rows::decode_rows;
+use crate::index::registry::{Known, Registry, RegistryFile};
+use crate::manifest::catalog::DatabaseCatalog;
+use crate::manifest::{Manifest, State};
+use crate::memtable::Run;
+use crate::model::{CanonicalKey, Sequence};
+use crate::snapshot::SetAside;
+use crate::wal::{LogEnd, Wal, WalStart};
+
+/// Folders that hold files the manifest names.
+pub(super) const FILE_FOLDERS: [&str; 2] = ["blocks", "registry"];
+type Step = Box<dyn FnMut() -> StepOutcome + Send>;
+
+/// The folder of the log.
+const LOG_FOLDER: &str = "wal";
+
+impl Db {
+    /// Opens the directory that `env` is, making it where it is empty. Replays the log in bounded
+    /// memory. A damaged block does not keep the store from opening: queries that need it say so.
+    ///
+    /// # Errors
+    /// `Conflict` where another process has the directory, naming it, or a newer build wrote it;
+    /// `Corrupt` where the manifest is damaged; `Io`, `NoSpace`.
+    pub fn open(env: Arc<dyn Env>, options: DbOptions) -> Result<Db> {
+        let lock = env.lock(Path::new("")).map_err(|source| {
+            if source.kind() == std::io::ErrorKind::WouldBlock {
+                return Error::new(ErrorKind::Conflict, source.to_string());
+            }
+            Error::io("lock the data directory", "", source)
+        })?;
+        let manifest = match Manifest::open(Arc::clone(&env))? {
+            Some(manifest) => manifest,
+            None => make_directory(&env)?,
+        };
+        let core = Core::new(Parts {
+            env,
+            options,
+            manifest,
+            lock,
+        });
+        core.open_databases();
+        core.note_files();
+        let core = Arc::new(core);
+        let complete = core.open_log()?;
+        if complete {
+            core.remove_orphans();
+        }
+        let db = Db { core };
+        db.start_steps()?;
+        Ok(db)
+    }
+
+    fn start_steps(&self) -> Result<()> {
+        let core = Arc::clone(&self.core);
+        let flush = Box::new(move || core.flush_step());
+        let core = Arc::clone(&self.core);
+        let compact = Box::new(move || core.compact_step());
+        let interval = self.core.options.step_interval;
+        let steps: [(&str, Step); 2] = [("flush", flush), ("compact", compact)];
+        for (name, step) in steps {
+            let handle = self.core.env.every(name, interval, step);
+            let handle =
+                handle.map_err(|source| Error::io("start a background step", "", source))?;
+            lock(&self.core.steps).push(handle);
+        }
+        Ok(())
+    }
+}
+
+/// The folders and the first manifest of an empty directory.
+fn make_directory(env: &Arc<dyn Env>) -> Result<Manifest> {
+    for folder in FILE_FOLDERS.into_iter().chain([LOG_FOLDER]) {
+        let folder = Path::new(folder);
+        let found = env.list(folder).unwrap_or_default();
+        if let Some(entry) = found.first() {
+            let file = folder.join(&entry.name);
+            let message =
+                "the directory has data but CURRENT, which names its manifest, is missing";
+            return Err(Error::corrupt(file, 0, message));
+        }
+        env.create_dir(folder)
+            .map_err(|source| Error::io("make folder", folder, source))?;
+    }
+    // Syncs the root as well: the folders are durable before anything in them is.
+    Manifest::create(Arc::clone(env))
+}
+
+impl Core {
+    fn open_databases(&self) {
+        let state = self.manifest().state().clone();
+        let mut sequencer = self.sequencer();
+        for catalog in state.catalog.databases() {
+            let database = self.open_database(catalog, &state);
+            self.put_database(&mut sequencer, Arc::new(database));
+        }
+    }
+
+    fn open_database(&self, catalog: &Arc<DatabaseCatalog>, state: &State) -> Database {
+        let id = catalog.id();
+        let metas = state.registries.values();
+        let mut files = Vec::new();
+        for meta in metas.filter(|meta| meta.database == id) {
+            match RegistryFile::open(&*self.env, self.directory_id, *meta) {
+                Ok(file) => files.push(file),
+                Err(error) => {
+                    self.report(Problem::from_error(&error));
+                    files.push(RegistryFile::broken(*meta, error));
+                }
+            }
+        }
+        let database = Database::new(Arc::clone(catalog), self.hasher, Registry::new(files));
+        let mut stores = database.stores_mut();
+        for meta in state
+            .blocks
+            .values()
+            .filter(|meta| meta.info.database == id)
+        {
+            let policy = stores.policies.entry(meta.info.policy).or_default();
+            match open_block(self, meta) {
+                Ok(block) => policy.add_block(block),
+                Err(error) => {
+                    self.report(Problem::from_error(&error));
+                    let damaged = SetAside { meta: *meta, error };
+                    policy.damaged.push(Arc::new(damaged));
+                }
+            }
+        }
+        drop(stores);
+        database
+    }
+
+    /// Makes sure that no file gets an id that a file on disk has: what is left of a crash may be
+    /// found under it.
+    fn note_files(&self) {
+        for folder in FILE_FOLDERS {
+            let entries = self.env.list(Path::new(folder)).unwrap_or_default();
+            let ids = entries.iter().filter_map(|entry| file_id(&entry.name));
+            let last = ids.max().unwrap_or(0);
+            self.last_file.fetch_max(last, Ordering::Relaxed);
+        }
+    }
+
+    /// Replays the log and opens it for writing; says whether everything acknowledged was there.
+    fn open_log(&self) -> Result<bool> {
+        let start = {
+            let manifest = self.manifest();
+            let state = manifest.state();
+            WalStart {
+                directory_id: self.directory_id,
+                released_through: state.flushed_through,
+                clean_end: state.clean_stop.map(|end| LogEnd {
+                    segment: end.segment,
+                    offset: end.offset,
+                    sequence: end.sequence,
+                }),
+            }
+        };
+        let mut replay = |sequence, kind, payload: &[u8]| self.replay(sequence, kind, payload);
+        let env = Arc::clone(&self.env);
+        let (wal, report) = Wal::open(env, self.options.wal, start, &mut replay)?;
+        for damage in &report.damage {
+            self.report(Problem::from_log_damage(damage));
+        }
+        for span in &report.missing {
+            self.report(Problem::from_missing(*span));
+        }
+        assert!(self.wal.set(wal).is_ok(), "the log is opened once");
+        Ok(report.is_complete())
+    }
+
+    /// Puts a record of the log where it was before the stop.
+    fn replay(&self, sequence: Sequence, kind: u8, payload: &[u8]) -> Result<()> {
+        match kind {
+            RECORD_DEFINITIONS => self.replay_definitions(sequence, payload)?,
+            RECORD_ROWS => self.replay_rows(sequence, payload)?,
+            other => {
+                // A later build's: what it means is not known, and skipping it would lose rows.
+                let message = format!("the log has a record of kind {other}, which is not known");
+                return Err(Error::new(ErrorKind::Conflict, message));
+            }
+        }
+        self.sequencer().generation.applied(sequence);
+        let used = self.unflushed_bytes.load(Ordering::Acquire);
+        // Where the disk is full the log is replayed into memory all the same: it is bounded.
+        let is_full = lock(&self.flushing).failed_at.is_some();
+        if used >= self.options.memtable_bytes
+            && !is_full
+            && let Err(error) = self.flush()
+            && error.kind() != ErrorKind::NoSpace
+        {
+            return Err(error);
+        }
+        Ok(())
+    }
+
+    fn replay_definitions(&self, sequence: Sequence, payload: &[u8]) -> Result<()> {
+        let placed = |error: Error| error.context(&format!("replay record {}", sequence.0));
+        let definitions = Definitions::decode(payload).map_err(placed)?;
+        let mut sequencer = self.sequencer();
+        // Unknown means dropped: a database is made in the manifest first.
+        let Some(writer) = sequencer.writers.get_mut(&definitions.database) else {
+            return Ok(());
+        };
+        let database = self.all_databases();
+        let database = database.iter().find(|one| one.id == definitions.database);
+        let database = database.expect("a writer has its database");
+        let mut catalog = DatabaseCatalog::clone(&writer.catalog);
+        catalog.define(&definitions.names).map_err(placed)?;
+        if !definitions.names.is_empty() {
+            writer.catalog = Arc::new(catalog);
+            append(&mut writer.pending, &definitions.names);
+            let manifest = self.manifest();
+            if let Some(known) = manifest.state().catalog.by_id(database.id) {
+                drop_known(&mut writer.pending, known);
+            }
+        }
+        for entry in &definitions.series {
+            let key = CanonicalKey(&entry.key);
+            let (Some(measurement), Some(_)) = (key.measurement(), key.tags()) else {
+                let error = Error::new(ErrorKind::Corrupt, "a series has no key");
+                return Err(placed(error));
+            };
+            let known = Known {
+                series: entry.id,
+                measurement,
+            };
+            writer.last_series = writer.last_series.max(entry.id.0);
+            database
+                .registry
+                .insert(self.hasher.hash(&entry.key), known);
+        }
+        let stores = database.stores();
+        let index = stores.indexes.last().map(Arc::clone);
+        drop(stores);
+        let index = index.expect("a database has an open index");
+        let catalog = Arc::clone(&writer.catalog);
+        database.publish(Some(catalog), &index, &[Arc::new(definitions)]);
+        Ok(())
+    }
+
+    fn replay_rows(&self, sequence: Sequence, payload: &[u8]) -> Result<()> {
+        let (database, policy, rows) = decode_rows(payload).map_err(|error| {
+            let message = format!("replay record {}: {error}", sequence.0);
+            Error::new(ErrorKind::Corrupt, message)
+        })?;
+        let databases = self.all_databases();
+        let Some(database) = databases.iter().find(|one| one.id == database) else {
+            return Ok(());
+        };
+        let Some((memtable, _)) = database.open_stores(policy) else {
+            return Ok(());
+        };
+        let catalog = Arc::clone(&database.stores().catalog);
+        let now = self.env.monotonic();
+        let sequencer = self.sequencer();
+        sequencer.generation.began.get_or_init(|| now);
+        let mut bytes = 0;
+        for rows in rows {
+            if catalog.measurement_by_id(rows.measurement).is_some() && !rows.is_empty() {
+                let run = Run::new(rows, sequence);
+                bytes += run.size_bytes();
+                memtable.push(Arc::new(run), now);
+            }
+        }
+        sequencer
+            .generation
+            .bytes
+            .fetch_add(bytes, Ordering::AcqRel);
+        self.unflushed_bytes.fetch_add(bytes, Ordering::AcqRel);
+        Ok(())
+    }
+
+    /// Removes files that the manifest does not name: what crashed flushes and drops left.
+    fn remove_orphans(&self) {
+        let state = self.manifest().state().clone();
+        for folder in FILE_FOLDERS {
+            let folder = Path::new(folder);
+            for entry in self.env.list(folder).unwrap_or_default() {
+                let path = folder.join(&entry.name);
+                let lives = file_id(&entry.name).is_some_and(|id| {
+                    state.blocks.contains_key(&id) && path == block_path(id)
+                        || state.registries.contains_key(&id) && path == RegistryFile::path(id)
+                });
+                if !lives && !entry.is_dir {
+                    self.remove_file(&path);
+                }
+            }
+        }
+    }
+}
+
+/// The id in a file's name, if there is one.
+fn file_id(name: &str) -> Option<u64> {
+    u64::from_str_radix(name.get(..16)?, 16).ok()
+}

@@ -1,0 +1,157 @@
+//! What a store counts, and what is wrong with it.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::db::Db;
+use crate::error::Error;
+use crate::wal::{Damage, SequenceSpan, Wal, WalCounters};
+
+/// Something that is wrong and does not keep the store from serving the rest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// One sentence.
+    pub message: String,
+    /// The file, where it is one file.
+    pub file: Option<PathBuf>,
+    /// Where in the file, bytes.
+    pub offset: u64,
+}
+
+/// Figures of an open store.
+#[derive(Clone, Debug, Default)]
+pub struct DbStats {
+    /// Databases.
+    pub databases: u64,
+    /// Measurements of all of them.
+    pub measurements: u64,
+    /// Series ever made, of the databases that live.
+    pub series: u64,
+    /// Live blocks.
+    pub blocks: u64,
+    /// Their size, bytes.
+    pub block_bytes: u64,
+    /// Their rows; a row written twice may count twice until compaction.
+    pub block_rows: u64,
+    /// Blocks that cannot be opened.
+    pub damaged_blocks: u64,
+    /// Rows in memory.
+    pub memtable_rows: u64,
+    /// What they take, bytes.
+    pub memtable_bytes: u64,
+    /// What indexes of series in memory and the registries take, bytes.
+    pub index_bytes: u64,
+    /// Registry files.
+    pub registry_files: u64,
+    /// Rows taken since the store was opened.
+    pub rows_written: u64,
+    /// Rows rejected since then.
+    pub rows_rejected: u64,
+    /// Series defined in the log since then; one counts again after each flush.
+    pub series_defined: u64,
+    /// Flushes since then.
+    pub flushes: u64,
+    /// Rows flushed since then.
+    pub flushed_rows: u64,
+    /// Compactions since then.
+    pub compactions: u64,
+    /// What the log counts.
+    pub log: WalCounters,
+    /// What is wrong, the first thousand.
+    pub problems: Vec<Problem>,
+    /// How much is wrong.
+    pub problem_count: u64,
+}
+
+impl Problem {
+    /// What an error says.
+    pub(super) fn from_error(error: &Error) -> Problem {
+        let place = error.place();
+        Problem {
+            message: error.to_string(),
+            file: place.map(|place| place.file.clone()),
+            offset: place.map_or(0, |place| place.offset),
+        }
+    }
+
+    pub(super) fn from_log_damage(damage: &Damage) -> Problem {
+        let lost = damage.lost.map_or_else(String::new, |span| {
+            let SequenceSpan { first, last } = span;
+            format!("; writes {} to {} are lost", first.0, last.0)
+        });
+        Problem {
+            message: format!("{} bytes of the log are damaged{lost}", damage.bytes),
+            file: Some(damage.file.clone()),
+            offset: damage.offset,
+        }
+    }
+
+    pub(super) fn from_missing(span: SequenceSpan) -> Problem {
+        let SequenceSpan { first, last } = span;
+        Problem {
+            message: format!(
+                "acknowledged writes {} to {} are missing from the log",
+                first.0, last.0
+            ),
+            file: None,
+            offset: 0,
+        }
+    }
+
+    pub(super) fn rows_without_key(rows: u64) -> Problem {
+        Problem {
+            message: format!("{rows} rows were dropped: the log has lost the keys of their series"),
+            file: None,
+            offset: 0,
+        }
+    }
+}
+
+impl Db {
+    /// Figures as of now. Cost: a look at each memtable and block.
+    pub fn stats(&self) -> DbStats {
+        let core = &self.core;
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let (problems, problem_count) = core.problems();
+        let mut stats = DbStats {
+            rows_written: read(&core.counters.rows_written),
+            rows_rejected: read(&core.counters.rows_rejected),
+            series_defined: read(&core.counters.series_defined),
+            flushes: read(&core.counters.flushes),
+            flushed_rows: read(&core.counters.flushed_rows),
+            compactions: read(&core.counters.compactions),
+            log: core.wal().map(Wal::counters).unwrap_or_default(),
+            problems,
+            problem_count,
+            ..DbStats::default()
+        };
+        for database in core.all_databases() {
+            stats.databases += 1;
+            let stores = database.stores().clone();
+            stats.measurements += stores.catalog.measurements().len() as u64;
+            stats.index_bytes += database.registry.size_bytes() as u64;
+            stats.registry_files += database.registry.files().len() as u64;
+            let indexes = stores.indexes.iter();
+            stats.index_bytes += indexes.map(|index| index.size_bytes() as u64).sum::<u64>();
+            for state in stores.policies.values() {
+                stats.blocks += state.blocks.len() as u64;
+                stats.damaged_blocks += state.damaged.len() as u64;
+                for block in &state.blocks {
+                    stats.block_bytes += block.meta().size_bytes;
+                    stats.block_rows += block.meta().row_count;
+                }
+                for memtable in &state.memtables {
+                    stats.memtable_rows += memtable.row_count() as u64;
+                    stats.memtable_bytes += memtable.size_bytes() as u64;
+                }
+            }
+        }
+        let sequencer = core.sequencer();
+        stats.series = sequencer
+            .writers
+            .values()
+            .map(|writer| writer.last_series)
+            .sum();
+        stats
+    }
+}

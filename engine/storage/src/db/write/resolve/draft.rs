@@ -1,0 +1,164 @@
+//! Ids for what a batch names first, before anything is told of them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::error::Result;
+use crate::format::definitions::{Definitions, Names};
+use crate::format::manifest::LastIds;
+use crate::manifest::catalog::DatabaseCatalog;
+use crate::model::{
+    CanonicalKey, DatabaseId, FieldId, FieldInfo, FieldType, MeasurementId, SeriesEntry, SeriesId,
+    SeriesKey, TagKeyId,
+};
+
+/// New names and series over a catalogue that stays as it is.
+#[derive(Debug)]
+pub(super) struct Draft<'catalog> {
+    catalog: &'catalog DatabaseCatalog,
+    last: LastIds,
+    names: Names,
+    measurements: BTreeMap<Box<[u8]>, MeasurementId>,
+    tag_keys: BTreeMap<Box<[u8]>, TagKeyId>,
+    fields: BTreeMap<(MeasurementId, Box<[u8]>), FieldId>,
+    pairs: BTreeSet<(MeasurementId, TagKeyId)>,
+    series: Vec<SeriesEntry>,
+}
+
+impl<'catalog> Draft<'catalog> {
+    pub(super) fn new(catalog: &'catalog DatabaseCatalog, last_series: u64) -> Draft<'catalog> {
+        let last = LastIds {
+            series: last_series,
+            ..catalog.last_ids()
+        };
+        Draft {
+            catalog,
+            last,
+            names: Names::default(),
+            measurements: BTreeMap::new(),
+            tag_keys: BTreeMap::new(),
+            fields: BTreeMap::new(),
+            pairs: BTreeSet::new(),
+            series: Vec::new(),
+        }
+    }
+
+    /// The measurement and the canonical key of `key`; names in it get ids where they have none.
+    pub(super) fn canonical(&mut self, key: &SeriesKey) -> (MeasurementId, Box<[u8]>) {
+        let measurement = self.measurement(&key.measurement);
+        let mut tags = Vec::with_capacity(key.tags.len());
+        for (name, value) in key.tags.iter() {
+            let id = self.tag_key(name);
+            self.pair(measurement, (id, name));
+            tags.push((id, value));
+        }
+        (measurement, CanonicalKey::encode(measurement, &mut tags))
+    }
+
+    /// The id of a new series.
+    pub(super) fn new_series(&mut self) -> SeriesId {
+        self.last.series += 1;
+        SeriesId(self.last.series)
+    }
+
+    /// Has the log told of a series: a new one, or one not told of since the last flush began.
+    pub(super) fn define(&mut self, id: SeriesId, key: Box<[u8]>) {
+        self.series.push(SeriesEntry { id, key });
+    }
+
+    /// The field of a measurement; it gets an id where it has none.
+    pub(super) fn field(
+        &mut self,
+        measurement: MeasurementId,
+        name: &[u8],
+        field_type: FieldType,
+    ) -> FieldId {
+        let known = self.catalog.measurement_by_id(measurement);
+        if let Some(info) = known.and_then(|measurement| measurement.field(name)) {
+            return info.id;
+        }
+        let key = (measurement, name.into());
+        if let Some(id) = self.fields.get(&key) {
+            return *id;
+        }
+        self.last.field += 1;
+        let id = FieldId(self.last.field);
+        let info = FieldInfo {
+            id,
+            name: name.into(),
+            field_type,
+        };
+        self.names.fields.push((measurement, info));
+        self.fields.insert(key, id);
+        id
+    }
+
+    /// What is new, and the catalogue with it where names are.
+    ///
+    /// # Errors
+    /// Never, unless the ids given here contradict the catalogue.
+    pub(super) fn finish(
+        self,
+        database: DatabaseId,
+    ) -> Result<(Definitions, Option<DatabaseCatalog>)> {
+        let catalog = if self.names.is_empty() {
+            None
+        } else {
+            let mut catalog = self.catalog.clone();
+            catalog.define(&self.names)?;
+            Some(catalog)
+        };
+        let definitions = Definitions {
+            database,
+            names: self.names,
+            series: self.series,
+        };
+        Ok((definitions, catalog))
+    }
+
+    fn measurement(&mut self, name: &[u8]) -> MeasurementId {
+        if let Some(known) = self.catalog.measurement(name) {
+            return known.id;
+        }
+        if let Some(id) = self.measurements.get(name) {
+            return *id;
+        }
+        self.last.measurement += 1;
+        let id = MeasurementId(self.last.measurement);
+        self.names.measurements.push((id, name.into()));
+        self.measurements.insert(name.into(), id);
+        id
+    }
+
+    fn tag_key(&mut self, name: &[u8]) -> TagKeyId {
+        if let Some(id) = self.catalog.tag_key(name) {
+            return id;
+        }
+        if let Some(id) = self.tag_keys.get(name) {
+            return *id;
+        }
+        self.last.tag_key += 1;
+        let id = TagKeyId(self.last.tag_key);
+        self.names.tag_keys.push((id, name.into()));
+        self.tag_keys.insert(name.into(), id);
+        id
+    }
+
+    fn pair(&mut self, measurement: MeasurementId, (key, name): (TagKeyId, &[u8])) {
+        let known = self.catalog.measurement_by_id(measurement);
+        let is_known = known.is_some_and(|measurement| {
+            let place = measurement
+                .tag_keys
+                .binary_search_by(|own| (**own).cmp(name));
+            place.is_ok()
+        });
+        if !is_known && self.pairs.insert((measurement, key)) {
+            self.names.pairs.push((measurement, key));
+        }
+    }
+}
+
+/// At most how long the canonical key of `key` is, bytes.
+pub(super) fn key_size(key: &SeriesKey) -> usize {
+    let tags = key.tags.iter();
+    4 + tags.map(|(_, value)| value.len() + 10).sum::<usize>()
+}

@@ -1,0 +1,324 @@
+//! What the tests of the whole store share: rows by name, a parser of keys, and a naive model that
+//! knows what may be found after any failure.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use silverback_storage::db::{Db, DbOptions, WalOptions, WriteOptions};
+use silverback_storage::env::SimEnv;
+use silverback_storage::error::{Error, ErrorKind, Result};
+use silverback_storage::model::{
+    Batch, FieldColumn, FieldValue, KeyError, KeyHasher, KeyParser, KeyRef, MeasurementRows,
+    ScanRequest, SeriesKey, TagPredicate, TagSet, TimeRange,
+};
+use silverback_storage::scan;
+
+/// A row by name.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Row {
+    pub(crate) measurement: String,
+    /// Tags by key.
+    pub(crate) tags: BTreeMap<String, String>,
+    pub(crate) time: i64,
+    pub(crate) fields: Vec<(String, FieldValue)>,
+}
+
+/// A value's place: database, measurement, tags, time, field.
+pub(crate) type Cell = (String, String, BTreeMap<String, String>, i64, String);
+
+/// What a store holds.
+pub(crate) type Contents = BTreeMap<Cell, FieldValue>;
+
+/// Keys as `measurement,tag=value,tag=value`.
+pub(crate) struct Keys;
+
+impl KeyParser for Keys {
+    fn parse(&self, text: &[u8]) -> std::result::Result<SeriesKey, KeyError> {
+        let text = std::str::from_utf8(text).map_err(|_| KeyError("not text".into()))?;
+        let mut parts = text.split(',');
+        let measurement = parts.next().unwrap_or_default().as_bytes().into();
+        let mut tags = Vec::new();
+        for part in parts {
+            let (key, value) = part
+                .split_once('=')
+                .ok_or_else(|| KeyError(format!("missing tag value in {part}")))?;
+            tags.push((key.as_bytes().into(), value.as_bytes().into()));
+        }
+        let tags = TagSet::new(tags).map_err(|_| KeyError("duplicate tags".into()))?;
+        Ok(SeriesKey { measurement, tags })
+    }
+}
+
+/// A row of one float, integer or other value.
+pub(crate) fn row(
+    measurement: &str,
+    tags: &[(&str, &str)],
+    time: i64,
+    fields: &[(&str, FieldValue)],
+) -> Row {
+    Row {
+        measurement: measurement.into(),
+        tags: tags
+            .iter()
+            .map(|(key, value)| ((*key).into(), (*value).into()))
+            .collect(),
+        time,
+        fields: fields
+            .iter()
+            .map(|(name, value)| ((*name).into(), value.clone()))
+            .collect(),
+    }
+}
+
+/// The text of a row's key; tags in the order of their keys, or the other way round.
+fn key_text(row: &Row, reversed: bool) -> String {
+    let mut tags: Vec<String> = row
+        .tags
+        .iter()
+        .map(|(key, value)| format!(",{key}={value}"))
+        .collect();
+    if reversed {
+        tags.reverse();
+    }
+    format!("{}{}", row.measurement, tags.concat())
+}
+
+/// Rows as a parser would hand them in: columns by measurement.
+pub(crate) fn batch(hasher: KeyHasher, rows: &[Row]) -> (Vec<u8>, Vec<MeasurementRows>) {
+    let mut text = Vec::new();
+    let mut all: Vec<MeasurementRows> = Vec::new();
+    for (line, row) in rows.iter().enumerate() {
+        let key = key_text(row, line % 2 == 1);
+        let key_ref = KeyRef {
+            offset: u32::try_from(text.len()).unwrap(),
+            len: u32::try_from(key.len()).unwrap(),
+            hash: hasher.hash(key.as_bytes()),
+        };
+        text.extend_from_slice(key.as_bytes());
+        let name = row.measurement.as_bytes();
+        let at = all
+            .iter()
+            .position(|one| *one.measurement == *name)
+            .unwrap_or_else(|| {
+                all.push(MeasurementRows {
+                    measurement: name.into(),
+                    keys: Vec::new(),
+                    timestamps: Vec::new(),
+                    lines: Vec::new(),
+                    fields: Vec::new(),
+                });
+                all.len() - 1
+            });
+        let into = &mut all[at];
+        let place = into.timestamps.len();
+        into.keys.push(key_ref);
+        into.timestamps.push(row.time);
+        into.lines.push(u32::try_from(line).unwrap() + 1);
+        for (field, value) in &row.fields {
+            let same = |own: &FieldColumn| {
+                *own.name == *field.as_bytes()
+                    && own.column.values.field_type() == value.field_type()
+            };
+            let column = into.fields.iter().position(same).unwrap_or_else(|| {
+                into.fields.push(FieldColumn::absent(
+                    field.as_bytes(),
+                    value.field_type(),
+                    place,
+                ));
+                into.fields.len() - 1
+            });
+            into.fields[column].push(place, value);
+        }
+    }
+    for rows in &mut all {
+        for field in &mut rows.fields {
+            field.pad(rows.timestamps.len());
+        }
+    }
+    (text, all)
+}
+
+/// Options that make a small test meet what a large store meets.
+pub(crate) fn options() -> DbOptions {
+    DbOptions {
+        wal: WalOptions {
+            segment_bytes: 16 << 10,
+            ..WalOptions::default()
+        },
+        flush_interval: Duration::from_secs(3600),
+        ..DbOptions::default()
+    }
+}
+
+pub(crate) fn open(env: &SimEnv) -> Result<Db> {
+    Db::open(Arc::new(env.clone()), options())
+}
+
+/// Writes rows and waits until they are durable. Rows of a wrong type fail the test.
+pub(crate) fn write(db: &Db, database: &str, rows: &[Row]) -> Result<()> {
+    let (text, rows) = batch(db.hasher(), rows);
+    let batch = Batch { text: &text, rows };
+    let submitted = db.write(database, None, batch, &Keys, WriteOptions::default())?;
+    assert_eq!(submitted.rejected, []);
+    submitted.ticket.wait()
+}
+
+/// Everything that a database shows.
+///
+/// # Errors
+/// Those of the scan.
+pub(crate) fn read_database(db: &Db, database: &str, contents: &mut Contents) -> Result<()> {
+    let snapshot = db
+        .snapshot(database)
+        .ok_or_else(|| Error::new(ErrorKind::NotFound, "no such database"))?;
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    for measurement in snapshot.catalog().measurements() {
+        for policy in snapshot.catalog().policies() {
+            let series = snapshot.series(
+                measurement.id,
+                &TagPredicate::All,
+                Some(policy.id),
+                TimeRange::ALL,
+            )?;
+            let request = ScanRequest {
+                policy: policy.id,
+                measurement: measurement.id,
+                series: series.iter().map(|(id, _)| *id).collect(),
+                fields: measurement.fields.iter().map(|field| field.id).collect(),
+                range: TimeRange::ALL,
+                descending: false,
+            };
+            let mut cursor = scan::rows(&snapshot, request, Arc::new(|| Ok(())))?;
+            while let Some(rows) = cursor.next_rows()? {
+                let tags: BTreeMap<String, String> = series[rows.index]
+                    .1
+                    .iter()
+                    .map(|(key, value)| (text(key), text(value)))
+                    .collect();
+                for (place, time) in rows.timestamps.iter().enumerate() {
+                    for (field, column) in measurement.fields.iter().zip(&rows.columns) {
+                        if let Some(value) = column.get(place) {
+                            let cell = (
+                                database.to_owned(),
+                                text(&measurement.name),
+                                tags.clone(),
+                                *time,
+                                text(&field.name),
+                            );
+                            assert!(contents.insert(cell, value).is_none(), "a cell comes twice");
+                        }
+                    }
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Everything that a store shows.
+///
+/// # Errors
+/// Those of the scans.
+pub(crate) fn read(db: &Db) -> Result<Contents> {
+    let mut contents = Contents::new();
+    for database in db.databases() {
+        read_database(db, &database, &mut contents)?;
+    }
+    Ok(contents)
+}
+
+/// What one cell may be found as.
+#[derive(Clone, Debug, Default)]
+struct History {
+    /// The last acknowledged value; `None` for absent.
+    acknowledged: Option<FieldValue>,
+    /// What was attempted since and not acknowledged.
+    maybe: Vec<Option<FieldValue>>,
+}
+
+/// What may be found, after whatever was attempted.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Model {
+    cells: BTreeMap<Cell, History>,
+}
+
+impl Model {
+    /// Notes a write, before it is known how it ends.
+    pub(crate) fn write(&mut self, database: &str, rows: &[Row], outcome: &Result<()>) {
+        for row in rows {
+            for (field, value) in &row.fields {
+                let cell = (
+                    database.to_owned(),
+                    row.measurement.clone(),
+                    row.tags.clone(),
+                    row.time,
+                    field.clone(),
+                );
+                self.cells
+                    .entry(cell)
+                    .or_default()
+                    .note(Some(value.clone()), outcome);
+            }
+        }
+    }
+
+    /// Notes that the cells for which `gone` holds were dropped.
+    pub(crate) fn drop_where(&mut self, gone: impl Fn(&Cell) -> bool, outcome: &Result<()>) {
+        for (cell, history) in &mut self.cells {
+            if gone(cell) {
+                history.note(None, outcome);
+            }
+        }
+    }
+
+    /// What is wrong with what was found, if anything is.
+    pub(crate) fn fault(&self, found: &Contents) -> Option<String> {
+        for (cell, value) in found {
+            let allowed = self
+                .cells
+                .get(cell)
+                .is_some_and(|history| history.allows(Some(value)));
+            if !allowed {
+                let history = self.cells.get(cell);
+                return Some(format!("{cell:?} is {value:?}; it may be {history:?}"));
+            }
+        }
+        let missing = self
+            .cells
+            .iter()
+            .find(|(cell, history)| !found.contains_key(*cell) && !history.allows(None));
+        missing.map(|(cell, history)| format!("{cell:?} is missing; it may be {history:?}"))
+    }
+
+    /// What was found is what there is from now on: the unknown is settled.
+    pub(crate) fn settle(&mut self, found: &Contents) {
+        for (cell, history) in &mut self.cells {
+            history.acknowledged = found.get(cell).cloned();
+            history.maybe.clear();
+        }
+    }
+
+    /// How many cells hold a value for certain.
+    pub(crate) fn certain_count(&self) -> usize {
+        let certain =
+            |history: &&History| history.acknowledged.is_some() && history.maybe.is_empty();
+        self.cells.values().filter(certain).count()
+    }
+}
+
+impl History {
+    fn note(&mut self, value: Option<FieldValue>, outcome: &Result<()>) {
+        if outcome.is_ok() {
+            self.acknowledged = value;
+            self.maybe.clear();
+        } else {
+            self.maybe.push(value);
+        }
+    }
+
+    fn allows(&self, value: Option<&FieldValue>) -> bool {
+        self.acknowledged.as_ref() == value
+            || self.maybe.iter().any(|maybe| maybe.as_ref() == value)
+    }
+}
