@@ -24,8 +24,8 @@ impl KeyParser for Keys {
 
 /// The place and the reason of a [`KeyError`] that says the line is no point; `None` where the
 /// point is one but cannot be stored.
-pub fn key_fault(error: &KeyError) -> Option<(usize, &str)> {
-    let (at, reason) = error.0.split_once(':')?;
+pub fn key_fault(words: &str) -> Option<(usize, &str)> {
+    let (at, reason) = words.split_once(':')?;
     Some((at.parse().ok()?, reason))
 }
 

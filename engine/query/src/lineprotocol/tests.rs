@@ -64,7 +64,7 @@ fn read(body: &[u8]) -> (Vec<Point>, Vec<String>) {
                     points.push((rows.lines[row], (show(&key), rows.timestamps[row], fields)));
                 }
                 Err(error) => {
-                    let text = match key_fault(&error) {
+                    let text = match key_fault(&error.0) {
                         Some((_, reason)) => {
                             let line = String::from_utf8_lossy(line_text(body, start));
                             format!("unable to parse '{line}': {reason}")

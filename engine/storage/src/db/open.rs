@@ -39,7 +39,7 @@ impl Db {
     /// `Conflict` where another process has the directory, naming it, or a newer build wrote it;
     /// `Corrupt` where the manifest is damaged; `Io`, `NoSpace`.
     pub fn open(env: Arc<dyn Env>, options: DbOptions) -> Result<Db> {
-        let lock = env.lock(Path::new("")).map_err(|source| {
+        let lock = env.lock(Path::new("LOCK")).map_err(|source| {
             if source.kind() == std::io::ErrorKind::WouldBlock {
                 return Error::new(ErrorKind::Conflict, source.to_string());
             }

@@ -1,0 +1,42 @@
+//! The store as the query languages see it.
+
+use std::sync::Arc;
+
+use silverback_query::source::{Catalog, PolicySpec, SnapshotSource, Source};
+use silverback_storage::Result;
+use silverback_storage::db::Db;
+
+use crate::store::Silverback;
+
+/// All databases of an open store.
+#[derive(Debug)]
+pub(crate) struct StoreCatalog(Arc<Db>);
+
+impl Silverback {
+    /// What `silverback_query::statement::execute` runs against.
+    pub(crate) fn catalog(&self) -> StoreCatalog {
+        StoreCatalog(Arc::clone(self.db()))
+    }
+}
+
+impl Catalog for StoreCatalog {
+    fn databases(&self) -> Vec<Box<str>> {
+        self.0.databases()
+    }
+
+    fn source(&self, name: &str) -> Option<Arc<dyn Source>> {
+        Some(Arc::new(SnapshotSource(self.0.snapshot(name)?)))
+    }
+
+    fn create_database(&self, name: &str, spec: &PolicySpec) -> Result<()> {
+        self.0.create_database(name, spec)
+    }
+
+    fn drop_database(&self, name: &str) -> Result<()> {
+        self.0.drop_database(name)
+    }
+
+    fn drop_measurement(&self, database: &str, measurement: &[u8]) -> Result<()> {
+        self.0.drop_measurement(database, measurement)
+    }
+}

@@ -1,0 +1,179 @@
+//! Opening, asking, keeping and closing.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use silverback_query::result::{QueryError, QueryOptions, ResultSink};
+use silverback_query::source::{Catalog as _, PolicySpec};
+use silverback_query::statement;
+use silverback_storage::Result;
+use silverback_storage::db::{CheckReport, Db, DbOptions, DbStats};
+use silverback_storage::env::{Env, RealEnv, RealOptions};
+
+use crate::answer::{Answer, Collector};
+
+/// How a directory is opened.
+#[derive(Clone, Debug)]
+pub struct Options {
+    path: PathBuf,
+    map_files: bool,
+    storage: DbOptions,
+}
+
+impl Options {
+    /// The directory `path`, made where it is missing, with the default settings.
+    pub fn new(path: impl AsRef<Path>) -> Options {
+        let path = path.as_ref().to_owned();
+        Options {
+            path,
+            map_files: false,
+            storage: DbOptions::default(),
+        }
+    }
+
+    /// Reads blocks through memory maps: faster, but if another program cuts a file that is
+    /// mapped, or the disk under it fails, this process gets a `SIGBUS`. Off by default.
+    #[must_use]
+    pub fn map_files(mut self, map_files: bool) -> Options {
+        self.map_files = map_files;
+        self
+    }
+
+    /// The settings of the storage engine.
+    #[must_use]
+    pub fn storage(mut self, storage: DbOptions) -> Options {
+        self.storage = storage;
+        self
+    }
+}
+
+/// An open data directory.
+#[derive(Debug)]
+pub struct Silverback {
+    db: Arc<Db>,
+    env: Arc<dyn Env>,
+}
+
+impl Silverback {
+    /// Opens the directory of `options` for this process alone, and recovers what the last owner
+    /// acknowledged. Cost: one small read a file, and the log since the last flush.
+    ///
+    /// # Errors
+    /// `Conflict` where another process has it, named; `Invalid` where the directory is of a newer
+    /// format; `Corrupt` where the manifest or acknowledged records are damaged; `Io`, `NoSpace`.
+    pub fn open(options: Options) -> Result<Silverback> {
+        let real = RealOptions {
+            mmap: options.map_files,
+        };
+        let env: Arc<dyn Env> = Arc::new(RealEnv::new(&options.path, real));
+        let db = Arc::new(Db::open(Arc::clone(&env), options.storage)?);
+        Ok(Silverback { db, env })
+    }
+
+    /// Makes a database; one of that name is fine. Durable when it returns.
+    ///
+    /// # Errors
+    /// `Invalid` for a name that none can have; `Io`, `NoSpace`.
+    pub fn create_database(&self, name: &str) -> Result<()> {
+        self.db.create_database(name, &PolicySpec::default())
+    }
+
+    /// The names of the databases, sorted.
+    pub fn databases(&self) -> Vec<Box<str>> {
+        self.catalog().databases()
+    }
+
+    /// Asks `InfluxQL` of `database`, several statements behind semicolons, and gives the whole
+    /// answer. Statements that change something do so.
+    ///
+    /// # Errors
+    /// `Parse`, naming line and character, before anything is run. What goes wrong in a statement
+    /// stands in its [`crate::StatementAnswer::error`].
+    pub fn query(&self, database: &str, text: &str) -> std::result::Result<Answer, QueryError> {
+        let mut options = QueryOptions {
+            now_ns: self.now_ns(),
+            ..QueryOptions::default()
+        };
+        options.database = Some(database.into());
+        let mut collector = Collector::default();
+        self.query_into(text, &options, &mut collector)?;
+        Ok(collector.answer)
+    }
+
+    /// As [`Silverback::query`], the answer as a stream into `sink`.
+    ///
+    /// # Errors
+    /// As [`Silverback::query`].
+    pub fn query_into(
+        &self,
+        text: &str,
+        options: &QueryOptions,
+        sink: &mut dyn ResultSink,
+    ) -> std::result::Result<(), QueryError> {
+        statement::execute(&self.catalog(), text, options, sink)
+    }
+
+    /// Writes what is in memory to blocks and lets go of the log behind them.
+    ///
+    /// # Errors
+    /// `Io`, `NoSpace`; nothing is lost.
+    pub fn flush(&self) -> Result<()> {
+        self.db.flush()
+    }
+
+    /// Flushes, then merges blocks until the store is in its final form.
+    ///
+    /// # Errors
+    /// As [`Silverback::flush`]; `Corrupt` where a block to be merged is damaged.
+    pub fn compact(&self) -> Result<()> {
+        self.db.compact()
+    }
+
+    /// Counts and sizes, and what is wrong.
+    pub fn stats(&self) -> DbStats {
+        self.db.stats()
+    }
+
+    /// Whether writes are queued that nobody writes to the log: whoever polls a
+    /// [`crate::PendingWrite`] asks this after it submitted, and has [`Silverback::lead`] called on
+    /// a thread that may block.
+    pub fn needs_leader(&self) -> bool {
+        self.db.needs_leader()
+    }
+
+    /// Writes and syncs what others wait for by [`crate::PendingWrite::poll`], if nobody does so
+    /// already. Blocks as long as that takes.
+    pub fn lead(&self) {
+        self.db.lead();
+    }
+
+    /// Flushes and marks the directory as cleanly closed; writes are refused from then on. The
+    /// directory is let go of when the value is dropped. Dropping without closing loses nothing that
+    /// was acknowledged either: the next opening reads the log.
+    ///
+    /// # Errors
+    /// As [`Silverback::flush`].
+    pub fn close(&self) -> Result<()> {
+        self.db.close()
+    }
+
+    /// Reads every file of the directory `path`, without its lock and without changing it, and
+    /// lists what is damaged.
+    ///
+    /// # Errors
+    /// `Corrupt` where the manifest cannot be read; `Conflict` where it is of a newer format; `Io`.
+    pub fn check(path: impl AsRef<Path>) -> Result<CheckReport> {
+        let env: Arc<dyn Env> = Arc::new(RealEnv::new(path.as_ref(), RealOptions { mmap: false }));
+        Db::check(&env)
+    }
+
+    /// The engine below.
+    pub(crate) fn db(&self) -> &Arc<Db> {
+        &self.db
+    }
+
+    /// The clock's time, ns UTC.
+    pub fn now_ns(&self) -> i64 {
+        self.env.now_ns()
+    }
+}

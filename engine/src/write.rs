@@ -1,0 +1,221 @@
+//! Writing: text or points in, what was stored and what was not out, durable when it says so.
+
+use std::task::{Poll, Waker};
+
+use silverback_query::lineprotocol::{
+    Keys, LineError, LineErrorKind, ParseOptions, Parsed, Precision, key_fault, line_text, parse,
+};
+use silverback_storage::db::{RejectReason, RejectedRow, Ticket, WriteOptions};
+use silverback_storage::{Error, ErrorKind, Result};
+
+use crate::point::{Point, batch, key_texts};
+use crate::store::Silverback;
+
+/// Where a write goes and how its text is read.
+#[derive(Clone, Copy, Debug)]
+pub struct WriteRequest<'a> {
+    /// The database, which must exist.
+    pub database: &'a str,
+    /// The retention policy; the default one where absent.
+    pub policy: Option<&'a str>,
+    /// The unit of timestamps in text.
+    pub precision: Precision,
+    /// The time of a line without one, ns UTC; the clock's where absent.
+    pub now_ns: Option<i64>,
+}
+
+impl<'a> WriteRequest<'a> {
+    /// A write to the default policy of `database`, in nanoseconds.
+    pub fn new(database: &'a str) -> WriteRequest<'a> {
+        WriteRequest {
+            database,
+            policy: None,
+            precision: Precision::Nanosecond,
+            now_ns: None,
+        }
+    }
+}
+
+/// What became of a write.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct WriteOutcome {
+    /// How many points were stored.
+    pub stored: u64,
+    /// The lines (or points, counted from 1) that were not, or not whole, in their order.
+    pub errors: Vec<LineError>,
+}
+
+/// A write that is on its way to the disk.
+#[derive(Debug)]
+pub struct PendingWrite {
+    ticket: Ticket,
+    outcome: WriteOutcome,
+}
+
+impl PendingWrite {
+    /// Waits until the points are durable and visible.
+    ///
+    /// # Errors
+    /// `Io` where the disk failed (whether the points are stored is unknown), `NoSpace` where it is
+    /// full, `Closed` where the store takes no writes any more.
+    pub fn wait(self) -> Result<WriteOutcome> {
+        self.ticket.wait()?;
+        Ok(self.outcome)
+    }
+
+    /// As [`PendingWrite::wait`] for an event loop: never blocks, wakes `waker` when it is time to
+    /// ask again. Somebody must lead the log: [`Silverback::lead`].
+    ///
+    /// # Errors
+    /// As [`PendingWrite::wait`].
+    pub fn poll(&mut self, waker: &Waker) -> Poll<Result<WriteOutcome>> {
+        let polled = self.ticket.poll(waker);
+        polled.map(|result| result.map(|()| std::mem::take(&mut self.outcome)))
+    }
+}
+
+impl Silverback {
+    /// Writes line protocol to the default policy of `database`. Returns when it is durable.
+    ///
+    /// # Errors
+    /// `Invalid`, naming the first line that is wrong, where not all lines were stored (the others
+    /// are: [`Silverback::write`] tells more); else as [`Silverback::write`].
+    pub fn write_lines(&self, database: &str, lines: &[u8]) -> Result<()> {
+        whole(self.write(&WriteRequest::new(database), lines)?)
+    }
+
+    /// Writes points to the default policy of `database`. Returns when they are durable.
+    ///
+    /// # Errors
+    /// `Invalid` for a point that cannot be one, before any is stored; then as
+    /// [`Silverback::write_lines`].
+    pub fn write_points(&self, database: &str, points: &[Point]) -> Result<()> {
+        let (text, ends) = key_texts(points)?;
+        let batch = batch(points, &text, &ends, self.db().hasher());
+        let stored = batch.row_count() as u64;
+        let submitted = self
+            .db()
+            .write(database, None, batch, &Keys, WriteOptions::default())?;
+        let rejected = submitted.rejected.into_iter().map(|row| (row, None));
+        let errors: Vec<_> = rejected.map(|(row, text)| line_error(row, text)).collect();
+        let outcome = WriteOutcome {
+            stored: stored - errors.len() as u64,
+            errors,
+        };
+        whole(
+            PendingWrite {
+                ticket: submitted.ticket,
+                outcome,
+            }
+            .wait()?,
+        )
+    }
+
+    /// Writes line protocol. Returns when the good lines are durable; the bad ones are listed.
+    ///
+    /// # Errors
+    /// `NotFound` for the database or the policy, `Busy` where memory is short, and what
+    /// [`PendingWrite::wait`] gives.
+    pub fn write(&self, request: &WriteRequest<'_>, lines: &[u8]) -> Result<WriteOutcome> {
+        self.submit(request, lines)?.wait()
+    }
+
+    /// As [`Silverback::write`], but returns when the write is queued.
+    ///
+    /// # Errors
+    /// As [`Silverback::write`].
+    pub fn submit(&self, request: &WriteRequest<'_>, lines: &[u8]) -> Result<PendingWrite> {
+        let options = ParseOptions {
+            hasher: self.db().hasher(),
+            precision: request.precision,
+            now_ns: request.now_ns.unwrap_or_else(|| self.now_ns()),
+        };
+        let Parsed { batch, mut errors } = parse(lines, options);
+        let rows = batch.row_count() as u64;
+        let submitted = self.db().write(
+            request.database,
+            request.policy,
+            batch,
+            &Keys,
+            WriteOptions::default(),
+        )?;
+        let rejected = submitted.rejected.len() as u64;
+        if rejected > 0 {
+            let texts = lines_of(lines, &submitted.rejected);
+            let rejected = submitted.rejected.into_iter().zip(texts);
+            errors.extend(rejected.map(|(row, text)| line_error(row, Some(text))));
+            errors.sort_by_key(|error| error.line);
+        }
+        let outcome = WriteOutcome {
+            stored: rows - rejected,
+            errors,
+        };
+        Ok(PendingWrite {
+            ticket: submitted.ticket,
+            outcome,
+        })
+    }
+}
+
+/// Nothing, if all of a write was stored.
+fn whole(outcome: WriteOutcome) -> Result<()> {
+    match outcome.errors.first() {
+        None => Ok(()),
+        Some(error) => {
+            let others = outcome.errors.len() - 1;
+            let more = if others > 0 {
+                format!("; and {others} more")
+            } else {
+                String::new()
+            };
+            Err(Error::new(ErrorKind::Invalid, format!("{error}{more}")))
+        }
+    }
+}
+
+/// The text of each rejected row's line, by its number: one pass over the body.
+fn lines_of<'text>(body: &'text [u8], rejected: &[RejectedRow]) -> Vec<&'text [u8]> {
+    let mut texts = Vec::with_capacity(rejected.len());
+    let (mut start, mut line) = (0, 1);
+    for row in rejected {
+        while line < row.line {
+            let rest = &body[start..];
+            start += rest
+                .iter()
+                .position(|byte| *byte == b'\n')
+                .map_or(rest.len(), |at| at + 1);
+            line += 1;
+        }
+        let blank = body[start..]
+            .iter()
+            .take_while(|byte| matches!(byte, b' ' | b'\t' | 0))
+            .count();
+        texts.push(line_text(body, start + blank));
+    }
+    texts
+}
+
+/// A rejected row as the protocol reports it.
+fn line_error(row: RejectedRow, text: Option<&[u8]>) -> LineError {
+    let mut kind = LineErrorKind::Dropped;
+    let mut column = 1;
+    let mut reason = row.reason.to_string();
+    if let RejectReason::Key(words) = &row.reason
+        && let Some((at, why)) = key_fault(words)
+    {
+        kind = LineErrorKind::Unparsable;
+        column = u32::try_from(at + 1).unwrap_or(u32::MAX);
+        reason = why.to_owned();
+    }
+    let text = match kind {
+        LineErrorKind::Unparsable => text.unwrap_or_default().into(),
+        LineErrorKind::Dropped | LineErrorKind::Stripped => Box::default(),
+    };
+    LineError {
+        kind,
+        line: row.line,
+        column,
+        text,
+        reason,
+    }
+}
