@@ -9,8 +9,8 @@ mod change;
 mod filter;
 mod show;
 
-use crate::influxql::ast::{Select, Show, ShowKind, Statement};
-use crate::influxql::parse_query;
+use crate::influxql::ast::{Show, ShowKind, Statement};
+use crate::influxql::{parse_query, select};
 use crate::result::{QueryError, QueryOptions, ResultSink};
 use crate::source::Catalog;
 
@@ -91,7 +91,7 @@ fn run(
 ) -> Result<(), QueryError> {
     match statement {
         Statement::Select(select) if select.target.is_some() => not_yet("SELECT INTO"),
-        Statement::Select(select) => run_select(catalog, select, options, sink),
+        Statement::Select(select) => select::run(catalog, select, options, sink),
         Statement::Show(show) => run_show(catalog, show, options, sink),
         Statement::CreateDatabase { name, policy } => {
             change::create_database(catalog, name, policy.as_ref())
@@ -122,15 +122,6 @@ fn not_yet(what: &str) -> Result<(), QueryError> {
     Err(QueryError::statement(format!(
         "{what} is not supported yet"
     )))
-}
-
-fn run_select(
-    _: &dyn Catalog,
-    _: &Select,
-    _: &QueryOptions,
-    _: &mut dyn ResultSink,
-) -> Result<(), QueryError> {
-    not_yet("SELECT")
 }
 
 fn run_show(

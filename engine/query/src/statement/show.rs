@@ -146,17 +146,11 @@ pub(super) fn series(scope: &Scope<'_>, sink: &mut dyn ResultSink) -> Result<(),
     let header = SeriesHeader::plain(None, &["key"]);
     let mut rows = Rows::new(sink, header, scope.show);
     for target in &targets {
-        scope.options.stop.check()?;
-        let mut keys: Vec<Vec<u8>> = filter
-            .series(target)?
-            .iter()
-            .map(|series| key_text(&target.info.name, &series.tags))
-            .collect();
-        keys.sort_unstable();
-        for (index, key) in keys.into_iter().enumerate() {
+        for (index, series) in filter.series(target)?.iter().enumerate() {
             if index % CHECK_EVERY == 0 {
                 scope.options.stop.check()?;
             }
+            let key = key_text(&target.info.name, &series.tags);
             if !rows.push(&[Cell::String(key.into())])? {
                 return Ok(());
             }

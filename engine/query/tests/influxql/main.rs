@@ -6,5 +6,6 @@
 )]
 
 mod parse;
+mod responses;
 mod select;
 mod statements;

@@ -319,11 +319,11 @@ fn hostile_texts_end_in_a_tree_or_an_error() {
 }
 
 #[test]
-fn keys_are_sorted_as_text_and_values_counted_once() {
+fn series_are_sorted_by_their_tags_and_values_counted_once() {
     let catalog = catalog();
     catalog.write("iql", "autogen", b"m2,a=1,b=1 f=1 5\nm2,a!=1 f=1 5");
     let keys = answer(&catalog, "SHOW SERIES FROM m2", &options());
-    assert!(keys.contains(r#"[["m2,a!=1"],["m2,a=1,b=1"]]"#), "{keys}");
+    assert!(keys.contains(r#"[["m2,a=1,b=1"],["m2,a!=1"]]"#), "{keys}");
     let query = "SHOW TAG VALUES CARDINALITY FROM m2 WITH KEY IN (a, b)";
     let count = answer(&catalog, query, &options());
     assert!(
