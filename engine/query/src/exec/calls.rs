@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use silverback_storage::model::{FieldValue, TimeRange};
 
-use crate::exec::fill::Filling;
-use crate::exec::sequence::{Entry, transform};
+use crate::exec::fill::{Filled, Filling};
+use crate::exec::sequence::{Entries, Entry, transform};
 use crate::exec::stats::GroupWindows;
 use crate::exec::{Context, Flow};
 use crate::functions::aggregate::{Accumulator, Aggregate};
@@ -24,7 +24,7 @@ pub(super) struct Span {
     pub(super) range: TimeRange,
     /// Edges of all windows, ascending; empty where there are no windows, or where the span has no
     /// lower bound.
-    pub(super) edges: Vec<i64>,
+    pub(super) edges: Arc<[i64]>,
 }
 
 impl Span {
@@ -230,13 +230,41 @@ pub(super) fn selects(plan: &Plan) -> bool {
 }
 
 /// A call's entries in the order of the output: times assigned, windows filled, stages passed.
-pub(super) fn sequence(
+pub(super) fn sequence<'e>(
     context: &Context<'_>,
     plan: &Plan,
     call: &Call,
     span: &Span,
     windowed: Windowed,
-) -> Result<Vec<Entry>, QueryError> {
+) -> Result<Entries<'e>, QueryError> {
+    let entries = in_order(plan, call, windowed);
+    let filled: Entries<'e> = match &plan.windows {
+        Some(windows) if call.is_filled() && plan.fill != Fill::None && !entries.is_empty() => {
+            let filling = Filling {
+                fill: plan.fill,
+                kind: VariableKind::Field(call.between),
+                counts: matches!(&call.base, Base::Aggregate(function) if function.name() == "count"),
+                every_ns: windows.every_ns,
+            };
+            let edges = if span.is_open() {
+                let first = entries.iter().map(|entry| entry.timestamp).min();
+                let range = TimeRange {
+                    start: first.unwrap_or(span.range.start),
+                    end: span.range.end,
+                };
+                context.buckets(windows.count(range))?;
+                windows.edges(range).into()
+            } else {
+                Arc::clone(&span.edges)
+            };
+            Box::new(Filled::new(filling, entries, edges, plan.descending))
+        }
+        Some(_) | None => Box::new(entries.into_iter()),
+    };
+    Ok(transform(filled, &call.stages, plan.descending))
+}
+
+fn in_order(plan: &Plan, call: &Call, windowed: Windowed) -> Vec<Entry> {
     let keeps = matches!(&call.base, Base::Aggregate(function) if function.keeps_times());
     let own_time = keeps || selects(plan);
     let null_when_nan = call.base == Base::Aggregate(Aggregate::Stddev);
@@ -259,37 +287,5 @@ pub(super) fn sequence(
     } else {
         windowed.into_iter().for_each(&mut add);
     }
-    if let Some(windows) = &plan.windows
-        && call.is_filled()
-        && plan.fill != Fill::None
-        && !entries.is_empty()
-    {
-        let filling = Filling {
-            fill: plan.fill,
-            kind: VariableKind::Field(call.between),
-            counts: matches!(&call.base, Base::Aggregate(function) if function.name() == "count"),
-            every_ns: windows.every_ns,
-        };
-        let own_edges;
-        let edges = if span.is_open() {
-            let first = entries.iter().map(|entry| entry.timestamp).min();
-            let range = TimeRange {
-                start: first.unwrap_or(span.range.start),
-                end: span.range.end,
-            };
-            context.buckets(windows.count(range))?;
-            own_edges = windows.edges(range);
-            &own_edges
-        } else {
-            &span.edges
-        };
-        let starts = &edges[..edges.len().saturating_sub(1)];
-        context.charge(starts.len() * size_of::<Entry>())?;
-        entries = if plan.descending {
-            filling.apply(entries, starts.iter().rev().copied())
-        } else {
-            filling.apply(entries, starts.iter().copied())
-        };
-    }
-    Ok(transform(entries, &call.stages, plan.descending))
+    entries
 }

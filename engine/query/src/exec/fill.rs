@@ -1,5 +1,9 @@
 //! What stands in windows without points.
 
+use std::iter::Peekable;
+use std::sync::Arc;
+use std::vec::IntoIter;
+
 use silverback_storage::model::FieldValue;
 
 use crate::exec::sequence::{Entry, fill_value};
@@ -18,48 +22,87 @@ pub(super) struct Filling {
     pub(super) every_ns: i64,
 }
 
-impl Filling {
-    /// `entries` with one entry for each of `windows`; both in the order of the output.
-    pub(super) fn apply(
-        self,
+/// A sequence with one entry for each window, made as it is asked for.
+pub(super) struct Filled {
+    filling: Filling,
+    entries: Peekable<IntoIter<Entry>>,
+    /// All edges of the windows, ascending.
+    edges: Arc<[i64]>,
+    /// Windows given so far.
+    given: usize,
+    descending: bool,
+    last: Option<Entry>,
+}
+
+impl Filled {
+    /// `entries`, in the order of the output, with the windows between `edges` filled.
+    pub(super) fn new(
+        filling: Filling,
         entries: Vec<Entry>,
-        windows: impl Iterator<Item = i64>,
-    ) -> Vec<Entry> {
-        let fill = if self.counts && self.fill == Fill::Null {
-            Fill::Integer(0)
-        } else {
-            self.fill
-        };
-        let mut filled: Vec<Entry> = Vec::with_capacity(entries.len());
-        let mut entries = entries.into_iter().peekable();
-        let mut last: Option<Entry> = None;
-        for window in windows {
-            if let Some(own) = entries.next_if(|entry| entry.timestamp == window) {
-                last = Some(own.clone());
-                filled.push(own);
-                continue;
+        edges: Arc<[i64]>,
+        descending: bool,
+    ) -> Filled {
+        let filling = if filling.counts && filling.fill == Fill::Null {
+            Filling {
+                fill: Fill::Integer(0),
+                ..filling
             }
-            let value = match fill {
+        } else {
+            filling
+        };
+        Filled {
+            filling,
+            entries: entries.into_iter().peekable(),
+            edges,
+            given: 0,
+            descending,
+            last: None,
+        }
+    }
+
+    fn next_window(&mut self) -> Option<i64> {
+        let windows = self.edges.len().saturating_sub(1);
+        let left = windows.checked_sub(self.given + 1)?;
+        let place = if self.descending { left } else { self.given };
+        self.given += 1;
+        Some(self.edges[place])
+    }
+}
+
+impl Iterator for Filled {
+    type Item = Entry;
+
+    fn next(&mut self) -> Option<Entry> {
+        loop {
+            let Some(window) = self.next_window() else {
+                return self.entries.next();
+            };
+            if let Some(own) = self.entries.next_if(|entry| entry.timestamp == window) {
+                self.last = Some(own.clone());
+                return Some(own);
+            }
+            let kind = self.filling.kind;
+            let value = match self.filling.fill {
                 Fill::None => continue,
                 Fill::Null => None,
-                Fill::Number(number) => fill_value(&FieldValue::Float(number), self.kind),
-                Fill::Integer(number) => fill_value(&FieldValue::Integer(number), self.kind),
-                Fill::Previous => last.as_ref().and_then(|last| last.value.clone()),
-                Fill::Linear => last
-                    .as_ref()
-                    .zip(entries.peek())
-                    .and_then(|(last, next)| self.between(last, next, window)),
+                Fill::Number(number) => fill_value(&FieldValue::Float(number), kind),
+                Fill::Integer(number) => fill_value(&FieldValue::Integer(number), kind),
+                Fill::Previous => self.last.as_ref().and_then(|last| last.value.clone()),
+                Fill::Linear => {
+                    let neighbours = self.last.as_ref().zip(self.entries.peek());
+                    neighbours.and_then(|(last, next)| self.filling.between(last, next, window))
+                }
             };
-            filled.push(Entry {
+            return Some(Entry {
                 timestamp: window,
                 value,
                 beside: None,
             });
         }
-        filled.extend(entries);
-        filled
     }
+}
 
+impl Filling {
     /// The value at `window` on the line between its neighbours, counted in whole windows.
     fn between(self, last: &Entry, next: &Entry, window: i64) -> Option<FieldValue> {
         let steps = |to: i64, from: i64| i128::from(to / self.every_ns - from / self.every_ns);
@@ -134,12 +177,9 @@ mod tests {
             beside: None,
         };
         let entries = values.iter().map(entry).collect();
-        let windows = (0..50).step_by(10);
-        filling
-            .apply(entries, windows)
-            .into_iter()
-            .map(|entry| entry.value)
-            .collect()
+        let edges: Vec<i64> = (0..=50).step_by(10).collect();
+        let filled = Filled::new(filling, entries, edges.into(), false);
+        filled.map(|entry| entry.value).collect()
     }
 
     #[test]

@@ -1,18 +1,20 @@
 //! Runs one group after another of a prepared plan.
 
+use std::sync::Arc;
+
 use silverback_storage::model::{FieldId, FieldValue, TimeRange};
 
 use crate::exec::calls::{Span, sequence};
 use crate::exec::groups::{Prepared, PreparedInput, extend};
 use crate::exec::pass::{Pass, Stream, Way};
 use crate::exec::pieces::RowStream;
-use crate::exec::sequence::{Entry, Output, join};
+use crate::exec::sequence::{Entries, Entry, Output, join};
 use crate::exec::stats::{WindowStream, extent};
 use crate::exec::{Context, Flow, Visit};
 use crate::functions::Point;
 use crate::functions::aggregate::Aggregate;
 use crate::functions::transform::Transformer;
-use crate::plan::{Base, Binding, Call, Input, Plan, Stage};
+use crate::plan::{Base, Binding, Call, Input, Plan, Stage, VariableKind};
 use crate::result::QueryError;
 
 /// A prepared plan under way. Groups are asked for in their order, each once.
@@ -40,7 +42,7 @@ impl<'p> Execution<'p> {
             prepared,
             span: Span {
                 range,
-                edges: Vec::new(),
+                edges: Arc::default(),
             },
             beside,
             passes: Vec::new(),
@@ -64,7 +66,11 @@ impl<'p> Execution<'p> {
                 None => kinds.push((way, before, vec![index])),
             }
         }
-        if plan.calls.is_empty() {
+        let shown = &plan.variables[..plan.shown];
+        let known = shown
+            .iter()
+            .any(|variable| variable.kind != VariableKind::Unknown);
+        if plan.calls.is_empty() && known {
             kinds.push((Way::Ordered, 0, Vec::new()));
         }
         for (way, before, calls) in kinds {
@@ -109,9 +115,9 @@ impl<'p> Execution<'p> {
         let plan = self.prepared.plan;
         let mut span = Span {
             range: self.span.range,
-            edges: Vec::new(),
+            edges: Arc::default(),
         };
-        let mut edges = vec![span.range.start, span.range.end];
+        let mut edges: Arc<[i64]> = [span.range.start, span.range.end].into();
         if let Some(windows) = &plan.windows {
             let reach = windows.every_ns.saturating_mul(i64::from(before));
             let open = span.is_open();
@@ -125,11 +131,11 @@ impl<'p> Execution<'p> {
             }
             if !open || way == Way::Statistics {
                 self.context.buckets(windows.count(covered))?;
-                edges = windows.edges(covered);
+                edges = windows.edges(covered).into();
                 self.context.charge(edges.len() * size_of::<i64>())?;
             }
             if !open {
-                span.edges.clone_from(&edges);
+                span.edges = Arc::clone(&edges);
             }
         }
         let mut pass = Pass {
@@ -150,7 +156,7 @@ impl<'p> Execution<'p> {
         &self,
         pass: &mut Pass<'p>,
         input: &'p PreparedInput<'p>,
-        edges: &[i64],
+        edges: &Arc<[i64]>,
     ) -> Result<Stream<'p>, QueryError> {
         let range = pass.span.range;
         Ok(match (input, pass.way) {
@@ -190,7 +196,7 @@ impl<'p> Execution<'p> {
                         })
                 });
                 let fields: Vec<Option<FieldId>> = fields.collect();
-                Stream::Windows(WindowStream::new(own, &fields, range, edges.to_vec())?)
+                Stream::Windows(WindowStream::new(own, &fields, range, Arc::clone(edges))?)
             }
         })
     }
@@ -254,7 +260,7 @@ impl<'p> Execution<'p> {
             &mut |timestamp, slots| {
                 let shown = &slots[..plan.shown];
                 let has_field = |(slot, value): (usize, &Option<FieldValue>)| {
-                    let tag = matches!(plan.variables[slot].kind, crate::plan::VariableKind::Tag);
+                    let tag = matches!(plan.variables[slot].kind, VariableKind::Tag);
                     value.is_some() && !tag
                 };
                 if !inner && !shown.iter().enumerate().any(has_field) {
@@ -324,7 +330,8 @@ impl<'p> Execution<'p> {
     /// The calls' sequences, joined by time.
     fn computed(&mut self, index: usize, visit: &mut Visit<'_>) -> Result<(), QueryError> {
         let plan = self.prepared.plan;
-        let mut sequences: Vec<Vec<Entry>> = vec![Vec::new(); plan.calls.len()];
+        let empty = |_: &Call| -> Entries<'_> { Box::new(std::iter::empty()) };
+        let mut sequences: Vec<Entries<'_>> = plan.calls.iter().map(empty).collect();
         for pass in &mut self.passes {
             let parts = &self.prepared.groups[index].parts;
             for (call, windowed) in pass.points(self.context, self.prepared, parts, self.beside)? {
@@ -344,7 +351,9 @@ fn drain(
     output: &mut Output<'_, '_>,
     visit: &mut Visit<'_>,
 ) -> Result<Flow, QueryError> {
-    let sequences = waiting.iter_mut().map(std::mem::take).collect();
+    let entries =
+        |own: &mut Vec<Entry>| -> Entries<'_> { Box::new(std::mem::take(own).into_iter()) };
+    let sequences = waiting.iter_mut().map(entries).collect();
     let mut flow = Flow::More;
     join(plan, sequences, output, &mut |timestamp, values| {
         flow = visit(timestamp, values)?;

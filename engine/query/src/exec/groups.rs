@@ -1,6 +1,6 @@
 //! Which series and which inner groups make which group, settled once before anything is read.
 
-use std::cmp::Ordering;
+use std::cmp::{Ordering, Reverse};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -72,6 +72,15 @@ impl std::fmt::Debug for PreparedMeasurement<'_> {
     }
 }
 
+/// What an outer plan says of the order of groups.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Leading<'k> {
+    /// The tags that it sorts by.
+    pub(super) keys: &'k [Box<[u8]>],
+    /// By how many of them the outermost plan goes backwards where newest rows come first.
+    pub(super) reversed: Option<usize>,
+}
+
 /// A member on its way into a group.
 struct Entry {
     name: Box<[u8]>,
@@ -87,9 +96,11 @@ impl<'p> Prepared<'p> {
     pub(super) fn new(
         context: &Context<'_>,
         plan: &'p Plan,
-        leading: &[Box<[u8]>],
+        leading: Leading<'_>,
         range: TimeRange,
     ) -> Result<Prepared<'p>, QueryError> {
+        let reversed = leading.reversed.unwrap_or(plan.group_by.len());
+        let leading = leading.keys;
         let mut order = leading.to_vec();
         order.extend(
             plan.group_by
@@ -108,7 +119,11 @@ impl<'p> Prepared<'p> {
                     PreparedInput::Measurement(prepared)
                 }
                 Input::Subquery(input) => {
-                    let inner = Prepared::new(context, &input.plan, &order, range)?;
+                    let leading = Leading {
+                        keys: &order,
+                        reversed: Some(reversed),
+                    };
+                    let inner = Prepared::new(context, &input.plan, leading, range)?;
                     inner.list(&order, index, &mut entries);
                     PreparedInput::Subquery(PreparedSubquery {
                         input,
@@ -123,11 +138,35 @@ impl<'p> Prepared<'p> {
             inputs,
             groups: Vec::new(),
         };
-        prepared.group(&order, entries);
+        prepared.group(&order, reversed, entries);
         Ok(prepared)
     }
 
-    fn group(&mut self, order: &[Box<[u8]>], mut entries: Vec<Entry>) {
+    /// Takes the groups that the limits let through, counted per measurement.
+    fn cut(&self, groups: &mut Vec<Vec<Entry>>) {
+        let cut = self.plan.cut;
+        if cut.group_limit == 0 && cut.group_offset == 0 {
+            return;
+        }
+        let behind = match cut.group_limit {
+            0 => u64::MAX,
+            limit => cut.group_offset.saturating_add(limit),
+        };
+        let mut last: Option<Box<[u8]>> = None;
+        let mut place = 0_u64;
+        groups.retain(|group| {
+            if last.as_ref() != Some(&group[0].name) {
+                last = Some(group[0].name.clone());
+                place = 0;
+            }
+            place += 1;
+            place > cut.group_offset && place <= behind
+        });
+    }
+
+    /// Makes groups of the entries. Where newest rows come first, groups come backwards by the
+    /// first `reversed` values of their keys.
+    fn group(&mut self, order: &[Box<[u8]>], reversed: usize, mut entries: Vec<Entry>) {
         let by_key = |a: &Entry, b: &Entry| a.name.cmp(&b.name).then_with(|| a.key.cmp(&b.key));
         entries.sort_by(by_key);
         let mut groups: Vec<Vec<Entry>> = Vec::new();
@@ -137,14 +176,13 @@ impl<'p> Prepared<'p> {
                 _ => groups.push(vec![entry]),
             }
         }
-        let cut = self.plan.cut;
-        let skip = usize::try_from(cut.group_offset).unwrap_or(usize::MAX);
-        groups.drain(..skip.min(groups.len()));
-        if cut.group_limit > 0 {
-            groups.truncate(usize::try_from(cut.group_limit).unwrap_or(usize::MAX));
-        }
+        self.cut(&mut groups);
         if self.plan.descending {
-            groups.reverse();
+            let backwards = |group: &Vec<Entry>| {
+                let key = group[0].key[..reversed.min(group[0].key.len())].to_vec();
+                Reverse((group[0].name.clone(), key))
+            };
+            groups.sort_by_cached_key(backwards);
         }
         let places: Vec<usize> = self
             .plan

@@ -19,13 +19,13 @@ use std::cell::Cell as Counter;
 use silverback_storage::model::FieldValue;
 
 use crate::exec::group::Execution;
-use crate::exec::groups::Prepared;
+use crate::exec::groups::{Leading, Prepared};
 use crate::plan::Plan;
 use crate::result::{Cell, QueryError, QueryOptions, ResultSink, SeriesHeader};
 
-/// Windows of one statement where the options state no bound of their own: a year of ten-second
-/// windows and some. More is a mistyped interval or a missing lower bound.
-pub const SELECT_BUCKETS_MAX: u64 = 4_000_000;
+/// Windows of one statement where the options state no bound of their own: three years of
+/// ten-second windows. More is a mistyped interval or a missing lower bound.
+pub const SELECT_BUCKETS_MAX: u64 = 10_000_000;
 
 /// Whether whoever takes rows wants more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,7 +125,7 @@ pub fn run(
     sink: &mut dyn ResultSink,
 ) -> Result<(), QueryError> {
     let context = Context::new(options);
-    let prepared = Prepared::new(&context, plan, &[], plan.range)?;
+    let prepared = Prepared::new(&context, plan, Leading::default(), plan.range)?;
     let mut execution = Execution::new(&context, &prepared, plan.range)?;
     let mut columns = vec![plan.time_column.clone()];
     columns.extend(plan.columns.iter().map(|column| column.name.clone()));

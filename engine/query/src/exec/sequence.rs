@@ -28,11 +28,17 @@ impl From<Point> for Entry {
     }
 }
 
+/// A call's values in the order of the output, made as they are asked for.
+pub(super) type Entries<'e> = Box<dyn Iterator<Item = Entry> + 'e>;
+
 /// Puts a sequence through the stages of its call. Nulls are passed over.
-pub(super) fn transform(entries: Vec<Entry>, stages: &[Stage], descending: bool) -> Vec<Entry> {
-    let mut entries = entries;
+pub(super) fn transform<'e>(
+    mut entries: Entries<'e>,
+    stages: &[Stage],
+    descending: bool,
+) -> Entries<'e> {
     for stage in stages {
-        let points = entries.into_iter().filter_map(|entry| {
+        let points = entries.filter_map(|entry| {
             let Entry {
                 timestamp,
                 value,
@@ -47,10 +53,11 @@ pub(super) fn transform(entries: Vec<Entry>, stages: &[Stage], descending: bool)
         entries = match stage {
             Stage::Transform(transform) => {
                 let mut state = transform.start(descending);
-                points
-                    .filter_map(|point| state.push(point))
-                    .map(Entry::from)
-                    .collect()
+                Box::new(
+                    points
+                        .filter_map(move |point| state.push(point))
+                        .map(Entry::from),
+                )
             }
             Stage::HoltWinters(forecast) => {
                 let mut points: Vec<Point> = points.collect();
@@ -59,7 +66,7 @@ pub(super) fn transform(entries: Vec<Entry>, stages: &[Stage], descending: bool)
                 if descending {
                     points.reverse();
                 }
-                points.into_iter().map(Entry::from).collect()
+                Box::new(points.into_iter().map(Entry::from))
             }
         };
     }
@@ -145,7 +152,12 @@ impl<'p, 'v> Output<'p, 'v> {
     fn fill_with(&self, values: &mut [Option<FieldValue>], first: usize, number: &FieldValue) {
         for (index, value) in values.iter_mut().enumerate() {
             if value.is_none() {
-                *value = fill_value(number, self.kind(first + index));
+                // What cannot become the type of its column is shown as the number it is.
+                *value = match self.kind(first + index) {
+                    VariableKind::Field(wanted) => cast(number, wanted),
+                    VariableKind::Tag | VariableKind::Unknown => None,
+                }
+                .or_else(|| Some(number.clone()));
             }
         }
     }
@@ -176,7 +188,7 @@ pub(super) fn fill_value(number: &FieldValue, kind: VariableKind) -> Option<Fiel
 /// Joins the sequences of a group's calls by time: values of one time share a row.
 pub(super) fn join(
     plan: &Plan,
-    sequences: Vec<Vec<Entry>>,
+    sequences: Vec<Entries<'_>>,
     output: &mut Output<'_, '_>,
     visit: &mut Visit<'_>,
 ) -> Result<(), QueryError> {
@@ -188,10 +200,7 @@ pub(super) fn join(
         }
     };
     let blank = vec![None; plan.variables.len()];
-    let mut heads: Vec<_> = sequences
-        .into_iter()
-        .map(|sequence| sequence.into_iter().peekable())
-        .collect();
+    let mut heads: Vec<_> = sequences.into_iter().map(Iterator::peekable).collect();
     let mut values = vec![None; heads.len()];
     loop {
         let next = heads

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::sync::Arc;
 
 use silverback_storage::model::{
     AggregateRequest, FieldId, SeriesWindows, TimeRange, WindowPartial,
@@ -20,7 +21,7 @@ pub(super) type GroupWindows = BTreeMap<i64, Vec<Option<WindowPartial>>>;
 /// The windows of all series of an input.
 pub(super) struct WindowStream<'p> {
     scan: Box<dyn WindowScan + 'p>,
-    edges: Vec<i64>,
+    edges: Arc<[i64]>,
     /// Which of the fields asked for the measurement has.
     present: Vec<bool>,
     pending: Option<SeriesWindows>,
@@ -33,13 +34,13 @@ impl<'p> WindowStream<'p> {
         own: &'p PreparedMeasurement<'p>,
         fields: &[Option<FieldId>],
         range: TimeRange,
-        edges: Vec<i64>,
+        edges: Arc<[i64]>,
     ) -> Result<WindowStream<'p>, QueryError> {
         let mut scan = request(own, 0..own.series.len(), range, false);
         scan.fields = fields.iter().flatten().copied().collect();
         let request = AggregateRequest {
             scan,
-            edges: edges.clone(),
+            edges: edges.to_vec(),
         };
         Ok(WindowStream {
             scan: own.input.source.aggregate(request)?,

@@ -223,7 +223,7 @@ impl Model<'_> {
             let new_season = gamma * (last / carried) + (1.0 - gamma) * own;
             last = (new_level + damping * new_trend) * ahead;
             (level, trend) = (new_level, new_trend);
-            damping += phi.powf(float(step));
+            damping += power(phi, step);
             if self.seasonal {
                 seasons[(2 * step + length - 2) % length] = new_season;
             }
@@ -231,6 +231,44 @@ impl Model<'_> {
         }
         predicted
     }
+}
+
+/// `base` to the power of `exponent`, by squaring with the binary exponent apart: the search stops
+/// where the last bits say, so that these must be `InfluxDB`'s.
+fn power(base: f64, exponent: usize) -> f64 {
+    let zero_or_odd = !base.is_normal() || base < 0.0;
+    if zero_or_odd || exponent == 0 {
+        return base.powf(float(exponent));
+    }
+    let (mut square, mut square_exponent) = split(base);
+    let (mut result, mut result_exponent) = (1.0, 0_i64);
+    let mut rest = exponent;
+    while rest != 0 {
+        if rest & 1 == 1 {
+            result *= square;
+            result_exponent += square_exponent;
+        }
+        square *= square;
+        square_exponent *= 2;
+        if square < 0.5 {
+            square += square;
+            square_exponent -= 1;
+        }
+        rest >>= 1;
+        if square_exponent.abs() > 1 << 40 {
+            return base.powf(float(exponent));
+        }
+    }
+    let exponent = i32::try_from(result_exponent.clamp(-1100, 1100)).unwrap_or(0);
+    // In two steps, so that the power of two itself does not run out of range.
+    result * 2_f64.powi(exponent / 2) * 2_f64.powi(exponent - exponent / 2)
+}
+
+/// A normal positive number as a fraction from 0.5 to 1 and the power of two it is times.
+fn split(value: f64) -> (f64, i64) {
+    let bits = value.to_bits();
+    let exponent = i64::try_from((bits >> 52) & 0x7ff).unwrap_or(0) - 1022;
+    (f64::from_bits(bits & !(0x7ff << 52) | 1022 << 52), exponent)
 }
 
 #[cfg(test)]

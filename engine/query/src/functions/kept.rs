@@ -5,6 +5,8 @@
     reason = "an aggregate that is not named here is the mode"
 )]
 
+use std::cmp::Ordering;
+
 use hashbrown::HashMap;
 use silverback_storage::model::FieldValue;
 
@@ -68,7 +70,7 @@ impl Kept {
                 .into_iter()
                 .collect(),
             Aggregate::Percentile(percent) => {
-                points.sort_by(|a, b| compare(&a.value, &b.value));
+                points.sort_by(by_value_and_time);
                 rank(points.len(), *percent)
                     .map(|rank| points.swap_remove(rank))
                     .into_iter()
@@ -80,9 +82,8 @@ impl Kept {
             }
             Aggregate::Distinct => {
                 points.sort_by(|a, b| {
-                    a.timestamp
-                        .cmp(&b.timestamp)
-                        .then_with(|| compare(&a.value, &b.value))
+                    let by_time = a.timestamp.cmp(&b.timestamp);
+                    by_time.then_with(|| compare(&a.value, &b.value))
                 });
                 points
             }
@@ -134,7 +135,13 @@ fn rank(count: usize, percent: f64) -> Option<usize> {
 /// The most frequent value. Runs of equal values are looked at from the smallest on; a run as long
 /// as the best replaces it when it begins no later than the best ended.
 fn mode(mut points: Vec<Point>) -> Option<Point> {
-    points.sort_by(|a, b| compare(&a.value, &b.value));
+    if let Some(value) = mode_of_booleans(&points) {
+        return Some(Point::new(
+            points.first()?.timestamp,
+            FieldValue::Boolean(value),
+        ));
+    }
+    points.sort_by(by_value_and_time);
     let mut best: Option<(usize, i64, usize)> = None;
     let mut start = 0;
     while start < points.len() {
@@ -160,4 +167,21 @@ fn mode(mut points: Vec<Point>) -> Option<Point> {
     }
     let (_, _, index) = best?;
     Some(points.swap_remove(index))
+}
+
+/// Whether true is at least as frequent as false; `None` for what are no booleans.
+fn mode_of_booleans(points: &[Point]) -> Option<bool> {
+    let mut surplus = 0_i64;
+    for point in points {
+        match point.value {
+            FieldValue::Boolean(true) => surplus += 1,
+            FieldValue::Boolean(false) => surplus -= 1,
+            _ => return None,
+        }
+    }
+    Some(surplus >= 0)
+}
+
+fn by_value_and_time(a: &Point, b: &Point) -> Ordering {
+    compare(&a.value, &b.value).then(a.timestamp.cmp(&b.timestamp))
 }

@@ -90,7 +90,7 @@ impl Average {
     fn wilder(period: usize, warmup: Warmup) -> Average {
         Average {
             alpha: 1.0 / float(period),
-            ..Average::new(period, warmup)
+            ..Average::new(period + 1, warmup)
         }
     }
 
@@ -198,14 +198,14 @@ impl Technical {
             Warmup::Simple => one * length,
         };
         match self.indicator {
-            Indicator::Exponential => one,
             Indicator::Double => chain(2),
             Indicator::Triple => chain(3),
             Indicator::TripleDerivative => chain(3) + 1,
             Indicator::RelativeStrength
             | Indicator::EfficiencyRatio
-            | Indicator::AdaptiveAverage
-            | Indicator::Momentum => period,
+            | Indicator::AdaptiveAverage => period,
+            Indicator::Momentum if self.warmup.is_some() => period,
+            Indicator::Exponential | Indicator::Momentum => one,
         }
     }
 }
@@ -255,18 +255,16 @@ impl TechnicalState {
     }
 
     fn strength(&mut self, value: f64) -> f64 {
-        let step = if self.seen == 0 {
-            0.0
-        } else {
-            value - self.last
-        };
-        self.last = value;
-        if self.seen == 0 {
-            return 0.0;
-        }
-        let [up, down, _] = &mut self.averages;
-        let (up, down) = (up.push(step.max(0.0)), down.push((-step).max(0.0)));
+        let (up, down) = self.smooth_steps(value);
         100.0 - 100.0 / (1.0 + up / down)
+    }
+
+    /// The averages of rises and of falls. The first value rises or falls from zero.
+    fn smooth_steps(&mut self, value: f64) -> (f64, f64) {
+        let step = value - self.last;
+        self.last = value;
+        let [up, down, _] = &mut self.averages;
+        (up.push(step.max(0.0)), down.push((-step).max(0.0)))
     }
 
     fn efficiency(&mut self, value: f64) -> f64 {
@@ -293,7 +291,8 @@ impl TechnicalState {
 
     fn momentum(&mut self, value: f64) -> f64 {
         if self.smoothed {
-            return self.smooth_momentum(value);
+            let (up, down) = self.smooth_steps(value);
+            return balance(up, down);
         }
         let (_, step, old_step) = self.steps.push(value);
         let step = if self.steps.count == 1 { 0.0 } else { step };
@@ -302,18 +301,6 @@ impl TechnicalState {
         self.ups += step.max(0.0) - old_step.max(0.0);
         self.downs += (-step).max(0.0) - (-old_step).max(0.0);
         balance(self.ups, self.downs)
-    }
-
-    fn smooth_momentum(&mut self, value: f64) -> f64 {
-        let step = if self.seen == 0 {
-            0.0
-        } else {
-            value - self.last
-        };
-        self.last = value;
-        let [up, down, _] = &mut self.averages;
-        let (up, down) = (up.push(step.max(0.0)), down.push((-step).max(0.0)));
-        balance(up, down)
     }
 }
 

@@ -203,6 +203,9 @@ pub enum Stage {
 impl Call {
     /// How many windows before the first it must see, so that the first has a result.
     pub fn windows_before(&self) -> u32 {
+        if self.base == Base::Raw {
+            return 0;
+        }
         let reaching = |stage: &&Stage| matches!(stage, Stage::Transform(transform) if *transform != Transform::CumulativeSum);
         let count = self.stages.iter().filter(reaching).count();
         u32::try_from(count).unwrap_or(u32::MAX)

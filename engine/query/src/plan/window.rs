@@ -24,24 +24,19 @@ impl Windows {
         let moved = i128::from(at) - offset;
         let shift = self.zone_offset(moved);
         let into = (moved + shift).rem_euclid(every);
-        let start = moved - into + offset;
-        let end = moved - into + every + offset;
-        (
-            self.settle(start, shift, every),
-            self.settle(end, shift, every),
-        )
+        let start = self.settle(moved - into, shift) + offset;
+        let end = self.settle(moved - into + every, shift) + offset;
+        (clamped(start), clamped(end))
     }
 
     /// An edge computed with the zone's offset at one moment may lie behind a change of clock.
-    fn settle(&self, edge: i128, shift: i128, every: i128) -> i64 {
+    fn settle(&self, edge: i128, shift: i128) -> i128 {
         let change = shift - self.zone_offset(edge);
-        let edge = if change != 0 && change.abs() < every {
+        if change != 0 && change.abs() < i128::from(self.every_ns) {
             edge + change
         } else {
             edge
-        };
-        let low = i128::from(TIMESTAMP_MIN);
-        i64::try_from(edge.clamp(low, i128::from(i64::MAX))).unwrap_or(i64::MAX)
+        }
     }
 
     /// How far wall time is ahead of UTC, ns.
@@ -91,6 +86,11 @@ impl Windows {
         }
         edges
     }
+}
+
+fn clamped(edge: i128) -> i64 {
+    let edge = edge.clamp(i128::from(TIMESTAMP_MIN), i128::from(i64::MAX));
+    i64::try_from(edge).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]

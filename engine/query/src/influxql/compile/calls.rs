@@ -108,6 +108,7 @@ impl Builder<'_> {
         if takes || !matches!(self.variables[variable].kind, VariableKind::Field(_)) {
             return Ok(());
         }
+        let name = name.trim_start_matches("non_negative_").replace('_', " ");
         Err(QueryError::statement(format!(
             "unsupported {name} iterator type: *query.{input}InterruptIterator"
         )))

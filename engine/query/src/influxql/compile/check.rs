@@ -313,7 +313,6 @@ impl Checker<'_> {
         match args {
             [] => return refuse("distinct function requires at least one argument"),
             [one] if matches!(one.kind, ExprKind::Variable { .. }) => {}
-            [one] if nested && matches!(one.kind, ExprKind::Wildcard(_) | ExprKind::Regex(_)) => {}
             [_] => return refuse("expected field argument in distinct()"),
             _ => return refuse("distinct function can only have one argument"),
         }
@@ -537,25 +536,25 @@ fn technical(name: &str, indicator: Indicator, args: &[Expr]) -> Checked {
         ExprKind::Integer(_) => {}
         _ => return refuse(format!("{name} period must be an integer")),
     }
+    let hold_min = i64::from(indicator == Indicator::TripleDerivative);
     match args.get(2).map(|hold| &hold.kind) {
-        None => {}
-        Some(ExprKind::Integer(hold)) if *hold >= -1 => {}
+        None | Some(ExprKind::Integer(-1)) => {}
+        Some(ExprKind::Integer(hold)) if *hold >= hold_min => {}
         Some(ExprKind::Integer(_)) => {
             return refuse(format!(
-                "{name} hold period must be greater than or equal to 0"
+                "{name} hold period must be greater than or equal to {hold_min}"
             ));
         }
         Some(_) => return refuse(format!("{name} hold period must be an integer")),
     }
+    let plain = indicator == Indicator::Momentum;
     match args.get(3).map(|warmup| &warmup.kind) {
         None => Ok(()),
-        Some(ExprKind::String(warmup))
-            if matches!(&**warmup, "exponential" | "simple" | "none") =>
-        {
-            Ok(())
-        }
+        Some(ExprKind::String(warmup)) if matches!(&**warmup, "exponential" | "simple") => Ok(()),
+        Some(ExprKind::String(warmup)) if plain && &**warmup == "none" => Ok(()),
         Some(ExprKind::String(_)) => refuse(format!(
-            "{name} warmup type must be one of: 'exponential' 'simple'"
+            "{name} warmup type must be one of: {}'exponential' 'simple'",
+            if plain { "'none' " } else { "" }
         )),
         Some(_) => refuse(format!("{name} warmup type must be a string")),
     }
