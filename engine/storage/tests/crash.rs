@@ -7,6 +7,8 @@
     reason = "a test's helpers may stop the test"
 )]
 
+#[path = "support/history.rs"]
+mod history;
 mod support;
 
 use silverback_storage::db::Db;
@@ -15,7 +17,8 @@ use silverback_storage::env::sim::{Failure, Fault};
 use silverback_storage::error::{ErrorKind, Result};
 use silverback_storage::model::{FieldValue, PolicySpec};
 
-use support::{Model, Row, open, read, row, write};
+use history::Model;
+use support::{Row, open, read, row, write};
 
 /// Disks per crash point.
 const IMAGES_PER_POINT: usize = 60;

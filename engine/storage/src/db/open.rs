@@ -28,6 +28,8 @@ use crate::wal::{LogEnd, Wal, WalStart};
 pub(super) const FILE_FOLDERS: [&str; 2] = ["blocks", "registry"];
 type Step = Box<dyn FnMut() -> StepOutcome + Send>;
 
+/// Held while a process has the directory; it names the process.
+const LOCK: &str = "LOCK";
 /// The folder of the log.
 const LOG_FOLDER: &str = "wal";
 
@@ -39,11 +41,11 @@ impl Db {
     /// `Conflict` where another process has the directory, naming it, or a newer build wrote it;
     /// `Corrupt` where the manifest is damaged; `Io`, `NoSpace`.
     pub fn open(env: Arc<dyn Env>, options: DbOptions) -> Result<Db> {
-        let lock = env.lock(Path::new("LOCK")).map_err(|source| {
+        let lock = env.lock(Path::new(LOCK)).map_err(|source| {
             if source.kind() == std::io::ErrorKind::WouldBlock {
                 return Error::new(ErrorKind::Conflict, source.to_string());
             }
-            Error::io("lock the data directory", "", source)
+            Error::io("lock the data directory", LOCK, source)
         })?;
         let manifest = match Manifest::open(Arc::clone(&env))? {
             Some(manifest) => manifest,
@@ -242,9 +244,12 @@ impl Core {
                 measurement,
             };
             writer.last_series = writer.last_series.max(entry.id.0);
-            database
-                .registry
-                .insert(self.hasher.hash(&entry.key), known);
+            let hash = self.hasher.hash(&entry.key);
+            // One that a registry file has is defined again for its key alone. Where the file is
+            // damaged the log makes up for it.
+            if !matches!(database.registry.find(hash), Ok(Some(_))) {
+                database.registry.insert(hash, known);
+            }
         }
         let stores = database.stores();
         let index = stores.indexes.last().map(Arc::clone);

@@ -176,6 +176,7 @@ pub(in crate::db) fn bind_new(
         draft: Draft::new(writer, last_series),
         texts: Map::default(),
         series: Map::default(),
+        fresh: Vec::new(),
     };
     let claims = claims(&batch, writer);
     let mut bound = Vec::with_capacity(batch.rows.len());
@@ -337,6 +338,8 @@ struct Binder<'batch, 'catalog> {
     texts: Map,
     /// By hash of the canonical key.
     series: Map,
+    /// Those of them that no registry has.
+    fresh: Vec<KeyHash>,
 }
 
 impl Binder<'_, '_> {
@@ -374,8 +377,8 @@ impl Binder<'_, '_> {
     /// cannot use them before this write is queued: that takes the lock which the caller holds.
     fn finish(self) -> Result<(Definitions, Option<DatabaseCatalog>)> {
         let finished = self.draft.finish(self.database.id)?;
-        for (hash, known) in self.series {
-            self.database.registry.insert(hash, known);
+        for hash in self.fresh {
+            self.database.registry.insert(hash, self.series[&hash]);
         }
         let texts: Vec<_> = self.texts.into_iter().collect();
         self.database.registry.remember(&texts);
@@ -406,16 +409,16 @@ impl Binder<'_, '_> {
         if let Some(known) = self.series.get(&hash) {
             return Ok(Resolved::Series(*known));
         }
-        let series = match self.database.registry.find(hash)? {
-            Some(series) => series,
-            None => self.draft.new_series(),
-        };
+        let found = self.database.registry.find(hash)?;
         let known = Known {
-            series,
+            series: found.unwrap_or_else(|| self.draft.new_series()),
             measurement,
         };
         self.series.insert(hash, known);
-        self.draft.define(series, key);
+        if found.is_none() {
+            self.fresh.push(hash);
+        }
+        self.draft.define(known.series, key);
         Ok(Resolved::Series(known))
     }
 }
