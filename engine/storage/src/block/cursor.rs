@@ -1,6 +1,7 @@
 //! Reads the rows of one measurement of a block, series by series. Each column keeps the last page
 //! it decoded, because series that follow one another in the order of keys share pages.
 
+use std::cell::Cell;
 use std::ops::Range;
 
 use crate::block::group::append_values;
@@ -89,6 +90,17 @@ pub struct BlockCursor<'block> {
     range: TimeRange,
     times: Option<(usize, Vec<i64>)>,
     fields: Vec<FieldReader>,
+    /// The group looked up last: the next series mostly starts in it.
+    group: Cell<Option<GroupInfo>>,
+}
+
+/// A group's place in its measurement.
+#[derive(Clone, Copy, Debug)]
+struct GroupInfo {
+    number: usize,
+    row_start: u64,
+    row_end: u64,
+    times: TimeRange,
 }
 
 /// One field of the cursor.
@@ -124,6 +136,7 @@ impl<'block> BlockCursor<'block> {
             range,
             times: None,
             fields,
+            group: Cell::new(None),
         }
     }
 
@@ -151,35 +164,24 @@ impl<'block> BlockCursor<'block> {
     pub fn chunks_at(&self, ordinal: usize) -> Result<Vec<Chunk>> {
         let measurement = &self.measurement;
         let rows = measurement.series_rows(ordinal)?;
-        let after = measurement.entry(|directory, bytes| {
-            let groups = &directory.group_rows;
-            groups.partition_point(bytes, |start| start <= rows.start)
-        })?;
-        let mut group = after
-            .checked_sub(1)
-            .ok_or_else(|| measurement.corrupt(Damage("a series starts before the first group")))?;
         let mut chunks = Vec::new();
+        let mut group = self.group_of(rows.start)?;
         let mut start = rows.start;
-        while start < rows.end {
-            let own = measurement.group_rows(group)?;
-            if !own.contains(&start) {
-                return Err(measurement.corrupt(Damage("the groups do not follow one another")));
-            }
-            let end = rows.end.min(own.end);
-            let times = measurement.group_times(group)?;
-            if !times.intersect(self.range).is_empty() {
-                let inner = |row: u64| usize::try_from(row - own.start);
+        loop {
+            let end = rows.end.min(group.row_end);
+            if !group.times.intersect(self.range).is_empty() {
+                let inner = |row: u64| usize::try_from(row - group.row_start);
                 let inner = match (inner(start), inner(end)) {
                     (Ok(start), Ok(end)) => start..end,
                     _ => return Err(measurement.corrupt(Damage("a group has too many rows"))),
                 };
                 let chunk = Chunk {
-                    group,
+                    group: group.number,
                     rows: inner,
                     stats: None,
                     times: ChunkTimes {
-                        first: times.start,
-                        last: times.end - 1,
+                        first: group.times.start,
+                        last: group.times.end - 1,
                     },
                 };
                 let chunk = self.with_stats(chunk, start..end)?;
@@ -188,9 +190,46 @@ impl<'block> BlockCursor<'block> {
                 }
             }
             start = end;
-            group += 1;
+            if start == rows.end {
+                break;
+            }
+            group = self.group_at(group.number + 1, start)?;
         }
         Ok(chunks)
+    }
+
+    /// The group that holds `row`.
+    fn group_of(&self, row: u64) -> Result<GroupInfo> {
+        let known = self.group.get();
+        if let Some(group) = known.filter(|own| own.row_start <= row && row < own.row_end) {
+            return Ok(group);
+        }
+        let after = self.measurement.entry(|directory, bytes| {
+            let groups = &directory.group_rows;
+            groups.partition_point(bytes, |start| start <= row)
+        })?;
+        let number = after.checked_sub(1).ok_or_else(|| {
+            let damage = Damage("a series starts before the first group");
+            self.measurement.corrupt(damage)
+        })?;
+        self.group_at(number, row)
+    }
+
+    /// Group `number`, which must hold `row`.
+    fn group_at(&self, number: usize, row: u64) -> Result<GroupInfo> {
+        let rows = self.measurement.group_rows(number)?;
+        if !rows.contains(&row) {
+            let damage = Damage("the groups do not follow one another");
+            return Err(self.measurement.corrupt(damage));
+        }
+        let group = GroupInfo {
+            number,
+            row_start: rows.start,
+            row_end: rows.end,
+            times: self.measurement.group_times(number)?,
+        };
+        self.group.set(Some(group));
+        Ok(group)
     }
 
     /// The chunk with its number and exact times, if it has statistics.

@@ -14,7 +14,7 @@ const STRING_BYTES_MAX: usize = 4 << 20;
 #[derive(Debug, Default)]
 pub(super) struct Group {
     pub(super) timestamps: Vec<i64>,
-    /// The fields that any of the rows has; each column spans all rows.
+    /// The fields that any row had so far; each column spans all rows, and may have no value.
     pub(super) columns: BTreeMap<FieldId, Column>,
     /// Where each series' rows start.
     pub(super) starts: Vec<usize>,
@@ -34,6 +34,26 @@ impl Group {
         } else {
             GROUP_ROWS_MAX - self.timestamps.len()
         }
+    }
+
+    /// The group without its rows; its memory is used again.
+    pub(super) fn cleared(mut self) -> Group {
+        self.timestamps.clear();
+        self.starts.clear();
+        for column in self.columns.values_mut() {
+            column.presence = Presence::All;
+            match &mut column.values {
+                Values::Float(values) => values.clear(),
+                Values::Integer(values) => values.clear(),
+                Values::Unsigned(values) => values.clear(),
+                Values::Boolean(values) => values.clear(),
+                Values::String(strings) => {
+                    strings.ends.clear();
+                    strings.bytes.clear();
+                }
+            }
+        }
+        self
     }
 
     pub(super) fn is_empty(&self) -> bool {

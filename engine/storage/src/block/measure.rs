@@ -175,6 +175,9 @@ impl MeasurementWriter {
         let enough = |rows: &Range<usize>| rows.len() >= STATS_ROWS_MIN;
         let chunks: Vec<Range<usize>> = group.slices().filter(enough).collect();
         for (id, column) in &group.columns {
+            if column.values.is_empty() && !self.fields.contains_key(id) {
+                continue;
+            }
             let known = self.parts.chunks.len();
             let field = self.fields.entry(*id).or_insert_with(|| {
                 FieldWriter::absent(column.values.field_type(), page_count, known)
@@ -209,6 +212,7 @@ impl MeasurementWriter {
             });
         }
         self.parts.row_count += group.timestamps.len() as u64;
+        self.group = group.cleared();
         self.encode_stats(PAGE_ENTRIES);
         if self.pending_bytes >= PENDING_BYTES_MAX {
             self.write_pages(file)?;

@@ -20,9 +20,9 @@ use crate::format::block::{
 };
 use crate::format::sealed::tests::MemRead;
 use crate::model::{
-    CanonicalKey, DatabaseId, FieldId, FieldType, FieldValue, FloatSum, MeasurementId, PolicyId,
-    Sequence, SeriesEntry, SeriesId, Sum, TIMESTAMP_MAX, TIMESTAMP_MIN, TagKeyId, TimeRange,
-    Values, WindowPartial,
+    CanonicalKey, DatabaseId, FieldColumn, FieldId, FieldType, FieldValue, FloatSum, MeasurementId,
+    PolicyId, Sequence, SeriesEntry, SeriesId, Sum, TIMESTAMP_MAX, TIMESTAMP_MIN, TagKeyId,
+    TimeRange, Values, WindowPartial,
 };
 use points::{Points, any_points};
 
@@ -320,6 +320,25 @@ fn a_writer_without_rows_or_without_an_end_leaves_nothing() {
     assert!(sim.peek(block_temporary_path(6)).is_ok());
     drop(writer);
     assert_eq!(env.list(Path::new("blocks")).unwrap(), []);
+}
+
+#[test]
+fn a_field_without_any_value_is_not_listed() {
+    let points = wide(2, 3);
+    let (rows, series) = points.rows(MeasurementId(3), 10).remove(0);
+    let (env, _, _) = write(&Points::default(), Effort::Hot, 1);
+    let mut writer = BlockWriter::create(&env, 5, DIRECTORY, info(), Effort::Hot).unwrap();
+    writer.begin_measurement(MeasurementId(3)).unwrap();
+    let mut rows = rows;
+    let absent = FieldColumn::absent(b"", FieldType::String, rows.len());
+    rows.columns.push((FieldId(2), absent.column));
+    writer.push(&rows, &series).unwrap();
+    let meta = writer.finish().unwrap().unwrap();
+    let block = Block::open(&*env, DIRECTORY, &meta).unwrap();
+    let measurement = block.measurement(MeasurementId(3)).unwrap().unwrap();
+    let fields: Vec<_> = measurement.fields().collect();
+    assert_eq!(fields, [(FieldId(1), FieldType::Integer)]);
+    assert_eq!(read(&block, TimeRange::ALL).unwrap(), points);
 }
 
 #[test]

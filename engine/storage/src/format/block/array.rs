@@ -193,21 +193,26 @@ impl Array {
         if page.width > 64 {
             return Err(OUTSIDE);
         }
-        let bit = at * page.width as usize;
-        let mut word = [0; 16];
-        if page.width > 0 {
-            let start = bits.saturating_add(bit / 8);
-            let end = start.saturating_add((bit % 8 + page.width as usize).div_ceil(8));
-            let own = bytes.get(start..end).ok_or(OUTSIDE)?;
-            word[..own.len()].copy_from_slice(own);
+        let straight = page.base.wrapping_add(page.slope.wrapping_mul(at as u64));
+        if page.width == 0 {
+            return Ok(straight);
         }
+        let bit = at * page.width as usize;
+        let start = bits.saturating_add(bit / 8);
+        let shift = bit % 8;
+        let near = bytes.get(start..).and_then(|rest| rest.first_chunk::<8>());
+        if let (Some(word), true) = (near, page.width <= 56) {
+            let rest = u64::from_le_bytes(*word) >> shift & ((1 << page.width) - 1);
+            return Ok(straight.wrapping_add(rest));
+        }
+        let end = start.saturating_add((shift + page.width as usize).div_ceil(8));
+        let own = bytes.get(start..end).ok_or(OUTSIDE)?;
+        let mut word = [0; 16];
+        word[..own.len()].copy_from_slice(own);
         let mask = (1_u128 << page.width) - 1;
-        let rest = u128::from_le_bytes(word) >> (bit % 8) & mask;
+        let rest = u128::from_le_bytes(word) >> shift & mask;
         let rest = u64::try_from(rest).map_err(|_| OUTSIDE)?;
-        Ok(page
-            .base
-            .wrapping_add(page.slope.wrapping_mul(at as u64))
-            .wrapping_add(rest))
+        Ok(straight.wrapping_add(rest))
     }
 
     /// How many entries from the front satisfy `holds`, if those that do stand first. Cost: a

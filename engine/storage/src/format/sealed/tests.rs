@@ -173,6 +173,42 @@ fn every_flipped_byte_is_found_and_nothing_else_is_lost() {
     }
 }
 
+/// A file whose byte 100 is wrong until it is mended.
+#[derive(Debug)]
+struct Healing(Vec<u8>, std::sync::atomic::AtomicBool);
+
+impl ReadFile for Healing {
+    fn size_bytes(&self) -> u64 {
+        self.0.len() as u64
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        let start = usize::try_from(offset).unwrap();
+        buffer.copy_from_slice(&self.0[start..start + buffer.len()]);
+        let wrong = !self.1.load(Ordering::Relaxed);
+        if wrong && (start..start + buffer.len()).contains(&100) {
+            buffer[100 - start] ^= 1;
+        }
+        Ok(())
+    }
+
+    fn bytes(&self) -> Option<&[u8]> {
+        None
+    }
+}
+
+#[test]
+fn damage_that_was_seen_once_is_not_served_when_it_seems_gone() {
+    let file = Arc::new(Healing(sealed(&contents(100)), false.into()));
+    let reader = SealedReader::open(Arc::clone(&file) as _, Path::new("f"), &header()).unwrap();
+    assert!(reader.read(90..110).is_err());
+    file.1.store(true, Ordering::Relaxed);
+    assert!(reader.read(90..110).is_err());
+    assert_eq!(reader.damaged_count(), 1);
+    let anew = SealedReader::open(file, Path::new("f"), &header()).unwrap();
+    assert!(anew.read(90..110).is_ok());
+}
+
 #[test]
 fn every_cut_is_found_at_open() {
     let bytes = sealed(&contents(PIECE_BYTES + 10));
