@@ -9,6 +9,7 @@ use silverback_query::statement;
 use silverback_storage::Result;
 use silverback_storage::db::{CheckReport, Db, DbOptions, DbStats};
 use silverback_storage::env::{Env, RealEnv, RealOptions};
+use silverback_storage::model::KeyHasher;
 
 use crate::answer::{Answer, Collector};
 
@@ -81,6 +82,16 @@ impl Silverback {
     /// The names of the databases, sorted.
     pub fn databases(&self) -> Vec<Box<str>> {
         self.catalog().databases()
+    }
+
+    /// Whether there is a database `name`.
+    pub fn has_database(&self, name: &str) -> bool {
+        self.db.databases().iter().any(|own| **own == *name)
+    }
+
+    /// The hasher that keys of a batch are hashed with.
+    pub fn hasher(&self) -> KeyHasher {
+        self.db.hasher()
     }
 
     /// Asks `InfluxQL` of `database`, several statements behind semicolons, and gives the whole

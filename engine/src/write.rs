@@ -6,6 +6,7 @@ use silverback_query::lineprotocol::{
     Keys, LineError, LineErrorKind, ParseOptions, Parsed, Precision, key_fault, line_text, parse,
 };
 use silverback_storage::db::{RejectReason, RejectedRow, Ticket, WriteOptions};
+use silverback_storage::model::Batch;
 use silverback_storage::{Error, ErrorKind, Result};
 
 use crate::point::{Point, batch, key_texts};
@@ -148,6 +149,38 @@ impl Silverback {
         }
         let outcome = WriteOutcome {
             stored: rows - rejected,
+            errors,
+        };
+        Ok(PendingWrite {
+            ticket: submitted.ticket,
+            outcome,
+        })
+    }
+}
+
+impl Silverback {
+    /// As [`Silverback::submit`], for rows that are columns already: their keys are texts of line
+    /// protocol, hashed with [`Silverback::hasher`].
+    ///
+    /// # Errors
+    /// As [`Silverback::write`].
+    pub fn submit_batch(
+        &self,
+        request: &WriteRequest<'_>,
+        batch: Batch<'_>,
+    ) -> Result<PendingWrite> {
+        let rows = batch.row_count() as u64;
+        let submitted = self.db().write(
+            request.database,
+            request.policy,
+            batch,
+            &Keys,
+            WriteOptions::default(),
+        )?;
+        let rejected = submitted.rejected.into_iter();
+        let errors: Vec<_> = rejected.map(|row| line_error(row, None)).collect();
+        let outcome = WriteOutcome {
+            stored: rows - errors.len() as u64,
             errors,
         };
         Ok(PendingWrite {
