@@ -1,18 +1,19 @@
 //! What all requests share: limits, counters, and whether the server takes work.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use crate::config::Config;
+use crate::ledger::Ledger;
 use crate::metrics::Metrics;
+use silverback::Silverback;
 
 /// Whether the server takes work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
-    /// The engine is being opened.
-    Starting,
     /// Requests are answered.
     Ready,
     /// It was told to stop: requests under way are finished, new ones are not expected.
@@ -24,40 +25,47 @@ pub(crate) enum Phase {
 pub(crate) struct App {
     /// The settings.
     pub(crate) config: Config,
+    /// The data.
+    pub(crate) engine: Silverback,
+    /// Memory of request bodies.
+    pub(crate) bodies: Ledger,
+    /// Who may write: a permit for each write under way.
+    pub(crate) writes: Arc<Semaphore>,
+    /// Who may query, as `writes`.
+    pub(crate) queries: Arc<Semaphore>,
     /// The counters.
     pub(crate) metrics: Metrics,
     /// When the process began to serve.
     pub(crate) started: Instant,
-    phase: AtomicU8,
+    draining: AtomicBool,
 }
 
 impl App {
     /// What requests share, before the first of them.
-    pub(crate) fn new(config: Config) -> Arc<App> {
+    pub(crate) fn new(config: Config, engine: Silverback) -> Arc<App> {
         Arc::new(App {
+            engine,
+            bodies: Ledger::new(config.bodies_bytes_max),
+            writes: Arc::new(Semaphore::new(config.writes_max)),
+            queries: Arc::new(Semaphore::new(config.queries_max)),
             config,
             metrics: Metrics::default(),
             started: Instant::now(),
-            phase: AtomicU8::new(0),
+            draining: AtomicBool::new(false),
         })
     }
 
     /// Whether the server takes work.
     pub(crate) fn phase(&self) -> Phase {
-        match self.phase.load(Ordering::Acquire) {
-            0 => Phase::Starting,
-            1 => Phase::Ready,
-            _ => Phase::Draining,
+        if self.draining.load(Ordering::Acquire) {
+            Phase::Draining
+        } else {
+            Phase::Ready
         }
     }
 
-    /// Says so.
-    pub(crate) fn enter(&self, phase: Phase) {
-        let code = match phase {
-            Phase::Starting => 0,
-            Phase::Ready => 1,
-            Phase::Draining => 2,
-        };
-        self.phase.store(code, Ordering::Release);
+    /// From now on the server finishes what it has.
+    pub(crate) fn drain(&self) {
+        self.draining.store(true, Ordering::Release);
     }
 }

@@ -2,18 +2,17 @@
 //! signals into calls of the engine, and the engine's answers into exit codes, HTTP and gRPC.
 
 mod app;
+mod bind;
 mod cli;
 mod clock;
 mod config;
-#[expect(
-    dead_code,
-    reason = "the engine, which fails in these ways, comes next"
-)]
 mod exit;
 mod grpc;
 mod http;
+mod ledger;
 mod log;
 mod metrics;
+mod refused;
 mod serve;
 mod version;
 

@@ -10,12 +10,13 @@ use std::sync::Arc;
 
 use tokio::net::TcpListener;
 
-use crate::app::{App, Phase};
+use crate::app::App;
 use crate::config::{self, Config, Settings};
 use crate::exit::{Exit, Failure};
 use crate::grpc;
 use crate::http;
 use crate::log;
+use silverback::{Options, Silverback};
 
 /// Runs the server until it is told to stop.
 pub(crate) fn serve(settings: Settings) -> Result<Exit, Failure> {
@@ -45,21 +46,18 @@ async fn run(config: Config) -> Result<Exit, Failure> {
         Some(address) => Some(bind(address).await?),
         None => None,
     };
-    let app = App::new(config);
-    app.enter(Phase::Ready);
+    let app = open(config).await?;
     announce(&app, &http_listener, grpc_listener.as_ref())?;
 
-    let mut listeners = vec![listen::start(
-        &app,
-        http_listener,
-        http::router(&app, grpc::router()),
-    )];
+    let grpc = grpc::router(&app).await;
+    let all = http::router(&app, grpc.clone());
+    let mut listeners = vec![listen::start(&app, http_listener, all)];
     if let Some(listener) = grpc_listener {
-        listeners.push(listen::start(&app, listener, grpc::router()));
+        listeners.push(listen::start(&app, listener, grpc));
     }
     let signal = signals.next().await;
     tracing::info!(signal, "stopping: finishing the requests under way");
-    app.enter(Phase::Draining);
+    app.drain();
     let drained = async {
         for listener in listeners {
             listener.drain().await;
@@ -68,15 +66,45 @@ async fn run(config: Config) -> Result<Exit, Failure> {
     let limit = std::time::Duration::from_millis(app.config.drain_timeout_ms);
     tokio::select! {
         outcome = tokio::time::timeout(limit, drained) => if outcome.is_err() {
-            tracing::warn!(drain_timeout_ms = app.config.drain_timeout_ms, "requests were cut off");
+            let drain_timeout_ms = app.config.drain_timeout_ms;
+            tracing::warn!(drain_timeout_ms, "requests take longer than they may and are cut off");
         },
         signal = signals.next() => {
             tracing::warn!(signal, "stopping at once");
             return Ok(Exit::Failed);
         }
     }
+    close(app).await?;
     tracing::info!("stopped");
     Ok(Exit::Done)
+}
+
+/// Opens the engine.
+async fn open(config: Config) -> Result<Arc<App>, Failure> {
+    let dir = config.data_dir.clone();
+    let opened = tokio::task::spawn_blocking(move || Silverback::open(Options::new(dir))).await;
+    match opened {
+        Ok(Ok(engine)) => Ok(App::new(config, engine)),
+        Ok(Err(error)) => {
+            let place = format!("open {}", config.data_dir.display());
+            Err(Failure::open(&error.context(&place)))
+        }
+        Err(panic) => Err(Failure::failed(format!("open the data directory: {panic}"))),
+    }
+}
+
+/// Closes the engine.
+async fn close(app: Arc<App>) -> Result<(), Failure> {
+    let closed = tokio::task::spawn_blocking(move || app.engine.close()).await;
+    match closed {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error)) => Err(Failure::failed(format!(
+            "close the data directory: {error}"
+        ))),
+        Err(panic) => Err(Failure::failed(format!(
+            "close the data directory: {panic}"
+        ))),
+    }
 }
 
 /// Listens on `address`.

@@ -9,8 +9,8 @@
 use std::path::Path;
 
 const FLOORS: [&[&str]; 5] = [
-    &["clock", "exit", "version"],
-    &["config", "metrics"],
+    &["clock", "exit", "ledger", "version"],
+    &["config", "bind", "metrics", "refused"],
     &["app", "log"],
     &["grpc", "http"],
     &["serve"],

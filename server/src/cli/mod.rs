@@ -1,7 +1,16 @@
 //! The command line: one program, a command for each thing an operator does.
 
+mod check;
+mod client;
 mod completions;
+mod files;
+mod import;
+mod put;
+mod query;
+mod table;
+mod target;
 mod version;
+mod write;
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -29,6 +38,14 @@ struct Cli {
 enum Command {
     /// Run the server (as without a command)
     Serve(Box<ServeArgs>),
+    /// Write line protocol
+    Write(Box<write::WriteArgs>),
+    /// Run InfluxQL statements
+    Query(Box<query::QueryArgs>),
+    /// Import files of line protocol
+    Import(Box<import::ImportArgs>),
+    /// Verify every checksum of a data directory (exit code 3: problems found)
+    Check(check::CheckArgs),
     /// Print the version
     Version(version::VersionArgs),
     /// Print the completions of a shell
@@ -70,6 +87,10 @@ fn act(cli: Cli) -> Result<Exit, Failure> {
     match cli.command {
         None => serve::serve(cli.settings),
         Some(Command::Serve(args)) => serve::serve(args.settings),
+        Some(Command::Write(args)) => write::write(&args),
+        Some(Command::Query(args)) => query::query(&args),
+        Some(Command::Import(args)) => import::import(&args),
+        Some(Command::Check(args)) => check::check(&args),
         Some(Command::Version(args)) => version::version(&args),
         Some(Command::Completions(args)) => completions::completions(&args, Cli::command()),
     }

@@ -31,7 +31,7 @@ fn parse(text: &str) -> Result<Settings, String> {
 }
 
 /// The keys of the file. A test holds that they are the flags.
-pub(super) const KEYS: [&str; 15] = [
+pub(super) const KEYS: [&str; 17] = [
     "data_dir",
     "http_bind",
     "grpc_bind",
@@ -43,6 +43,8 @@ pub(super) const KEYS: [&str; 15] = [
     "connections_max",
     "writes_max",
     "queries_max",
+    "query_timeout_ms",
+    "query_memory_bytes_max",
     "header_timeout_ms",
     "drain_timeout_ms",
     "log_format",

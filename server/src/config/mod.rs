@@ -157,6 +157,24 @@ pub(crate) struct Settings {
     )]
     pub(crate) queries_max: Option<usize>,
 
+    /// How long a query may take, in ms; 0 = as long as it needs [default: 0]
+    #[arg(
+        long,
+        env = "SILVERBACK_QUERY_TIMEOUT_MS",
+        value_name = "MS",
+        hide_env_values = true
+    )]
+    pub(crate) query_timeout_ms: Option<u64>,
+
+    /// Memory of one query statement, in bytes [default: 1073741824]
+    #[arg(
+        long,
+        env = "SILVERBACK_QUERY_MEMORY_BYTES_MAX",
+        value_name = "BYTES",
+        hide_env_values = true
+    )]
+    pub(crate) query_memory_bytes_max: Option<u64>,
+
     /// How long a client may take to send the headers of a request, in ms [default: 10000]
     #[arg(
         long,
@@ -204,7 +222,6 @@ pub(crate) struct Config {
     /// A further address for gRPC.
     pub(crate) grpc_bind: Option<SocketAddr>,
     /// Which writes make a database.
-    #[expect(dead_code, reason = "writes come with the engine")]
     pub(crate) auto_create: AutoCreate,
     /// Largest body as sent.
     pub(crate) body_bytes_max: usize,
@@ -218,6 +235,10 @@ pub(crate) struct Config {
     pub(crate) writes_max: usize,
     /// Queries at a time.
     pub(crate) queries_max: usize,
+    /// Time for a query; 0 = any.
+    pub(crate) query_timeout_ms: u64,
+    /// Memory of one statement.
+    pub(crate) query_memory_bytes_max: u64,
     /// Time for the headers of a request.
     pub(crate) header_timeout_ms: u64,
     /// Time for requests under way after SIGTERM.
@@ -284,6 +305,8 @@ fn layered(flags: Settings, file: Settings) -> Config {
         connections_max: first!(connections_max, 4096).max(1),
         writes_max: first!(writes_max, 64).max(1),
         queries_max: first!(queries_max, 32).max(1),
+        query_timeout_ms: first!(query_timeout_ms, 0),
+        query_memory_bytes_max: first!(query_memory_bytes_max, 1 << 30),
         header_timeout_ms: first!(header_timeout_ms, 10_000),
         drain_timeout_ms: first!(drain_timeout_ms, 20_000),
         log_format: first!(log_format, LogFormat::Logfmt),
@@ -296,7 +319,7 @@ fn layered(flags: Settings, file: Settings) -> Config {
 pub(crate) fn unknown_variables() -> Vec<(String, Option<&'static str>)> {
     let known: Vec<String> = file::KEYS
         .into_iter()
-        .chain(["config"])
+        .chain(["config", "host"])
         .map(|key| format!("SILVERBACK_{}", key.to_ascii_uppercase()))
         .collect();
     std::env::vars_os()

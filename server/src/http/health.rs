@@ -11,10 +11,20 @@ use crate::version::VERSION;
 
 /// Whether queries and writes work, with each check.
 pub(super) async fn health(State(app): State<Arc<App>>) -> Response {
-    let failure: Option<String> = match app.phase() {
-        Phase::Starting => Some("the engine is being opened".to_owned()),
-        Phase::Ready | Phase::Draining => None,
-    };
+    let stats = app.engine.stats();
+    let failure = stats.problems.first().map(|problem| {
+        let others = stats.problem_count.saturating_sub(1);
+        let file = problem
+            .file
+            .as_ref()
+            .map(|file| format!(" ({})", file.display()));
+        let more = if others > 0 {
+            format!("; and {others} more")
+        } else {
+            String::new()
+        };
+        format!("{}{}{more}", problem.message, file.unwrap_or_default())
+    });
     let word = |fails: bool| if fails { "fail" } else { "pass" };
     let message = failure.as_deref().unwrap_or("ready for queries and writes");
     let body = serde_json::json!({
@@ -34,7 +44,6 @@ pub(super) async fn health(State(app): State<Arc<App>>) -> Response {
 /// Whether requests should be sent here.
 pub(super) async fn ready(State(app): State<Arc<App>>) -> Response {
     let (status, word) = match app.phase() {
-        Phase::Starting => (StatusCode::SERVICE_UNAVAILABLE, "starting"),
         Phase::Ready => (StatusCode::OK, "ready"),
         Phase::Draining => (StatusCode::SERVICE_UNAVAILABLE, "draining"),
     };

@@ -20,6 +20,8 @@ pub(super) async fn metrics(State(app): State<Arc<App>>) -> Response {
         "Time since the server began.",
         uptime,
     );
+    let help = "Memory of request bodies.";
+    text.single("bodies_bytes", Kind::Gauge, help, app.bodies.used());
     let headers = [(
         header::CONTENT_TYPE,
         "text/plain; version=0.0.4; charset=utf-8",

@@ -1,19 +1,15 @@
 //! HTTP: routes, and what every answer has in common. One file per handler; handlers turn a
 //! request into one call of the engine and its answer into a response.
 
-mod cors;
-mod envelope;
+mod admin;
+mod body;
+mod debug;
 mod health;
 mod metrics;
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "gzip answers come with queries")
-)]
-mod negotiate;
 mod ping;
-#[expect(dead_code, reason = "the handlers that refuse come with the engine")]
-mod refusal;
-mod request_id;
+mod query;
+mod reply;
+mod write;
 
 use std::sync::Arc;
 
@@ -35,12 +31,18 @@ pub(crate) fn router(app: &Arc<App>, grpc: Router) -> Router {
         .route("/health", get(health::health))
         .route("/ready", get(health::ready))
         .route("/metrics", get(metrics::metrics))
+        .route("/write", post(write::v1::write))
+        .route("/api/v2/write", post(write::v2::write))
+        .route("/query", query_route())
+        .route("/debug/vars", get(debug::vars))
+        .route("/admin/flush", post(admin::flush))
+        .route("/admin/compact", post(admin::compact))
         .with_state(Arc::clone(app));
     ours.merge(grpc)
         .fallback(not_found)
         .layer(middleware::from_fn_with_state(
             Arc::clone(app),
-            envelope::envelope,
+            reply::envelope,
         ))
 }
 
@@ -51,6 +53,23 @@ where
     T: 'static,
 {
     on(MethodFilter::GET, handler).fallback(async || not_allowed("OPTIONS, GET, HEAD"))
+}
+
+/// A route for POST.
+fn post<H, T>(handler: H) -> MethodRouter<Arc<App>>
+where
+    H: Handler<T, Arc<App>>,
+    T: 'static,
+{
+    on(MethodFilter::POST, handler).fallback(async || not_allowed("OPTIONS, POST"))
+}
+
+/// `/query` takes GET and POST. Not HEAD, which would run the query.
+fn query_route() -> MethodRouter<Arc<App>> {
+    let refuse = async || not_allowed("OPTIONS, GET, POST");
+    on(MethodFilter::GET.or(MethodFilter::POST), query::query)
+        .on(MethodFilter::HEAD, refuse)
+        .fallback(refuse)
 }
 
 /// The answer to a method that the route does not have.
@@ -80,10 +99,9 @@ fn plain(status: StatusCode, text: &'static str) -> Response {
     (status, headers, text).into_response()
 }
 
-/// The value of `name` in a query string or form; the last where it stands more than once.
+/// The value of `name` in a query string; the first where it stands more than once.
 fn parameter(query: Option<&str>, name: &str) -> Option<String> {
     form_urlencoded::parse(query.unwrap_or_default().as_bytes())
-        .filter(|(own, _)| own == name)
-        .last()
+        .find(|(own, _)| own == name)
         .map(|(_, value)| value.into_owned())
 }

@@ -85,7 +85,7 @@ pub(crate) struct Metrics {
     pub(crate) points_stored: Counter,
     /// Points or lines refused.
     pub(crate) points_refused: Counter,
-    /// Bytes of query answers before compression.
+    /// Bytes of query answers as sent.
     pub(crate) query_bytes: Counter,
     /// Queries whose client left before the end.
     pub(crate) queries_cancelled: Counter,
@@ -108,6 +108,15 @@ impl Metrics {
         for (bound, count) in DURATION_BOUNDS.iter().zip(&mut durations.counts) {
             *count += u64::from(seconds <= *bound);
         }
+    }
+
+    /// How many answered requests have a route and a status that `wanted` takes.
+    pub(crate) fn requests(&self, wanted: impl Fn(&str, u16) -> bool) -> u64 {
+        let requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
+        let taken = requests
+            .iter()
+            .filter(|((route, status), _)| wanted(route, *status));
+        taken.map(|(_, count)| count).sum()
     }
 
     /// Writes all counters.
@@ -159,7 +168,7 @@ impl Metrics {
             (
                 "query_answer_bytes_total",
                 Kind::Counter,
-                "Bytes of query answers before compression.",
+                "Bytes of query answers as sent.",
                 self.query_bytes.get(),
             ),
             (

@@ -23,9 +23,18 @@ pub(crate) fn command(arguments: &[&str]) -> Command {
     command
 }
 
-/// Runs the binary to its end.
+/// Runs the binary to its end, which it must reach within a minute.
 pub(crate) fn run(arguments: &[&str]) -> Output {
-    command(arguments).output().unwrap()
+    let own = command(arguments);
+    let mut bounded = Command::new("timeout");
+    bounded
+        .args(["--signal=KILL", "60"])
+        .arg(own.get_program())
+        .args(own.get_args());
+    for (name, _) in own.get_envs() {
+        bounded.env_remove(name);
+    }
+    bounded.stdin(Stdio::null()).output().unwrap()
 }
 
 /// What a process wrote to stderr.
@@ -83,6 +92,16 @@ impl Server {
             address,
             greeting,
         }
+    }
+
+    /// The next line of the log.
+    pub(crate) fn next_log_line(&mut self) -> String {
+        let mut line = String::new();
+        assert!(
+            self.log.read_line(&mut line).unwrap() > 0,
+            "the server has ended"
+        );
+        line
     }
 
     /// The process id.

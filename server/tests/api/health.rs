@@ -102,3 +102,18 @@ fn browsers_are_told_what_they_may_send() {
     let plain = server.get("/ping");
     assert_eq!(plain.header("access-control-allow-origin"), None);
 }
+
+#[test]
+fn debug_vars_are_points_that_telegraf_reads() {
+    let (server, _dir) = Server::start();
+    server.get("/ping");
+    let answer = server.get("/debug/vars");
+    assert_eq!(
+        answer.header("content-type"),
+        Some("application/json; charset=utf-8")
+    );
+    let vars: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
+    assert!(vars["system"]["uptime"].is_u64(), "{vars}");
+    assert_eq!(vars["httpd"]["name"], "httpd");
+    assert_eq!(vars["httpd"]["values"]["pingReq"], 1);
+}

@@ -6,6 +6,10 @@
     reason = "helpers of tests fail like tests"
 )]
 
+mod commands;
+mod grpc;
 mod harness;
 mod health;
+mod recorded;
 mod startup;
+mod write;

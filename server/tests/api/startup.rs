@@ -1,8 +1,8 @@
 //! How the process begins and ends.
 
-use std::io::{Read as _, Write as _};
+use std::io::Write as _;
 
-use crate::harness::{Server, command, run, stderr};
+use crate::harness::{Server, answer, command, run, stderr};
 
 #[test]
 fn it_says_where_the_data_is_and_how_to_reach_it() {
@@ -27,24 +27,91 @@ fn json_log_lines_are_objects() {
     }
 }
 
+/// A write whose body is half sent, and known to be under way.
+fn half_a_write(server: &Server) -> std::net::TcpStream {
+    let mut stream = server.connect();
+    let head = b"POST /api/v2/write?bucket=b HTTP/1.1\r\nHost: x\r\nContent-Length: 8\r\n\r\nm f=";
+    stream.write_all(head).unwrap();
+    let under_way = |_| {
+        server
+            .get("/metrics")
+            .text()
+            .contains("\nsilverback_bodies_bytes 8\n")
+    };
+    assert!(
+        (0..100_000).any(under_way),
+        "the body is booked when its request is seen"
+    );
+    stream
+}
+
 #[test]
 fn sigterm_finishes_the_request_under_way_and_exits_0() {
-    let (server, _dir) = Server::start();
-    let mut stream = server.connect();
-    // The first answer shows that the connection is served before the signal comes.
-    stream
-        .write_all(b"GET /ping HTTP/1.1\r\nHost: x\r\n\r\n")
-        .unwrap();
-    let mut first = [0; 12];
-    stream.read_exact(&mut first).unwrap();
-    assert_eq!(&first, b"HTTP/1.1 204");
+    let (mut server, _dir) = Server::start();
+    let mut stream = half_a_write(&server);
+    server.signal("TERM");
+    while !server.next_log_line().contains("signal=SIGTERM") {}
+    stream.write_all(b"1 1\n").unwrap();
+    let answer = answer(&mut stream, false);
+    assert_eq!(answer.status, 204, "{}", answer.text());
+    let (code, log) = server.wait();
+    assert_eq!(code, Some(0), "{log}");
+    assert!(log.contains("msg=stopped"), "{log}");
+}
+
+#[test]
+fn a_second_signal_ends_it_at_once() {
+    let (mut server, _dir) = Server::start();
+    let _stream = half_a_write(&server);
+    server.signal("TERM");
+    while !server.next_log_line().contains("signal=SIGTERM") {}
+    server.signal("INT");
+    let (code, log) = server.wait();
+    assert_eq!(code, Some(1), "{log}");
+    assert!(log.contains("signal=SIGINT"), "{log}");
+}
+
+#[test]
+fn requests_that_take_too_long_are_cut_off() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::at(dir.path(), &["--drain-timeout-ms", "50"]);
+    let _stream = half_a_write(&server);
     server.signal("TERM");
     let (code, log) = server.wait();
     assert_eq!(code, Some(0), "{log}");
-    assert!(
-        log.contains("signal=SIGTERM") && log.contains("msg=stopped"),
-        "{log}"
-    );
+    assert!(log.contains("cut off"), "{log}");
+}
+
+#[test]
+fn a_second_process_exits_4_and_names_the_first() {
+    let (server, dir) = Server::start();
+    let data = dir.path().join("data");
+    let arguments = [
+        "serve",
+        "--data-dir",
+        data.to_str().unwrap(),
+        "--http-bind",
+        "127.0.0.1:0",
+    ];
+    let output = run(&arguments);
+    assert_eq!(output.status.code(), Some(4), "{}", stderr(&output));
+    let pid = server.pid().to_string();
+    assert!(stderr(&output).contains(&pid), "{pid}: {}", stderr(&output));
+}
+
+#[test]
+fn an_address_in_use_exits_1() {
+    let (server, dir) = Server::start();
+    let other = dir.path().join("other");
+    let address = server.address.to_string();
+    let output = run(&[
+        "--data-dir",
+        other.to_str().unwrap(),
+        "--http-bind",
+        &address,
+    ]);
+    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+    assert!(stderr(&output).contains(&address), "{}", stderr(&output));
 }
 
 #[test]

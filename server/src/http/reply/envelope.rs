@@ -30,7 +30,7 @@ const ROUTES: [&str; 12] = [
 ];
 
 /// Wraps every request.
-pub(super) async fn envelope(
+pub(crate) async fn envelope(
     State(app): State<Arc<App>>,
     request: Request,
     next: Next,

@@ -4,7 +4,7 @@ use axum::http::{HeaderMap, header};
 
 /// Whether the first known type in `Accept` is CSV; weights are not looked at, as in `InfluxDB`
 /// 1.6, and JSON is the answer to everything unknown.
-pub(super) fn wants_csv(headers: &HeaderMap) -> bool {
+pub(crate) fn wants_csv(headers: &HeaderMap) -> bool {
     headers
         .get_all(header::ACCEPT)
         .iter()
@@ -20,7 +20,7 @@ pub(super) fn wants_csv(headers: &HeaderMap) -> bool {
 }
 
 /// Whether the client takes gzip.
-pub(super) fn wants_gzip(headers: &HeaderMap) -> bool {
+pub(crate) fn wants_gzip(headers: &HeaderMap) -> bool {
     headers
         .get_all(header::ACCEPT_ENCODING)
         .iter()

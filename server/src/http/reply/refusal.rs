@@ -152,7 +152,7 @@ impl Style {
         Style {
             shape,
             csv: shape == Shape::V1 && super::negotiate::wants_csv(headers),
-            pretty: super::parameter(query, "pretty").as_deref() == Some("true"),
+            pretty: crate::http::parameter(query, "pretty").as_deref() == Some("true"),
         }
     }
 }

@@ -1,0 +1,59 @@
+//! Where a command works: on a server, or in a data directory that it opens itself.
+
+use std::path::PathBuf;
+
+use super::client::Client;
+use crate::exit::Failure;
+use silverback::{Options, Silverback};
+
+/// Options that say where.
+#[derive(Debug, clap::Args)]
+pub(super) struct TargetArgs {
+    /// URL of the server
+    #[arg(
+        long,
+        env = "SILVERBACK_HOST",
+        value_name = "URL",
+        hide_env_values = true,
+        default_value = "http://127.0.0.1:8086",
+        conflicts_with = "data_dir"
+    )]
+    host: String,
+
+    /// Work in this data directory instead, while no server has it
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+}
+
+/// Where a command works.
+#[derive(Debug)]
+pub(super) enum Target {
+    /// On a server.
+    Server(Box<Client>),
+    /// In a directory, which this process holds until it ends.
+    Directory(Silverback),
+}
+
+impl TargetArgs {
+    /// Opens it.
+    pub(super) fn open(&self) -> Result<Target, Failure> {
+        match &self.data_dir {
+            None => Ok(Target::Server(Box::new(Client::new(&self.host)?))),
+            Some(dir) => Silverback::open(Options::new(dir))
+                .map(Target::Directory)
+                .map_err(|error| Failure::open(&error.context(&format!("open {}", dir.display())))),
+        }
+    }
+}
+
+impl Target {
+    /// Lets go of it.
+    pub(super) fn close(self) -> Result<(), Failure> {
+        match self {
+            Target::Server(_) => Ok(()),
+            Target::Directory(engine) => engine
+                .close()
+                .map_err(|error| Failure::failed(format!("close the data directory: {error}"))),
+        }
+    }
+}

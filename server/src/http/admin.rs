@@ -1,0 +1,37 @@
+//! `/admin/flush` and `/admin/compact`: what the engine does by itself, now and waited for.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+
+use super::health::json;
+use super::reply::Refusal;
+use crate::app::App;
+use silverback::Silverback;
+
+/// Answers when everything in memory is in blocks.
+pub(super) async fn flush(State(app): State<Arc<App>>) -> Result<Response, Refusal> {
+    run(app, Silverback::flush).await
+}
+
+/// Answers when the whole store is in its final, cold form.
+pub(super) async fn compact(State(app): State<Arc<App>>) -> Result<Response, Refusal> {
+    run(app, Silverback::compact).await
+}
+
+async fn run(
+    app: Arc<App>,
+    work: fn(&Silverback) -> silverback::storage::Result<()>,
+) -> Result<Response, Refusal> {
+    let outcome = tokio::task::spawn_blocking(move || work(&app.engine)).await;
+    match outcome {
+        Ok(Ok(())) => Ok(json(StatusCode::OK, &serde_json::json!({"status": "done"}))),
+        Ok(Err(error)) => Err(error.into()),
+        Err(_) => Err(Refusal::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "the work failed inside",
+        )),
+    }
+}

@@ -1,0 +1,127 @@
+//! `GET` and `POST /query`: `InfluxQL` in, a stream of results out.
+//!
+//! The query runs on a thread that may block and writes into a short pipe; the answer's head is
+//! sent with its first piece, so that a query that cannot be parsed still gets its 400.
+
+mod multipart;
+mod pipe;
+mod render;
+mod request;
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::{HeaderValue, Method, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use silverback::query::result::{QueryError, QueryErrorKind, QueryLimits, QueryOptions, StopFlag};
+
+use super::reply::{Refusal, wants_csv, wants_gzip};
+use crate::app::App;
+use crate::bind;
+use crate::clock;
+use render::Wanted;
+use request::Form;
+
+/// Runs the statements of `q`.
+pub(super) async fn query(
+    State(app): State<Arc<App>>,
+    request: Request,
+) -> Result<Response, Refusal> {
+    let is_get = request.method() == Method::GET;
+    let wanted = Wanted {
+        csv: wants_csv(request.headers()),
+        gzip: wants_gzip(request.headers()),
+    };
+    let form = request::read(&app, request).await?;
+    let Some(text) = form.get("q").map(str::to_owned) else {
+        return Err(Refusal::invalid("missing required parameter \"q\""));
+    };
+    let options = options(&app, &form, is_get)?;
+    let stop = Arc::clone(&options.stop);
+    let style = render::Style::of(&form, wanted);
+    let permit = app.queries.clone().acquire_owned().await;
+    let (pipe, mut drain) = pipe::pipe(Arc::clone(&stop));
+    let limit_ms = app.config.query_timeout_ms;
+    let timer = (limit_ms > 0).then(|| {
+        let stop = Arc::clone(&stop);
+        tokio::spawn(async move {
+            tokio::time::sleep(std::time::Duration::from_millis(limit_ms)).await;
+            stop.time_out();
+        })
+    });
+    let run = tokio::task::spawn_blocking(move || {
+        let outcome = render::run(&app, &text, &options, &style, pipe);
+        drop(permit);
+        if let Some(timer) = timer {
+            timer.abort();
+        }
+        let interrupted = |error: &QueryError| error.kind() == QueryErrorKind::Interrupted;
+        if outcome.as_ref().is_err_and(interrupted) {
+            app.metrics.queries_cancelled.add(1);
+        }
+        outcome
+    });
+    if form.get("async") == Some("true") {
+        drain.detach();
+        return Ok((
+            StatusCode::NO_CONTENT,
+            [(header::CONTENT_TYPE, "application/json")],
+        )
+            .into_response());
+    }
+    if drain.first().await {
+        return Ok(answer(wanted, drain.into_body()));
+    }
+    match run.await {
+        Ok(Ok(())) => Ok(answer(wanted, Body::empty())),
+        Ok(Err(error)) if error.kind() == QueryErrorKind::Parse => {
+            Err(Refusal::invalid(error.message()))
+        }
+        Ok(Err(error)) => Err(Refusal::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            error.message(),
+        )),
+        Err(_) => Err(Refusal::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "the query failed inside",
+        )),
+    }
+}
+
+/// What the query is run with.
+fn options(app: &App, form: &Form, is_get: bool) -> Result<QueryOptions, Refusal> {
+    let name = |key| {
+        form.get(key)
+            .filter(|value| !value.is_empty())
+            .map(Into::into)
+    };
+    Ok(QueryOptions {
+        database: name("db"),
+        policy: name("rp"),
+        now_ns: clock::now_ns(),
+        params: bind::read(form.get("params").unwrap_or_default()).map_err(Refusal::invalid)?,
+        read_only_context: is_get,
+        limits: QueryLimits {
+            memory_bytes_max: app.config.query_memory_bytes_max,
+            ..QueryLimits::default()
+        },
+        stop: Arc::new(StopFlag::default()),
+    })
+}
+
+/// The head of an answer.
+fn answer(wanted: Wanted, body: Body) -> Response {
+    let mut response = body.into_response();
+    let headers = response.headers_mut();
+    let content_type = if wanted.csv {
+        "text/csv"
+    } else {
+        "application/json"
+    };
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    if wanted.gzip {
+        headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    }
+    response
+}

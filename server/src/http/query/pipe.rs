@@ -1,0 +1,194 @@
+//! From the thread that runs a query to the connection: a few pieces under way, so that a slow
+//! reader slows its query down, and a reader that left stops it.
+
+use std::io::{self, Write};
+use std::sync::Arc;
+
+use axum::body::Body;
+use bytes::Bytes;
+use futures_util::stream;
+use silverback::query::result::StopFlag;
+use tokio::sync::mpsc;
+
+/// Bytes gathered before a piece is sent, and pieces under way.
+const PIECE_BYTES: usize = 64 << 10;
+const PIECES_MAX: usize = 4;
+
+/// A piece of an answer.
+#[derive(Debug)]
+enum Piece {
+    /// Bytes.
+    Data(Bytes),
+    /// All has been said: without it the answer is broken off, never just shorter.
+    End,
+}
+
+/// A pipe of one query. `stop` is set when the reading end goes before the end of the answer.
+pub(super) fn pipe(stop: Arc<StopFlag>) -> (Pipe, Drain) {
+    let (sender, receiver) = mpsc::channel(PIECES_MAX);
+    let pipe = Pipe {
+        sender,
+        gathered: Vec::new(),
+        written: 0,
+    };
+    let drain = Drain {
+        receiver,
+        first: None,
+        stop: StopOnDrop(Some(stop)),
+    };
+    (pipe, drain)
+}
+
+/// The writing end. What is written is sent by pieces and at [`Write::flush`].
+#[derive(Debug)]
+pub(super) struct Pipe {
+    sender: mpsc::Sender<Piece>,
+    gathered: Vec<u8>,
+    written: u64,
+}
+
+impl Pipe {
+    /// Sends what is left and the end.
+    pub(super) fn finish(&mut self) -> io::Result<()> {
+        self.flush()?;
+        self.send(Piece::End)
+    }
+
+    /// Bytes written so far.
+    pub(super) fn written(&self) -> u64 {
+        self.written
+    }
+
+    fn send(&self, piece: Piece) -> io::Result<()> {
+        let left = |_| io::Error::new(io::ErrorKind::BrokenPipe, "the client left");
+        self.sender.blocking_send(piece).map_err(left)
+    }
+}
+
+impl Write for Pipe {
+    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+        self.gathered.extend_from_slice(data);
+        self.written += data.len() as u64;
+        if self.gathered.len() >= PIECE_BYTES {
+            self.flush()?;
+        }
+        Ok(data.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        if self.gathered.is_empty() {
+            return Ok(());
+        }
+        let piece = std::mem::take(&mut self.gathered);
+        self.send(Piece::Data(piece.into()))
+    }
+}
+
+/// Stops the query if it is dropped before the end was read.
+#[derive(Debug)]
+struct StopOnDrop(Option<Arc<StopFlag>>);
+
+impl Drop for StopOnDrop {
+    fn drop(&mut self) {
+        if let Some(stop) = &self.0 {
+            stop.interrupt();
+        }
+    }
+}
+
+/// The reading end.
+#[derive(Debug)]
+pub(super) struct Drain {
+    receiver: mpsc::Receiver<Piece>,
+    first: Option<Piece>,
+    stop: StopOnDrop,
+}
+
+impl Drain {
+    /// Waits for the first piece; false where the query ended without one.
+    pub(super) async fn first(&mut self) -> bool {
+        self.first = self.receiver.recv().await;
+        if let None | Some(Piece::End) = self.first {
+            self.stop.0 = None;
+        }
+        matches!(self.first, Some(Piece::Data(_)))
+    }
+
+    /// Lets the query run on with nobody listening.
+    pub(super) fn detach(mut self) {
+        self.stop.0 = None;
+        tokio::spawn(async move { while self.receiver.recv().await.is_some() {} });
+    }
+
+    /// The answer as a body. It ends with an error where the query broke off.
+    pub(super) fn into_body(self) -> Body {
+        let pieces = stream::unfold(Some(self), async |drain| {
+            let mut drain = drain?;
+            let piece = match drain.first.take() {
+                Some(first) => Some(first),
+                None => drain.receiver.recv().await,
+            };
+            match piece {
+                Some(Piece::Data(data)) => Some((Ok(data), Some(drain))),
+                Some(Piece::End) => {
+                    drain.stop.0 = None;
+                    None
+                }
+                None => Some((Err(io::Error::other("the query broke off")), None)),
+            }
+        });
+        Body::from_stream(pieces)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt as _;
+
+    use super::*;
+
+    fn block_on<F: Future>(future: F) -> F::Output {
+        tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap()
+            .block_on(future)
+    }
+
+    #[test]
+    fn pieces_arrive_in_order_and_the_end_is_seen() {
+        let stop = Arc::new(StopFlag::default());
+        let (mut pipe, mut drain) = pipe(Arc::clone(&stop));
+        pipe.write_all(b"one ").unwrap();
+        pipe.flush().unwrap();
+        pipe.write_all(b"two").unwrap();
+        pipe.finish().unwrap();
+        let body = block_on(async {
+            assert!(drain.first().await);
+            drain.into_body().collect().await.unwrap().to_bytes()
+        });
+        assert_eq!(&*body, b"one two");
+        assert!(stop.check().is_ok());
+    }
+
+    #[test]
+    fn an_answer_that_breaks_off_is_an_error_and_not_a_short_answer() {
+        let (mut pipe, mut drain) = pipe(Arc::default());
+        pipe.write_all(b"half").unwrap();
+        pipe.flush().unwrap();
+        drop(pipe);
+        block_on(async {
+            assert!(drain.first().await);
+            drain.into_body().collect().await.unwrap_err();
+        });
+    }
+
+    #[test]
+    fn a_reader_that_leaves_stops_the_query() {
+        let stop = Arc::new(StopFlag::default());
+        let (mut pipe, drain) = pipe(Arc::clone(&stop));
+        drop(drain);
+        assert!(stop.check().is_err());
+        pipe.write_all(b"x").unwrap();
+        assert_eq!(pipe.flush().unwrap_err().kind(), io::ErrorKind::BrokenPipe);
+    }
+}

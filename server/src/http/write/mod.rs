@@ -1,0 +1,90 @@
+//! Writes: from a request to durable points, and what is said of lines that were not stored.
+
+pub(super) mod v1;
+pub(super) mod v2;
+
+use std::sync::Arc;
+
+use axum::extract::Request;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use silverback::query::lineprotocol::Precision;
+
+use super::body;
+use super::reply::Refusal;
+use crate::app::App;
+use crate::refused;
+use silverback::WriteRequest;
+
+/// Where a body goes and how it is read.
+#[derive(Clone, Debug)]
+struct Target {
+    database: String,
+    /// The default one where absent.
+    policy: Option<String>,
+    precision: Precision,
+    /// Whether a database that does not exist is made.
+    creates: bool,
+}
+
+/// Stores the body of `request`: answers when all of it that is good is durable.
+async fn store(app: Arc<App>, target: Target, request: Request) -> Result<Response, Refusal> {
+    let (parts, sent) = request.into_parts();
+    if !target.creates && !app.engine.has_database(&target.database) {
+        // The client may write all of its body before it reads this.
+        body::linger(sent);
+        let text = format!("database not found: \"{}\"", target.database);
+        return Err(Refusal::new(StatusCode::NOT_FOUND, text));
+    }
+    let limit = app.config.body_bytes_max;
+    let sent = body::read(&parts.headers, sent, limit, &app.bodies).await?;
+    let is_gzip = body::is_gzip(&parts.headers);
+    let permit = app.writes.clone().acquire_owned().await;
+    tokio::task::spawn_blocking(move || {
+        app.metrics.write_bytes.add(sent.len() as u64);
+        let text = if is_gzip {
+            body::gunzip(&sent, app.config.inflated_bytes_max, &app.bodies)?
+        } else {
+            sent
+        };
+        app.metrics.write_inflated_bytes.add(text.len() as u64);
+        let answer = put(&app, &target, &text);
+        drop(permit);
+        answer
+    })
+    .await
+    .map_err(|_| Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "the write failed inside"))?
+}
+
+/// Hands `text` to the engine and waits until it is durable.
+fn put(app: &App, target: &Target, text: &[u8]) -> Result<Response, Refusal> {
+    if target.creates && !app.engine.has_database(&target.database) {
+        app.engine.create_database(&target.database)?;
+        tracing::info!(database = target.database, "made a database for a write");
+    }
+    if text.is_empty() {
+        return Ok(done());
+    }
+    let request = WriteRequest {
+        database: &target.database,
+        policy: target.policy.as_deref(),
+        precision: target.precision,
+        now_ns: None,
+    };
+    let written = app.engine.submit(&request, text)?.wait()?;
+    app.metrics.points_stored.add(written.stored);
+    app.metrics.points_refused.add(refused::count(&written));
+    match refused::text(&written) {
+        None => Ok(done()),
+        Some(text) => Err(Refusal::invalid(text)),
+    }
+}
+
+/// All is durable.
+fn done() -> Response {
+    let headers = [
+        (header::CONTENT_TYPE.as_str(), "application/json"),
+        ("x-silverback-durability", "disk"),
+    ];
+    (StatusCode::NO_CONTENT, headers).into_response()
+}

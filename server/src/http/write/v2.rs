@@ -1,0 +1,89 @@
+//! `POST /api/v2/write`, as `InfluxDB` 2.x has it over databases and policies.
+
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
+use axum::response::Response;
+use silverback::query::lineprotocol::Precision;
+
+use super::{Target, store};
+use crate::app::App;
+use crate::config::AutoCreate;
+use crate::http::parameter;
+use crate::http::reply::Refusal;
+
+/// 204 when every line is durable. Makes a database that does not exist unless told never to:
+/// clients of this interface drop what gets a 404.
+pub(crate) async fn write(
+    State(app): State<Arc<App>>,
+    request: Request,
+) -> Result<Response, Refusal> {
+    let creates = app.config.auto_create != AutoCreate::Never;
+    let target = match target(request.uri().query(), creates) {
+        Ok(target) => target,
+        Err(refusal) => {
+            crate::http::body::linger(request.into_body());
+            return Err(refusal);
+        }
+    };
+    store(app, target, request).await
+}
+
+/// What the query string says. `org` is not looked at.
+fn target(query: Option<&str>, creates: bool) -> Result<Target, Refusal> {
+    let precision = parameter(query, "precision").unwrap_or_default();
+    let Some(precision) = Precision::from_v2(&precision) else {
+        let text = format!("invalid precision \"{precision}\" (use ns, us, ms or s)");
+        return Err(Refusal::invalid(text));
+    };
+    let bucket = parameter(query, "bucket").unwrap_or_default();
+    let not_found = |text: String| Err(Refusal::new(StatusCode::NOT_FOUND, text));
+    if bucket.is_empty() {
+        return not_found(
+            "bucket name \"\" is missing a slash; not in \"database/retention-policy\" format"
+                .to_owned(),
+        );
+    }
+    let (database, policy) = match bucket.split_once('/') {
+        None => (bucket.as_str(), ""),
+        Some(("", _)) => {
+            return not_found(format!(
+                "bucket name \"{bucket}\" is in db/rp form but has an empty database"
+            ));
+        }
+        Some(both) => both,
+    };
+    Ok(Target {
+        database: database.to_owned(),
+        policy: Some(policy.to_owned()).filter(|policy| !policy.is_empty()),
+        precision,
+        creates,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bucket_is_a_database_with_or_without_a_policy() {
+        let read = |query| target(Some(query), true);
+        let bare = read("bucket=b&org=o&precision=us").unwrap();
+        assert_eq!((bare.database.as_str(), bare.policy), ("b", None));
+        assert_eq!(bare.precision, Precision::Microsecond);
+        let full = read("bucket=b/p").unwrap();
+        assert_eq!(
+            (full.database.as_str(), full.policy.as_deref()),
+            ("b", Some("p"))
+        );
+        assert_eq!(read("org=o").unwrap_err().status(), 404);
+        assert!(
+            read("bucket=/p")
+                .unwrap_err()
+                .text()
+                .contains("empty database")
+        );
+        assert_eq!(read("bucket=b&precision=h").unwrap_err().status(), 400);
+    }
+}
