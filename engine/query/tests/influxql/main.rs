@@ -7,5 +7,6 @@
 
 mod parse;
 mod responses;
+mod running;
 mod select;
 mod statements;

@@ -1,0 +1,280 @@
+//! Running plans: windows against a plain evaluation, order over many series, bounds.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use proptest::prelude::*;
+use serde_json::{Value, json};
+use silverback_query::naive::NaiveCatalog;
+use silverback_query::result::{QueryErrorKind, QueryLimits, QueryOptions, StopFlag};
+use silverback_query::source::{Catalog, PolicySpec};
+
+use crate::select::{Gathered, run};
+
+fn catalog(lines: &str) -> NaiveCatalog {
+    let catalog = NaiveCatalog::default();
+    catalog
+        .create_database("iql", &PolicySpec::default())
+        .unwrap();
+    catalog.write("iql", "autogen", lines.as_bytes());
+    catalog
+}
+
+fn rows(catalog: &NaiveCatalog, text: &str) -> Vec<(Value, Vec<Value>)> {
+    let mut results = run(catalog, text, QueryLimits::default());
+    let series = results.remove(0).unwrap();
+    let take = |mut series: Value| {
+        let rows = series["values"].take();
+        (series["tags"].take(), rows.as_array().unwrap().clone())
+    };
+    series.into_iter().map(take).collect()
+}
+
+/// Points of a few hosts: (host, second, value).
+fn points() -> impl Strategy<Value = BTreeMap<(u8, i64), i64>> {
+    prop::collection::btree_map((0_u8..4, -100_i64..400), -1000_i64..1000, 1..120)
+}
+
+fn lines(points: &BTreeMap<(u8, i64), i64>) -> String {
+    let mut text = String::new();
+    for ((host, second), value) in points {
+        let at = second * 1_000_000_000;
+        writeln!(text, "m,host=h{host} i={value}i,f={value} {at}").unwrap();
+    }
+    text
+}
+
+/// What one window of one host shows.
+fn plain(function: &str, values: &[i64]) -> Value {
+    let sum: i64 = values.iter().sum();
+    let (min, max) = (values.iter().min().unwrap(), values.iter().max().unwrap());
+    match function {
+        "count" => json!(values.len()),
+        "sum" => json!(sum),
+        "min" => json!(min),
+        "max" => json!(max),
+        "spread" => json!(max - min),
+        "first" => json!(values[0]),
+        "last" => json!(values[values.len() - 1]),
+        _ => {
+            let mut sorted = values.to_vec();
+            sorted.sort_unstable();
+            let rank = (values.len() + 1) / 2;
+            json!(sorted[rank - 1])
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Windows from statistics, windows from rows and a plain evaluation say the same.
+    #[test]
+    fn windows_are_what_a_plain_evaluation_says(
+        points in points(),
+        every in 1_i64..90,
+        start in -120_i64..100,
+        length in 1_i64..400,
+    ) {
+        let catalog = catalog(&lines(&points));
+        let range = start..start + length;
+        let mut windows: BTreeMap<(u8, i64), Vec<i64>> = BTreeMap::new();
+        for ((host, second), value) in points.iter().filter(|((_, at), _)| range.contains(at)) {
+            let window = second.div_euclid(every) * every;
+            windows.entry((*host, window)).or_default().push(*value);
+        }
+        for (shown, function) in [
+            ("count(i)", "count"), ("sum(i)", "sum"), ("min(i)", "min"), ("max(i)", "max"),
+            ("spread(i)", "spread"), ("first(i)", "first"), ("last(i)", "last"),
+            ("percentile(i, 50)", "percentile"),
+        ] {
+            for condition in ["", "AND f > -5000"] {
+                let text = format!(
+                    "SELECT {shown} FROM m WHERE time >= {start}s AND time < {}s {condition} \
+                     GROUP BY time({every}s), host fill(none)",
+                    start + length
+                );
+                let mut got = BTreeMap::new();
+                for (tags, rows) in rows(&catalog, &text) {
+                    let host = tags["host"].as_str().unwrap()[1..].parse::<u8>().unwrap();
+                    for row in rows {
+                        let window = row[0].as_i64().unwrap() / 1_000_000_000;
+                        got.insert((host, window), row[1].clone());
+                    }
+                }
+                let expected: BTreeMap<_, _> = windows
+                    .iter()
+                    .map(|(window, values)| (*window, plain(function, values)))
+                    .filter(|(_, value)| !value.is_null())
+                    .collect();
+                prop_assert_eq!(&got, &expected, "{}", text);
+            }
+        }
+    }
+
+    /// Rows of all series come in order of time, forwards and backwards, cut where asked.
+    #[test]
+    fn rows_are_merged_by_time(points in points(), limit in 1_usize..20, offset in 0_usize..20) {
+        let catalog = catalog(&lines(&points));
+        let mut expected: Vec<(i64, u8, i64)> =
+            points.iter().map(|((host, at), value)| (*at, *host, *value)).collect();
+        for order in ["ASC", "DESC"] {
+            expected.sort_by_key(|(at, host, _)| (if order == "ASC" { *at } else { -*at }, *host));
+            let text = format!("SELECT i FROM m ORDER BY time {order} LIMIT {limit} OFFSET {offset}");
+            let got: Vec<Vec<Value>> = rows(&catalog, &text)
+                .into_iter()
+                .flat_map(|(_, rows)| rows)
+                .map(|row| row.as_array().unwrap().clone())
+                .collect();
+            let cut: Vec<Vec<Value>> = expected
+                .iter()
+                .skip(offset)
+                .take(limit)
+                .map(|(at, _, value)| vec![json!(at * 1_000_000_000), json!(value)])
+                .collect();
+            prop_assert_eq!(got, cut, "{}", text);
+        }
+    }
+}
+
+#[test]
+fn rows_of_more_series_than_scans_may_be_open_are_merged_too() {
+    let mut text = String::new();
+    for series in 0..300 {
+        for step in 0..20_i64 {
+            let at = step * 7919 % 1000 + 1_000_000 * step + series;
+            writeln!(text, "m,host=h{series} v={step} {at}").unwrap();
+        }
+    }
+    let catalog = catalog(&text);
+    for (order, forwards) in [("ASC", true), ("DESC", false)] {
+        let all = rows(&catalog, &format!("SELECT v FROM m ORDER BY time {order}"));
+        let times: Vec<i64> = all[0]
+            .1
+            .iter()
+            .map(|row| row[0].as_i64().unwrap())
+            .collect();
+        assert_eq!(times.len(), 6000);
+        let sorted = |pair: &[i64]| {
+            if forwards {
+                pair[0] <= pair[1]
+            } else {
+                pair[0] >= pair[1]
+            }
+        };
+        assert!(times.windows(2).all(sorted), "{order}");
+        let some = rows(
+            &catalog,
+            &format!("SELECT v FROM m ORDER BY time {order} LIMIT 5"),
+        );
+        assert_eq!(some[0].1[..], all[0].1[..5]);
+    }
+}
+
+fn limited(limits: QueryLimits, text: &str) -> (QueryErrorKind, String) {
+    let catalog = catalog("m,host=a v=1 1\nm,host=b v=2 2\nm,host=b v=3 3\n");
+    let error = run(&catalog, text, limits).remove(0).unwrap_err();
+    (error.kind(), error.message().to_owned())
+}
+
+#[test]
+fn what_a_query_may_cost_is_bounded() {
+    let limit = QueryErrorKind::Limit;
+    let windows = QueryLimits {
+        buckets_max: 10,
+        ..QueryLimits::default()
+    };
+    let text = "SELECT mean(v) FROM m WHERE time >= 0 AND time < 11 GROUP BY time(1ns)";
+    let expected = "max-select-buckets limit exceeded: (11/10)";
+    assert_eq!(limited(windows, text), (limit, expected.to_owned()));
+    let endless = "SELECT mean(v) FROM m GROUP BY time(1ns)";
+    let (kind, words) = limited(QueryLimits::default(), endless);
+    assert_eq!(kind, limit);
+    assert!(
+        words.starts_with("max-select-buckets limit exceeded"),
+        "{words}"
+    );
+    let series = QueryLimits {
+        series_max: 1,
+        ..QueryLimits::default()
+    };
+    let expected = "max-select-series limit exceeded: (2/1)";
+    assert_eq!(
+        limited(series, "SELECT v FROM m"),
+        (limit, expected.to_owned())
+    );
+    let points = QueryLimits {
+        points_max: 2,
+        ..QueryLimits::default()
+    };
+    let expected = "max-select-point limit exceeded: (3/2)";
+    assert_eq!(
+        limited(points, "SELECT v FROM m WHERE v > 0"),
+        (limit, expected.to_owned())
+    );
+    let memory = QueryLimits {
+        memory_bytes_max: 100,
+        ..QueryLimits::default()
+    };
+    let (kind, words) = limited(memory, "SELECT median(v) FROM m");
+    assert_eq!(kind, limit);
+    assert!(words.starts_with("query memory limit exceeded"), "{words}");
+}
+
+#[test]
+fn a_query_that_was_told_to_stop_stops() {
+    let catalog = catalog("m v=1 1\n");
+    let statements = silverback_query::influxql::parse_query("SELECT v FROM m", &[], 1000).unwrap();
+    let silverback_query::influxql::ast::Statement::Select(select) = &statements[0] else {
+        panic!("it is a SELECT");
+    };
+    for (tell, kind) in [
+        (
+            StopFlag::interrupt as fn(&StopFlag),
+            QueryErrorKind::Interrupted,
+        ),
+        (StopFlag::time_out as fn(&StopFlag), QueryErrorKind::Timeout),
+    ] {
+        let options = QueryOptions {
+            database: Some("iql".into()),
+            ..QueryOptions::default()
+        };
+        tell(&options.stop);
+        let mut sink = Gathered::default();
+        let error = silverback_query::influxql::select::run(&catalog, select, &options, &mut sink);
+        assert_eq!(error.unwrap_err().kind(), kind);
+        assert!(sink.series.is_empty());
+    }
+}
+
+#[test]
+fn unsigned_and_large_integers_stay_exact_through_windows_and_arithmetic() {
+    let big = u64::MAX - 1;
+    let catalog = catalog(&format!(
+        "m u={big}u,i={}i 0\nm u=1u,i=1i 1000000000\n",
+        i64::MAX - 1
+    ));
+    let one = |text: &str| rows(&catalog, text)[0].1[0][1].clone();
+    assert_eq!(one("SELECT sum(u) FROM m"), json!(u64::MAX));
+    assert_eq!(one("SELECT max(u) FROM m"), json!(big));
+    assert_eq!(one("SELECT sum(i) FROM m"), json!(i64::MAX));
+    assert_eq!(
+        one("SELECT u FROM m WHERE u > 9223372036854775807"),
+        json!(big)
+    );
+    assert_eq!(one("SELECT difference(i) FROM m"), json!(2 - i64::MAX));
+    let window = "WHERE time >= 0 AND time < 2s GROUP BY time(1s)";
+    assert_eq!(
+        one(&format!("SELECT max(i) FROM m {window}")),
+        json!(i64::MAX - 1)
+    );
+}
+
+#[test]
+fn an_aggregate_over_the_edge_of_time_has_no_time() {
+    let catalog = catalog("m v=1 -9223372036854775806\nm v=2 9223372036854775806\n");
+    let all = rows(&catalog, "SELECT sum(v) FROM m");
+    assert_eq!(all[0].1[0], json!([0, 3.0]));
+    let kept = rows(&catalog, "SELECT v FROM m");
+    assert_eq!(kept[0].1.len(), 2);
+}
