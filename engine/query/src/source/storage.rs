@@ -70,3 +70,122 @@ impl WindowScan for WindowCursor<'_> {
         WindowCursor::next_windows(self)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::time::Duration;
+
+    use silverback_storage::format::definitions::Names;
+    use silverback_storage::index::LiveIndex;
+    use silverback_storage::manifest::catalog::DatabaseCatalog;
+    use silverback_storage::memtable::{Memtable, Run};
+    use silverback_storage::model::{
+        CanonicalKey, Column, DatabaseId, FieldId, FieldInfo, FieldType, Presence, Rows, Sequence,
+        SeriesEntry, SeriesId, TagKeyId, Values,
+    };
+    use silverback_storage::snapshot::PolicyStores;
+
+    use super::*;
+
+    /// Two hosts, the later id with the lower name, one point each.
+    fn source() -> SnapshotSource {
+        let measurement = MeasurementId(1);
+        let field = FieldInfo {
+            id: FieldId(1),
+            name: b"value"[..].into(),
+            field_type: FieldType::Integer,
+        };
+        let mut catalog = DatabaseCatalog::new(DatabaseId(1), "db");
+        catalog.put_policy(PolicyInfo {
+            id: PolicyId(1),
+            name: "autogen".into(),
+            duration_ns: 0,
+            partition_ns: 86_400_000_000_000,
+            replication: 1,
+            is_default: true,
+        });
+        catalog
+            .define(&Names {
+                measurements: vec![(measurement, b"cpu"[..].into())],
+                tag_keys: vec![(TagKeyId(1), b"host"[..].into())],
+                fields: vec![(measurement, field)],
+                pairs: vec![(measurement, TagKeyId(1))],
+            })
+            .unwrap();
+        let index = LiveIndex::new();
+        for (id, host) in [(1, b"b"), (2, b"a")] {
+            let key = CanonicalKey::encode(measurement, &mut [(TagKeyId(1), host)]);
+            assert!(index.add(&SeriesEntry {
+                id: SeriesId(id),
+                key
+            }));
+        }
+        let column = Column {
+            values: Values::Integer(vec![10, 20]),
+            presence: Presence::All,
+        };
+        let rows = Rows {
+            measurement,
+            series: vec![SeriesId(1), SeriesId(2)],
+            timestamps: vec![100, 200],
+            columns: vec![(FieldId(1), column)],
+        };
+        let memtable = Memtable::new();
+        memtable.push(Arc::new(Run::new(rows, Sequence(1))), Duration::ZERO);
+        let stores = PolicyStores {
+            memtables: vec![Arc::new(memtable)],
+            ..PolicyStores::default()
+        };
+        let policies = BTreeMap::from([(PolicyId(1), stores)]);
+        let indexes = vec![Arc::new(index)];
+        SnapshotSource(Arc::new(Snapshot::new(
+            Sequence(1),
+            Arc::new(catalog),
+            policies,
+            indexes,
+        )))
+    }
+
+    #[test]
+    fn what_the_store_holds_is_what_a_query_sees() {
+        let source = source();
+        assert_eq!(source.policies().len(), 1);
+        assert_eq!(source.measurements().len(), 1);
+        let cpu = source.measurement(b"cpu").unwrap();
+        assert!(source.measurement(b"mem").is_none());
+        let series = source
+            .series(cpu.id, &TagPredicate::All, None, TimeRange::ALL)
+            .unwrap();
+        let hosts: Vec<_> = series.iter().map(|one| one.tags.get(b"host")).collect();
+        assert_eq!(hosts, [Some(&b"a"[..]), Some(&b"b"[..])]);
+        let request = ScanRequest {
+            policy: PolicyId(1),
+            measurement: cpu.id,
+            series: series.iter().map(|one| one.id).collect(),
+            fields: vec![cpu.field(b"value").unwrap().id],
+            range: TimeRange::ALL,
+            descending: false,
+        };
+        let mut scan = source.scan(request.clone()).unwrap();
+        let mut found = Vec::new();
+        while let Some(rows) = scan.next_rows().unwrap() {
+            found.push((rows.index, rows.timestamps, rows.columns[0].values.clone()));
+        }
+        let expected = [
+            (0, vec![200], Values::Integer(vec![20])),
+            (1, vec![100], Values::Integer(vec![10])),
+        ];
+        assert_eq!(found, expected);
+        let aggregate = AggregateRequest {
+            scan: request,
+            edges: vec![0, 150, 300],
+        };
+        let mut windows = source.aggregate(aggregate).unwrap();
+        let mut numbers = Vec::new();
+        while let Some(series) = windows.next_windows().unwrap() {
+            numbers.extend(series.windows.iter().map(|(window, _)| *window));
+        }
+        assert_eq!(numbers, [1, 0]);
+    }
+}

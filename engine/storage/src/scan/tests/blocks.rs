@@ -181,6 +181,44 @@ fn long_chunks_are_aggregated_as_if_decoded() {
     }
 }
 
+/// NaN, zeros of both signs and holes in chunks that have statistics: a window must not tell
+/// whether it was answered from them.
+#[test]
+fn statistics_of_every_type_mean_what_decoded_rows_do() {
+    let float = |at: i64| match at % 7 {
+        0 => f64::NAN,
+        1 => -0.0,
+        2 => 0.0,
+        _ if at < 900 => f64::NAN,
+        rest => f64::from(i32::try_from(rest * at).unwrap()) / 8.0,
+    };
+    let row = |at: i64| {
+        let fields = [
+            FieldValue::Float(float(at)),
+            FieldValue::Integer(i64::MAX - at % 5),
+            FieldValue::Unsigned(u64::MAX - at.cast_unsigned() % 3),
+            FieldValue::Boolean(at % 11 == 10),
+            FieldValue::String(format!("text {}", at % 13).into_bytes().into()),
+        ];
+        let holes = (0..)
+            .zip(fields)
+            .map(|(field, value)| ((at + field) % 5 > 0).then_some(value));
+        let holes: Vec<Option<FieldValue>> = holes.collect();
+        (1, at, holes.try_into().expect("five fields"))
+    };
+    let mut case = integer_case(vec![((0..20_000).map(row).collect(), Some(1))]);
+    case.request.fields = (1..=5).map(FieldId).collect();
+    for edges in [
+        vec![0, 20_000],
+        vec![0, 8_192, 16_384, 20_000],
+        vec![0, 300, 10_000, 19_999],
+    ] {
+        case.edges = edges;
+        let snapshot = snapshot_of(&mut case);
+        assert_windows(&windows(&snapshot, &case), &expected_windows(&case));
+    }
+}
+
 #[test]
 fn what_does_not_exist_is_said_so() {
     let mut case = integer_case(vec![(integers([(1, 1)].into_iter()), None)]);
