@@ -24,7 +24,6 @@ pub struct CsvSink<W> {
     /// Name and tags of the series, ready to be repeated in each row.
     prefix: Vec<u8>,
     anything_written: bool,
-    field: Vec<u8>,
 }
 
 impl<W: Write> CsvSink<W> {
@@ -40,7 +39,6 @@ impl<W: Write> CsvSink<W> {
             columns: None,
             prefix: Vec::new(),
             anything_written: false,
-            field: Vec::new(),
         }
     }
 
@@ -61,19 +59,20 @@ impl<W: Write> CsvSink<W> {
     }
 
     fn cell(&mut self, cell: &Cell) {
-        self.field.clear();
+        // Numbers and words never need quotes.
+        let out = &mut self.held;
         match cell {
             Cell::Null => {}
-            Cell::Time(ns) => push_integer(&mut self.field, ns / self.unit),
-            Cell::Float(value) if value.is_finite() => push_plain_float(&mut self.field, *value),
-            Cell::Float(value) => self.field.extend_from_slice(go_word(*value).as_bytes()),
-            Cell::Integer(value) => push_integer(&mut self.field, *value),
-            Cell::Unsigned(value) => push_integer(&mut self.field, *value),
-            Cell::Boolean(value) => self.field.extend_from_slice(value.to_string().as_bytes()),
-            Cell::String(bytes) => self.field.extend_from_slice(bytes),
-            Cell::Strings(strings) => self.field.extend_from_slice(&strings.join(&b","[..])),
+            Cell::Time(ns) => push_integer(out, ns / self.unit),
+            Cell::Float(value) if value.is_finite() => push_plain_float(out, *value),
+            Cell::Float(value) => out.extend_from_slice(go_word(*value).as_bytes()),
+            Cell::Integer(value) => push_integer(out, *value),
+            Cell::Unsigned(value) => push_integer(out, *value),
+            Cell::Boolean(true) => out.extend_from_slice(b"true"),
+            Cell::Boolean(false) => out.extend_from_slice(b"false"),
+            Cell::String(bytes) => push_field(out, bytes),
+            Cell::Strings(strings) => push_field(out, &strings.join(&b","[..])),
         }
-        push_field(&mut self.held, &self.field);
     }
 }
 
@@ -100,18 +99,18 @@ impl<W: Write> ResultSink for CsvSink<W> {
         self.prefix.clear();
         push_field(&mut self.prefix, header.name.as_deref().unwrap_or_default());
         self.prefix.push(b',');
-        self.field.clear();
+        let mut tags = Vec::new();
         for (key, value) in header.tags.iter().flatten() {
             if !value.is_empty() {
-                if !self.field.is_empty() {
-                    self.field.push(b',');
+                if !tags.is_empty() {
+                    tags.push(b',');
                 }
-                escape_key(key, &mut self.field);
-                self.field.push(b'=');
-                escape_key(value, &mut self.field);
+                escape_key(key, &mut tags);
+                tags.push(b'=');
+                escape_key(value, &mut tags);
             }
         }
-        push_field(&mut self.prefix, &self.field);
+        push_field(&mut self.prefix, &tags);
         Ok(())
     }
 
