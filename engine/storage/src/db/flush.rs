@@ -60,9 +60,10 @@ struct Written {
 
 struct WrittenDatabase {
     blocks: Vec<(PolicyId, Arc<Block>)>,
+    /// All registry files that count from then on.
     registries: Vec<Arc<RegistryFile>>,
-    /// Registry files that a merge made superfluous.
-    replaced: Vec<u64>,
+    /// Registry files that were written and merged at once.
+    passing: Vec<u64>,
 }
 
 impl Db {
@@ -203,16 +204,16 @@ impl Core {
                 blocks.push((*policy, Arc::new(block)));
             }
         }
-        let (registries, replaced) = self.write_registries(&frozen.database, written)?;
+        let (registries, passing) = self.write_registries(&frozen.database, written)?;
         Ok(WrittenDatabase {
             blocks,
             registries,
-            replaced,
+            passing,
         })
     }
 
     /// A registry file of the series made since the last flush, merged with others where there are
-    /// many. All files that count from then on, and those that do not any more.
+    /// many. All files that count from then on, and those written here that do not.
     fn write_registries(
         &self,
         database: &Arc<Database>,
@@ -225,7 +226,7 @@ impl Core {
             .registry
             .frozen(|series| unconfirmed.binary_search(&series).is_err());
         let mut files = database.registry.files();
-        let mut replaced = Vec::new();
+        let mut passing = Vec::new();
         let mut write = |entries: Vec<_>| {
             let id = (self.new_file(), database.id);
             written.files.push(RegistryFile::path(id.0));
@@ -234,13 +235,15 @@ impl Core {
             RegistryFile::write(&*self.env, self.directory_id, id, entries)
         };
         if entries.is_empty() {
-            return Ok((files, replaced));
+            return Ok((files, passing));
         }
-        files.push(write(entries)?);
+        let new = write(entries)?;
+        let new_id = new.meta().file;
+        files.push(new);
         let metas: Vec<_> = files.iter().map(|file| file.meta()).collect();
         let mut chosen = choose_merge(&metas);
         if chosen.is_empty() {
-            return Ok((files, replaced));
+            return Ok((files, passing));
         }
         let parts: Vec<_> = chosen.iter().map(|at| Arc::clone(&files[*at])).collect();
         match merge(&parts) {
@@ -248,14 +251,15 @@ impl Core {
                 let merged = write(entries)?;
                 chosen.sort_unstable();
                 for at in chosen.into_iter().rev() {
-                    replaced.push(files.remove(at).meta().file);
+                    let file = files.remove(at).meta().file;
+                    passing.extend((file == new_id).then_some(file));
                 }
                 files.push(merged);
             }
             // A damaged file stays as it is; lookups that meet the damage say so.
             Err(error) => self.report(Problem::from_error(&error)),
         }
-        Ok((files, replaced))
+        Ok((files, passing))
     }
 
     /// Makes what was written count, for the manifest, for readers and for writers.
@@ -403,12 +407,15 @@ impl Written {
                     edits.push(Edit::AddRegistry(file.meta()));
                 }
             }
-            for file in &written.replaced {
-                removed.push(RegistryFile::path(*file));
-                if state.registries.contains_key(file) {
-                    edits.push(Edit::RemoveRegistry(*file));
-                }
+            // Merged into another, or damaged and rebuilt.
+            let is_replaced =
+                |file: u64| written.registries.iter().all(|own| own.meta().file != file);
+            let old = state.registries.values().filter(|file| file.database == id);
+            for file in old.filter(|file| is_replaced(file.file)) {
+                removed.push(RegistryFile::path(file.file));
+                edits.push(Edit::RemoveRegistry(file.file));
             }
+            removed.extend(written.passing.iter().map(|file| RegistryFile::path(*file)));
         }
         (edits, removed)
     }

@@ -118,12 +118,14 @@ impl Core {
         let id = catalog.id();
         let metas = state.registries.values();
         let mut files = Vec::new();
+        let mut is_broken = false;
         for meta in metas.filter(|meta| meta.database == id) {
             match RegistryFile::open(&*self.env, self.directory_id, *meta) {
                 Ok(file) => files.push(file),
                 Err(error) => {
                     self.report(Problem::from_error(&error));
                     files.push(RegistryFile::broken(*meta, error));
+                    is_broken = true;
                 }
             }
         }
@@ -145,7 +147,46 @@ impl Core {
             }
         }
         drop(stores);
+        if is_broken && let Err(error) = self.mend_registry(&database) {
+            self.report(Problem::from_error(&error));
+        }
         database
+    }
+
+    /// Rebuilds what damaged registry files held from the keys in blocks: series that lie in none
+    /// are defined in the log, or have no rows any more.
+    ///
+    /// # Errors
+    /// `Corrupt` or `Io` where a block cannot be read: nothing has changed then, and a series that
+    /// only the damaged file knows cannot be written.
+    pub(super) fn mend_registry(&self, database: &Database) -> Result<()> {
+        let stores = database.stores().clone();
+        let mut known = Vec::new();
+        for state in stores.policies.values() {
+            if let Some(block) = state.damaged.first() {
+                return Err(block.error.duplicate());
+            }
+            for block in &state.blocks {
+                for measurement in block.measurements()? {
+                    let Some(found) = block.measurement(measurement)? else {
+                        continue;
+                    };
+                    let mut walk = found.walk();
+                    while let Some((_, entry)) = walk.advance()? {
+                        let series = entry.id;
+                        let own = Known {
+                            series,
+                            measurement,
+                        };
+                        known.push((self.hasher.hash(&entry.key), own));
+                    }
+                }
+            }
+        }
+        let mut files = database.registry.files();
+        files.retain(|file| file.verify_all().is_ok_and(|errors| errors.is_empty()));
+        database.registry.mend(files, &known);
+        Ok(())
     }
 
     /// Makes sure that no file gets an id that a file on disk has: what is left of a crash may be

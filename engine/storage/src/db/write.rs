@@ -10,6 +10,7 @@ use std::task::{Poll, Waker};
 
 use crate::db::core::{Core, RECORD_DEFINITIONS, RECORD_ROWS, Sequencer, Writer};
 use crate::db::database::Database;
+use crate::db::stats::Problem;
 use crate::db::{Db, WriteOptions};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::definitions::{Definitions, Names};
@@ -147,14 +148,14 @@ struct Seen {
     /// What lookups say holds as long as this does.
     epoch: u64,
     catalog: Arc<DatabaseCatalog>,
-    /// Knows every series that the front cache did.
-    index: Arc<LiveIndex>,
+    /// They know every series that the front cache did.
+    indexes: Vec<Arc<LiveIndex>>,
 }
 
 impl Destination<'_> {
     fn write(&self, mut batch: Batch<'_>, parser: &dyn KeyParser) -> Result<Submitted> {
         resolve::check_size(&batch)?;
-        let seen = self.look()?;
+        let seen = self.look();
         let lookups = resolve::look_up(&batch, self.database);
         if let Some(rows) = resolve::bind_known(&mut batch, &lookups, &seen.catalog) {
             return self.write_known(rows, &seen);
@@ -163,7 +164,8 @@ impl Destination<'_> {
         let mut sequencer = self.core.sequencer();
         let writer = self.writer(&mut sequencer)?;
         let last = writer.last_series;
-        let bound = resolve::bind_new(batch, self.database, (&writer.catalog, last), parser)?;
+        let bound = resolve::bind_new(batch, self.database, (&writer.catalog, last), parser);
+        let bound = bound.map_err(|error| self.mend(error))?;
         let new = New {
             definitions: bound.definitions,
             catalog: bound.catalog,
@@ -178,15 +180,14 @@ impl Destination<'_> {
         })
     }
 
-    fn look(&self) -> Result<Seen> {
+    fn look(&self) -> Seen {
         let epoch = self.core.epoch.load(Ordering::Acquire);
-        let (_, index) = self.open_stores()?;
-        let catalog = Arc::clone(&self.database.stores().catalog);
-        Ok(Seen {
+        let stores = self.database.stores();
+        Seen {
             epoch,
-            catalog,
-            index,
-        })
+            catalog: Arc::clone(&stores.catalog),
+            indexes: stores.indexes.clone(),
+        }
     }
 
     /// Rows that define nothing: encoded before the lock is taken.
@@ -214,6 +215,22 @@ impl Destination<'_> {
         })
     }
 
+    /// What a write that met `error` is to say: where a registry file is damaged, it is rebuilt from
+    /// the blocks, and the write can be repeated.
+    fn mend(&self, error: Error) -> Error {
+        if error.kind() != ErrorKind::Corrupt {
+            return error;
+        }
+        self.core.report(Problem::from_error(&error));
+        match self.core.mend_registry(self.database) {
+            Ok(()) => {
+                let message = format!("a registry of series was damaged and is rebuilt: {error}");
+                Error::new(ErrorKind::Busy, message)
+            }
+            Err(_) => error,
+        }
+    }
+
     /// The keys of all series of the rows that the next submission does not log anyway.
     fn keys(&self, encoded: &Encoded, seen: &Seen) -> Result<Vec<SeriesEntry>> {
         let mut series: Vec<SeriesId> = encoded
@@ -224,7 +241,8 @@ impl Destination<'_> {
         series.dedup();
         let unconfirmed = self.database.unconfirmed_series();
         series.retain(|id| unconfirmed.binary_search(id).is_err());
-        let entries = series.into_iter().map(|id| seen.index.entry(id));
+        let find = |id| seen.indexes.iter().find_map(|index| index.entry(id));
+        let entries = series.into_iter().map(find);
         let entries: Option<Vec<SeriesEntry>> = entries.collect();
         entries.ok_or_else(|| Error::new(ErrorKind::Busy, "a series is being defined"))
     }

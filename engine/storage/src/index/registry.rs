@@ -151,6 +151,17 @@ impl Registry {
         behind.files = files;
     }
 
+    /// Goes on with `files` alone and, in memory, with what the others are known to have held. What
+    /// is in memory already stays as it is.
+    pub fn mend(&self, files: Vec<Arc<RegistryFile>>, known: &[(KeyHash, Known)]) {
+        let mut behind = self.behind.write().unwrap_or_else(PoisonError::into_inner);
+        behind.files = files;
+        for (hash, known) in known {
+            let frozen = behind.frozen.as_ref().and_then(|frozen| frozen.find(*hash));
+            behind.fresh.insert(*hash, frozen.unwrap_or(*known));
+        }
+    }
+
     /// The registry files.
     pub fn files(&self) -> Vec<Arc<RegistryFile>> {
         let behind = self.behind.read().unwrap_or_else(PoisonError::into_inner);
