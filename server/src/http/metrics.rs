@@ -7,12 +7,13 @@ use axum::http::header;
 use axum::response::{IntoResponse, Response};
 
 use crate::app::App;
-use crate::metrics::{Kind, Text};
+use crate::metrics::{Kind, Text, render_engine};
 
 /// The counters as text.
 pub(super) async fn metrics(State(app): State<Arc<App>>) -> Response {
     let mut text = Text::default();
     app.metrics.render(&mut text);
+    render_engine(&app.engine.stats(), &mut text);
     let uptime = app.started.elapsed().as_secs_f64();
     text.single(
         "uptime_seconds",

@@ -1,5 +1,6 @@
 //! Counters of the server. Their number does not depend on the data: nothing here is per series.
 
+mod engine;
 mod process;
 mod text;
 
@@ -8,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+pub(crate) use engine::render as render_engine;
 pub(crate) use text::{Kind, Text};
 
 /// A number that only grows.

@@ -1,0 +1,116 @@
+//! What the engine counts.
+
+use silverback::storage::db::DbStats;
+use silverback::storage::wal::{SYNC_BIN_ENDS_US, WalCounters};
+
+use super::{Kind, Text};
+
+/// Writes the engine's figures.
+pub(crate) fn render(stats: &DbStats, text: &mut Text) {
+    let log = &stats.log;
+    let gauges = [
+        ("databases", "Databases.", stats.databases),
+        (
+            "measurements",
+            "Measurements of all databases.",
+            stats.measurements,
+        ),
+        (
+            "series",
+            "Series ever made, of the databases that live.",
+            stats.series,
+        ),
+        ("blocks", "Live blocks.", stats.blocks),
+        ("block_bytes", "Size of the live blocks.", stats.block_bytes),
+        ("block_rows", "Rows of the live blocks.", stats.block_rows),
+        (
+            "damaged_blocks",
+            "Blocks that cannot be opened.",
+            stats.damaged_blocks,
+        ),
+        ("memtable_rows", "Rows in memory.", stats.memtable_rows),
+        (
+            "memtable_bytes",
+            "Memory of the rows in memory.",
+            stats.memtable_bytes,
+        ),
+        (
+            "index_bytes",
+            "Memory of series and their index.",
+            stats.index_bytes,
+        ),
+        (
+            "registry_files",
+            "Files of series keys.",
+            stats.registry_files,
+        ),
+        (
+            "problems",
+            "What is wrong with stored bytes.",
+            stats.problem_count,
+        ),
+    ];
+    for (name, help, value) in gauges {
+        text.single(name, Kind::Gauge, help, value);
+    }
+    let counters = [
+        (
+            "rows_written_total",
+            "Rows the engine took.",
+            stats.rows_written,
+        ),
+        (
+            "rows_rejected_total",
+            "Rows the engine rejected.",
+            stats.rows_rejected,
+        ),
+        ("flushes_total", "Flushes.", stats.flushes),
+        ("flushed_rows_total", "Rows flushed.", stats.flushed_rows),
+        ("compactions_total", "Compactions.", stats.compactions),
+        (
+            "log_groups_total",
+            "Groups of writes that shared a sync.",
+            log.groups,
+        ),
+        (
+            "log_submissions_total",
+            "Writes in the log.",
+            log.submissions,
+        ),
+        ("log_bytes_total", "Bytes written to the log.", log.bytes),
+        (
+            "log_sync_failures_total",
+            "Syncs of the log that failed.",
+            log.sync_failures,
+        ),
+        (
+            "log_refused_total",
+            "Writes refused after they were queued.",
+            log.refused,
+        ),
+        (
+            "log_segments_total",
+            "Segments of the log made.",
+            log.segments,
+        ),
+    ];
+    for (name, help, value) in counters {
+        text.single(name, Kind::Counter, help, value);
+    }
+    render_syncs(log, text);
+}
+
+/// How long the log's syncs took.
+fn render_syncs(log: &WalCounters, text: &mut Text) {
+    let name = "log_sync_duration_seconds";
+    text.family(name, Kind::Histogram, "Time of a sync of the log.");
+    let mut count = 0;
+    for (end_us, bin) in SYNC_BIN_ENDS_US.iter().zip(log.sync_bins) {
+        count += bin;
+        let bound = format!("{}.{:06}", end_us / 1_000_000, end_us % 1_000_000);
+        text.sample(&format!("{name}_bucket"), &[("le", &bound)], count);
+    }
+    text.sample(&format!("{name}_bucket"), &[("le", "+Inf")], log.syncs);
+    text.sample(&format!("{name}_sum"), &[], log.sync_time.as_secs_f64());
+    text.sample(&format!("{name}_count"), &[], log.syncs);
+}
