@@ -1,18 +1,25 @@
 //! A query's results as batches of columns.
 
+use std::time::Duration;
+
 use silverback::query::result::{Cell, ResultSink, SeriesHeader, Stopped};
 use silverback_protos::v1;
 use silverback_protos::v1::query_response::Piece;
 use silverback_protos::v1::result_column::Values;
 use silverback_protos::v1::value::Kind;
 use silverback_protos::v1::{QueryResponse, ResultColumn, RowBatch, StatementEnd, Value};
+use tokio::runtime::Handle;
 use tokio::sync::mpsc::Sender;
 use tonic::Status;
+
+/// How long a reader may stand still before its query is stopped.
+const READER_PAUSE_MAX: Duration = Duration::from_secs(60);
 
 /// Takes a query's results and sends them by batches of rows.
 #[derive(Debug)]
 pub(super) struct Results {
     sender: Sender<Result<QueryResponse, Status>>,
+    runtime: Handle,
     batch_rows: usize,
     statement_id: u32,
     columns: Vec<Vec<Cell>>,
@@ -25,6 +32,7 @@ impl Results {
     pub(super) fn new(sender: Sender<Result<QueryResponse, Status>>, batch_rows: usize) -> Results {
         Results {
             sender,
+            runtime: Handle::current(),
             batch_rows,
             statement_id: 0,
             columns: Vec::new(),
@@ -36,7 +44,8 @@ impl Results {
     /// Sends a failure of the whole query.
     pub(super) fn fail(self, status: Status) {
         // Whoever left needs no answer.
-        drop(self.sender.blocking_send(Err(status)));
+        let sent = self.sender.send_timeout(Err(status), READER_PAUSE_MAX);
+        drop(self.runtime.block_on(sent));
     }
 
     fn send(&mut self, piece: Piece) -> Result<(), Stopped> {
@@ -44,7 +53,8 @@ impl Results {
             statement_id: self.statement_id,
             piece: Some(piece),
         };
-        self.sender.blocking_send(Ok(response)).map_err(|_| Stopped)
+        let sent = self.sender.send_timeout(Ok(response), READER_PAUSE_MAX);
+        self.runtime.block_on(sent).map_err(|_| Stopped)
     }
 
     fn send_rows(&mut self) -> Result<(), Stopped> {

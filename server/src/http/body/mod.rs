@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::{HeaderMap, StatusCode, header};
+use http_body::Body as _;
 use http_body_util::BodyExt as _;
 
 use super::reply::Refusal;
@@ -33,7 +34,7 @@ pub(super) async fn read(
 ) -> Result<Buffer, Refusal> {
     let stated = content_length(headers);
     if stated.is_some_and(|size| size > bytes_max) {
-        linger(body);
+        linger(headers, body);
         return Err(Refusal::too_large());
     }
     let mut buffer = ledger.buffer();
@@ -42,7 +43,7 @@ pub(super) async fn read(
     match outcome {
         Ok(()) => Ok(buffer),
         Err(refusal) => {
-            linger(body);
+            linger(headers, body);
             Err(refusal)
         }
     }
@@ -106,7 +107,11 @@ fn content_length(headers: &HeaderMap) -> Option<usize> {
 }
 
 /// Reads the rest of a refused body and throws it away, within bounds, beside the answer.
-pub(super) fn linger(mut body: Body) {
+pub(super) fn linger(headers: &HeaderMap, mut body: Body) {
+    // A client that waits to be asked for its body sends none once it has its answer.
+    if body.is_end_stream() || headers.contains_key(header::EXPECT) {
+        return;
+    }
     tokio::spawn(tokio::time::timeout(LINGER, async move {
         let mut seen = 0;
         while let Some(Ok(frame)) = body.frame().await {

@@ -3,12 +3,17 @@
 
 use std::io::{self, Write};
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
 use bytes::Bytes;
 use futures_util::stream;
 use silverback::query::result::StopFlag;
+use tokio::runtime::Handle;
 use tokio::sync::mpsc;
+
+/// How long a reader may stand still before its query is stopped: it holds memory and a permit.
+const READER_PAUSE_MAX: Duration = Duration::from_secs(60);
 
 /// Bytes gathered before a piece is sent, and pieces under way.
 const PIECE_BYTES: usize = 64 << 10;
@@ -23,11 +28,12 @@ enum Piece {
     End,
 }
 
-/// A pipe of one query. `stop` is set when the reading end goes before the end of the answer.
+/// A pipe of one query, made inside a runtime and written outside. `stop` is set when the reading end goes before the end of the answer.
 pub(super) fn pipe(stop: Arc<StopFlag>) -> (Pipe, Drain) {
     let (sender, receiver) = mpsc::channel(PIECES_MAX);
     let pipe = Pipe {
         sender,
+        runtime: Handle::current(),
         gathered: Vec::new(),
         written: 0,
     };
@@ -43,6 +49,7 @@ pub(super) fn pipe(stop: Arc<StopFlag>) -> (Pipe, Drain) {
 #[derive(Debug)]
 pub(super) struct Pipe {
     sender: mpsc::Sender<Piece>,
+    runtime: Handle,
     gathered: Vec<u8>,
     written: u64,
 }
@@ -60,8 +67,9 @@ impl Pipe {
     }
 
     fn send(&self, piece: Piece) -> io::Result<()> {
-        let left = |_| io::Error::new(io::ErrorKind::BrokenPipe, "the client left");
-        self.sender.blocking_send(piece).map_err(left)
+        let sent = self.sender.send_timeout(piece, READER_PAUSE_MAX);
+        let left = |_| io::Error::new(io::ErrorKind::BrokenPipe, "the client left or stood still");
+        self.runtime.block_on(sent).map_err(left)
     }
 }
 
@@ -147,22 +155,25 @@ mod tests {
 
     use super::*;
 
-    fn block_on<F: Future>(future: F) -> F::Output {
-        tokio::runtime::Builder::new_current_thread()
+    /// A pipe, and the runtime that it is written and read in.
+    fn pipe_of(stop: &Arc<StopFlag>) -> (Pipe, Drain, tokio::runtime::Runtime) {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
             .build()
-            .unwrap()
-            .block_on(future)
+            .unwrap();
+        let (pipe, drain) = runtime.block_on(async { pipe(Arc::clone(stop)) });
+        (pipe, drain, runtime)
     }
 
     #[test]
     fn pieces_arrive_in_order_and_the_end_is_seen() {
         let stop = Arc::new(StopFlag::default());
-        let (mut pipe, mut drain) = pipe(Arc::clone(&stop));
+        let (mut pipe, mut drain, runtime) = pipe_of(&stop);
         pipe.write_all(b"one ").unwrap();
         pipe.flush().unwrap();
         pipe.write_all(b"two").unwrap();
         pipe.finish().unwrap();
-        let body = block_on(async {
+        let body = runtime.block_on(async {
             assert!(drain.first().await);
             drain.into_body().collect().await.unwrap().to_bytes()
         });
@@ -172,11 +183,11 @@ mod tests {
 
     #[test]
     fn an_answer_that_breaks_off_is_an_error_and_not_a_short_answer() {
-        let (mut pipe, mut drain) = pipe(Arc::default());
+        let (mut pipe, mut drain, runtime) = pipe_of(&Arc::default());
         pipe.write_all(b"half").unwrap();
         pipe.flush().unwrap();
         drop(pipe);
-        block_on(async {
+        runtime.block_on(async {
             assert!(drain.first().await);
             drain.into_body().collect().await.unwrap_err();
         });
@@ -185,7 +196,7 @@ mod tests {
     #[test]
     fn a_reader_that_leaves_stops_the_query() {
         let stop = Arc::new(StopFlag::default());
-        let (mut pipe, drain) = pipe(Arc::clone(&stop));
+        let (mut pipe, drain, _runtime) = pipe_of(&stop);
         drop(drain);
         assert!(stop.check().is_err());
         pipe.write_all(b"x").unwrap();

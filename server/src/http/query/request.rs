@@ -45,7 +45,7 @@ pub(super) async fn read(app: &App, request: Request) -> Result<Form, Refusal> {
         .to_ascii_lowercase();
     let limit = app.config.body_bytes_max;
     if parts.method != Method::POST {
-        body::linger(sent);
+        body::linger(&parts.headers, sent);
     } else if kind == "application/x-www-form-urlencoded" {
         let sent = body::read(&parts.headers, sent, limit, &app.bodies).await?;
         form.add(&sent);
@@ -55,7 +55,7 @@ pub(super) async fn read(app: &App, request: Request) -> Result<Form, Refusal> {
             form.0.entry(name).or_insert(value);
         }
     } else {
-        body::linger(sent);
+        body::linger(&parts.headers, sent);
     }
     form.add(parts.uri.query().unwrap_or_default().as_bytes());
     Ok(form)

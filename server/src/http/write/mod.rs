@@ -32,7 +32,7 @@ async fn store(app: Arc<App>, target: Target, request: Request) -> Result<Respon
     let (parts, sent) = request.into_parts();
     if !target.creates && !app.engine.has_database(&target.database) {
         // The client may write all of its body before it reads this.
-        body::linger(sent);
+        body::linger(&parts.headers, sent);
         let text = format!("database not found: \"{}\"", target.database);
         return Err(Refusal::new(StatusCode::NOT_FOUND, text));
     }

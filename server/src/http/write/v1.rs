@@ -22,7 +22,8 @@ pub(crate) async fn write(
     let target = match target(request.uri().query(), creates) {
         Ok(target) => target,
         Err(refusal) => {
-            crate::http::body::linger(request.into_body());
+            let (parts, body) = request.into_parts();
+            crate::http::body::linger(&parts.headers, body);
             return Err(refusal);
         }
     };
