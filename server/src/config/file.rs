@@ -83,6 +83,14 @@ mod tests {
     }
 
     #[test]
+    fn every_key_stands_in_the_guide() {
+        let guide = include_str!("../../../docs/server.md");
+        for key in KEYS {
+            assert!(guide.contains(&format!("\n| `{key}` | ")), "{key}");
+        }
+    }
+
+    #[test]
     fn a_mistyped_key_is_refused_with_the_right_one() {
         let refusal = parse("data-dir = \"/x\"").unwrap_err();
         assert_eq!(refusal, "unknown key data-dir: did you mean data_dir?");
