@@ -12,6 +12,7 @@ mod http;
 mod ledger;
 mod log;
 mod metrics;
+mod problem;
 mod refused;
 mod serve;
 mod version;

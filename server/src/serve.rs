@@ -16,7 +16,11 @@ use crate::exit::{Exit, Failure};
 use crate::grpc;
 use crate::http;
 use crate::log;
+use crate::problem;
 use silverback::{Options, Silverback};
+
+/// Problems that are logged at the start; `/health` counts them all.
+const PROBLEMS_TOLD_MAX: usize = 20;
 
 /// Runs the server until it is told to stop.
 pub(crate) fn serve(settings: Settings) -> Result<Exit, Failure> {
@@ -84,7 +88,13 @@ async fn open(config: Config) -> Result<Arc<App>, Failure> {
     let dir = config.data_dir.clone();
     let opened = tokio::task::spawn_blocking(move || Silverback::open(Options::new(dir))).await;
     match opened {
-        Ok(Ok(engine)) => Ok(App::new(config, engine)),
+        Ok(Ok(engine)) => {
+            for found in engine.stats().problems.iter().take(PROBLEMS_TOLD_MAX) {
+                let problem = problem::sentence(found);
+                tracing::warn!(problem, "stored bytes are damaged: the rest is served");
+            }
+            Ok(App::new(config, engine))
+        }
         Ok(Err(error)) => {
             let place = format!("open {}", config.data_dir.display());
             Err(Failure::open(&error.context(&place)))

@@ -10,7 +10,7 @@ use std::path::Path;
 
 const FLOORS: [&[&str]; 5] = [
     &["clock", "exit", "ledger", "version"],
-    &["config", "bind", "metrics", "refused"],
+    &["config", "bind", "metrics", "problem", "refused"],
     &["app", "log"],
     &["grpc", "http"],
     &["serve"],

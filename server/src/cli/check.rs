@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use silverback::Silverback;
 
 use crate::exit::{Exit, Failure};
+use crate::problem;
 
 /// Options of `check`.
 #[derive(Debug, clap::Args)]
@@ -27,13 +28,8 @@ pub(super) fn check(args: &CheckArgs) -> Result<Exit, Failure> {
     let report = Silverback::check(&args.dir)
         .map_err(|error| Failure::open(&error.context(&format!("check {}", args.dir.display()))))?;
     let mut text = String::new();
-    for problem in &report.problems {
-        let file = problem
-            .file
-            .as_ref()
-            .map(|file| format!("{}: ", file.display()));
-        let place = file.unwrap_or_default();
-        writeln!(text, "{place}{}", problem.message).expect("writing to a string cannot fail");
+    for found in &report.problems {
+        text.extend([&problem::sentence(found), "\n"]);
     }
     let (files, bytes) = (report.files, report.bytes);
     let (records, rows) = (report.log_records, report.block_rows);

@@ -7,24 +7,19 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use crate::app::{App, Phase};
+use crate::problem;
 use crate::version::VERSION;
 
 /// Whether queries and writes work, with each check.
 pub(super) async fn health(State(app): State<Arc<App>>) -> Response {
     let stats = app.engine.stats();
-    let failure = stats.problems.first().map(|problem| {
-        let others = stats.problem_count.saturating_sub(1);
-        let file = problem
-            .file
-            .as_ref()
-            .map(|file| format!(" ({})", file.display()));
-        let more = if others > 0 {
-            format!("; and {others} more")
-        } else {
-            String::new()
-        };
-        format!("{}{}{more}", problem.message, file.unwrap_or_default())
-    });
+    let failure = stats
+        .problems
+        .first()
+        .map(|first| match stats.problem_count {
+            0 | 1 => problem::sentence(first),
+            count => format!("{}; and {} more", problem::sentence(first), count - 1),
+        });
     let word = |fails: bool| if fails { "fail" } else { "pass" };
     let message = failure.as_deref().unwrap_or("ready for queries and writes");
     let body = serde_json::json!({

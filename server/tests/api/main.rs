@@ -7,6 +7,7 @@
 )]
 
 mod commands;
+mod damage;
 mod grpc;
 mod harness;
 mod health;
