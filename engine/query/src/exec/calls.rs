@@ -9,9 +9,9 @@ use crate::exec::fill::{Filled, Filling};
 use crate::exec::sequence::{Entries, Entry, transform};
 use crate::exec::stats::GroupWindows;
 use crate::exec::{Context, Flow};
+use crate::functions::Point;
 use crate::functions::aggregate::{Accumulator, Aggregate};
 use crate::functions::integral::Integral;
-use crate::functions::{Companions, Point};
 use crate::plan::{Base, Call, Fill, Plan, VariableKind};
 use crate::result::QueryError;
 
@@ -120,36 +120,37 @@ impl<'p> Windowing<'p> {
         timestamp: i64,
         slots: &[Option<FieldValue>],
     ) -> Result<Flow, QueryError> {
-        let mut beside: Companions = None;
         for place in 0..self.calls.len() {
             let call = &self.plan.calls[self.calls[place]];
             let Some(value) = &slots[call.variable] else {
                 continue;
             };
-            if self.beside && beside.is_none() {
-                beside = Some(Arc::from(slots));
-            }
-            let point = Point {
-                timestamp,
-                value: value.clone(),
-                beside: beside.clone(),
-            };
             if self.areas[place].is_some() {
-                self.push_area(place, &point);
+                self.push_area(place, &Point::new(timestamp, value.clone()));
                 continue;
             }
             self.turn(context, timestamp)?;
             let Base::Aggregate(function) = &call.base else {
                 continue;
             };
-            if let Some((_, accumulators)) = &mut self.current {
-                let accumulator = &mut accumulators[place];
-                let before = accumulator.size_bytes();
-                accumulator.push(function, point);
-                let after = accumulator.size_bytes();
-                if after > before {
-                    context.charge(after - before)?;
-                }
+            let Some((_, accumulators)) = &mut self.current else {
+                continue;
+            };
+            let accumulator = &mut accumulators[place];
+            // A row is copied only for a point that will stand for a while.
+            if self.beside && !accumulator.wants(function, (timestamp, value), slots) {
+                continue;
+            }
+            let point = Point {
+                timestamp,
+                value: value.clone(),
+                beside: self.beside.then(|| Arc::from(slots)),
+            };
+            let before = accumulator.size_bytes();
+            accumulator.push(function, point);
+            let after = accumulator.size_bytes();
+            if after > before {
+                context.charge(after - before)?;
             }
         }
         Ok(Flow::More)

@@ -243,13 +243,30 @@ pub enum Accumulator {
 }
 
 impl Accumulator {
-    /// Takes one more point. Within a window they come in order of time.
+    /// Whether a point that stands in `row` may change the result: if not, it need not be pushed.
+    pub fn wants(
+        &self,
+        function: &Aggregate,
+        (timestamp, value): (i64, &FieldValue),
+        row: &[Option<FieldValue>],
+    ) -> bool {
+        match self {
+            Accumulator::Selected(Some(best)) => prefers(function, (timestamp, value), best),
+            Accumulator::Chosen(chosen) => chosen.wants(function, (timestamp, value), row),
+            Accumulator::Selected(None)
+            | Accumulator::Partial(_)
+            | Accumulator::Deviation(_)
+            | Accumulator::Kept(_) => true,
+        }
+    }
+
+    /// Takes one more point.
     pub fn push(&mut self, function: &Aggregate, point: Point) {
         match self {
             Accumulator::Selected(best) => {
                 if best
                     .as_ref()
-                    .is_none_or(|best| prefers(function, &point, best))
+                    .is_none_or(|best| prefers(function, (point.timestamp, &point.value), best))
                 {
                     *best = Some(point);
                 }
@@ -294,13 +311,14 @@ impl Accumulator {
     }
 }
 
-/// Whether a selector would rather have `new` than the point it has.
-fn prefers(function: &Aggregate, new: &Point, old: &Point) -> bool {
-    let by_value = compare(&new.value, &old.value);
-    let by_time = new.timestamp.cmp(&old.timestamp);
+/// Whether a selector would rather have the time and value `new` than those it has.
+fn prefers(function: &Aggregate, new: (i64, &FieldValue), old: &Point) -> bool {
+    let (timestamp, value) = new;
+    let by_value = compare(value, &old.value);
+    let by_time = timestamp.cmp(&old.timestamp);
     match function {
         Aggregate::Min => by_value.then(by_time).is_lt(),
-        Aggregate::Max if nan(&new.value) || nan(&old.value) => nan(&old.value) && !nan(&new.value),
+        Aggregate::Max if nan(value) || nan(&old.value) => nan(&old.value) && !nan(value),
         Aggregate::Max => by_value.reverse().then(by_time).is_lt(),
         Aggregate::First => by_time.then(by_value.reverse()).is_lt(),
         Aggregate::Last

@@ -4,18 +4,25 @@
 
 use std::cmp::Ordering;
 
+use hashbrown::HashMap;
 use silverback_storage::model::FieldValue;
 
 use crate::functions::Point;
 use crate::functions::aggregate::{Aggregate, compare};
+use crate::functions::kept::{Bits, bits};
 
 /// The points chosen so far, and enough to choose on. Holds at most about twice as many as asked.
 #[derive(Clone, Debug, Default)]
 pub struct Chosen {
     points: Vec<Point>,
+    /// Where the best point of each kind is.
+    kinds: HashMap<Kind, usize, foldhash::fast::FixedState>,
     seen: u64,
     random: u64,
 }
+
+/// The values that a function tells points apart by.
+type Kind = Box<[Option<Bits>]>;
 
 /// Points beyond the wanted ones that are let in before the worst are thrown out.
 const SLACK: usize = 64;
@@ -39,26 +46,45 @@ impl Chosen {
         }
     }
 
-    fn push_best_of_its_kind(&mut self, function: &Aggregate, by: &[usize], point: Point) {
-        let kind = |point: &Point, index: &usize| -> Option<FieldValue> {
-            point
-                .beside
-                .as_ref()
-                .and_then(|beside| beside.get(*index).cloned().flatten())
-        };
-        let same = |other: &Point| {
-            by.iter()
-                .all(|index| kind(other, index) == kind(&point, index))
-        };
-        match self.points.iter_mut().find(|other| same(other)) {
-            Some(best) if better(function, &point, best).is_lt() => *best = point,
-            Some(_) => {}
-            None => self.points.push(point),
+    /// Whether a point that stands in `row` may be among the chosen ones.
+    pub fn wants(
+        &self,
+        function: &Aggregate,
+        (timestamp, value): (i64, &FieldValue),
+        row: &[Option<FieldValue>],
+    ) -> bool {
+        match function {
+            Aggregate::Top { by, .. } | Aggregate::Bottom { by, .. } if !by.is_empty() => {
+                let best = self
+                    .kinds
+                    .get(&kind(by, row))
+                    .map(|place| &self.points[*place]);
+                best.is_none_or(|best| {
+                    let best = (best.timestamp, &best.value);
+                    better(function, (timestamp, value), best).is_lt()
+                })
+            }
+            _ => true,
         }
     }
 
+    fn push_best_of_its_kind(&mut self, function: &Aggregate, by: &[usize], point: Point) {
+        let kind = kind(by, point.beside.as_deref().unwrap_or_default());
+        if let Some(place) = self.kinds.get(&kind) {
+            let best = &mut self.points[*place];
+            let new = (point.timestamp, &point.value);
+            if better(function, new, (best.timestamp, &best.value)).is_lt() {
+                *best = point;
+            }
+            return;
+        }
+        self.kinds.insert(kind, self.points.len());
+        self.points.push(point);
+    }
+
     fn keep_best(&mut self, function: &Aggregate, count: usize) {
-        self.points.sort_by(|a, b| better(function, a, b));
+        self.points
+            .sort_by(|a, b| better(function, (a.timestamp, &a.value), (b.timestamp, &b.value)));
         self.points.truncate(count);
     }
 
@@ -91,16 +117,22 @@ impl Chosen {
 
     /// Memory it holds, in bytes, about.
     pub fn size_bytes(&self) -> usize {
-        self.points.capacity() * size_of::<Point>()
+        self.points.capacity() * size_of::<Point>() + self.kinds.capacity() * size_of::<Kind>() * 2
     }
 }
 
+/// The values that tell one kind of point from another.
+fn kind(by: &[usize], row: &[Option<FieldValue>]) -> Kind {
+    let value = |index: &usize| row.get(*index).and_then(Option::as_ref).map(bits);
+    by.iter().map(value).collect()
+}
+
 /// Better first: larger (for `bottom` smaller), then earlier.
-fn better(function: &Aggregate, a: &Point, b: &Point) -> Ordering {
-    let by_value = compare(&a.value, &b.value);
+fn better(function: &Aggregate, a: (i64, &FieldValue), b: (i64, &FieldValue)) -> Ordering {
+    let by_value = compare(a.1, b.1);
     let by_value = match function {
         Aggregate::Bottom { .. } => by_value,
         _ => by_value.reverse(),
     };
-    by_value.then(a.timestamp.cmp(&b.timestamp))
+    by_value.then(a.0.cmp(&b.0))
 }

@@ -22,12 +22,12 @@ pub struct Kept {
 
 /// A value by its bits: what makes two values the same.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum Bits {
+pub(super) enum Bits {
     Number(u8, u64),
     String(Box<[u8]>),
 }
 
-fn bits(value: &FieldValue) -> Bits {
+pub(super) fn bits(value: &FieldValue) -> Bits {
     let code = value.field_type().code();
     match value {
         FieldValue::Float(value) if value.classify() == std::num::FpCategory::Zero => {

@@ -59,7 +59,7 @@ fn plain(function: &str, values: &[i64]) -> Value {
         _ => {
             let mut sorted = values.to_vec();
             sorted.sort_unstable();
-            let rank = (values.len() + 1) / 2;
+            let rank = values.len().div_ceil(2);
             json!(sorted[rank - 1])
         }
     }
@@ -96,7 +96,8 @@ proptest! {
                 );
                 let mut got = BTreeMap::new();
                 for (tags, rows) in rows(&catalog, &text) {
-                    let host = tags["host"].as_str().unwrap()[1..].parse::<u8>().unwrap();
+                    let host = tags["host"].as_str().unwrap().trim_start_matches('h');
+                    let host: u8 = host.parse().unwrap();
                     for row in rows {
                         let window = row[0].as_i64().unwrap() / 1_000_000_000;
                         got.insert((host, window), row[1].clone());
