@@ -504,6 +504,32 @@ fn a_full_disk_refuses_writes_serves_reads_and_recovers_by_itself() {
 }
 
 #[test]
+fn what_a_refused_write_defined_is_there_for_the_writes_that_rely_on_it() {
+    let env = SimEnv::new(1);
+    let db = open_with(&env, "db");
+    let one = |host: &str, time| [row("cpu", &[("host", host)], time, &[("f", float(2.0))])];
+    env.inject(Fault {
+        kind: Some(OpKind::Write),
+        after: 0,
+        failure: Failure::Full,
+        sticky: false,
+    });
+    // Measurement, field and series are made by a write that the log refuses.
+    assert_eq!(
+        write(&db, "db", &one("a", 1)).unwrap_err().kind(),
+        ErrorKind::NoSpace
+    );
+    write(&db, "db", &one("b", 2)).unwrap();
+    write(&db, "db", &one("a", 3)).unwrap();
+    let expected = [(3, float(2.0)), (2, float(2.0))];
+    assert_eq!(values(&db, "f"), expected);
+    drop(db);
+    let db = open(&env.after_kill()).unwrap();
+    assert_eq!(values(&db, "f"), expected);
+    assert_eq!(db.stats().problems, []);
+}
+
+#[test]
 fn a_failed_sync_refuses_until_the_step_has_flushed_and_a_second_one_is_final() {
     let env = SimEnv::new(1);
     let db = open_with(&env, "db");

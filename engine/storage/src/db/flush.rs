@@ -219,12 +219,7 @@ impl Core {
         database: &Arc<Database>,
         written: &mut Written,
     ) -> Result<(Vec<Arc<RegistryFile>>, Vec<u64>)> {
-        // A series that the log may not know yet is not told of elsewhere: its definition comes
-        // with a later write, or never.
-        let unconfirmed = database.unconfirmed_series();
-        let entries = database
-            .registry
-            .frozen(|series| unconfirmed.binary_search(&series).is_err());
+        let entries = database.registry.frozen();
         let mut files = database.registry.files();
         let mut passing = Vec::new();
         let mut write = |entries: Vec<_>| {

@@ -115,23 +115,14 @@ impl Registry {
         behind.frozen = Some(Arc::new(fresh));
     }
 
-    /// The series set aside for which `keep` holds, ascending by hash; the others go back among
-    /// those made since.
-    pub fn frozen(&self, keep: impl Fn(SeriesId) -> bool) -> Vec<Entry> {
-        let mut behind = self.behind.write().unwrap_or_else(PoisonError::into_inner);
-        let Some(frozen) = behind.frozen.clone() else {
-            return Vec::new();
-        };
-        let mut kept = Vec::with_capacity(frozen.len());
-        for (hash, known) in frozen.iter() {
-            if keep(known.series) {
-                kept.push((hash, known.series));
-            } else {
-                behind.fresh.insert(hash, known);
-            }
-        }
-        kept.sort_unstable();
-        kept
+    /// The series set aside, ascending by hash. One that the log refused may be among them: its id
+    /// is taken then, and its key is told of by the first write that stores a row of it.
+    pub fn frozen(&self) -> Vec<Entry> {
+        let behind = self.behind.read().unwrap_or_else(PoisonError::into_inner);
+        let frozen = behind.frozen.iter().flat_map(|frozen| frozen.iter());
+        let mut entries: Vec<Entry> = frozen.map(|(hash, known)| (hash, known.series)).collect();
+        entries.sort_unstable();
+        entries
     }
 
     /// Ends a flush that failed: what was set aside is as before.

@@ -1,6 +1,6 @@
 use super::*;
 use crate::env::SimEnv;
-use crate::env::sim::{Failure, Fault};
+use crate::env::sim::{Failure, Fault, OpKind};
 use crate::format::definitions::Names;
 use crate::format::manifest::CleanStop;
 use crate::model::{DatabaseId, MeasurementId, PolicyId, PolicyInfo, Sequence};
@@ -148,6 +148,33 @@ fn an_edit_that_fails_is_undone_for_good_by_the_next_that_does_not() {
         manifest.commit(&create(3)).unwrap();
         let found = reopen(&env.after_kill()).unwrap().unwrap();
         assert_eq!(names_of(&found), ["db1".into(), "db3".into()]);
+    }
+}
+
+#[test]
+fn a_file_is_not_appended_to_after_a_sync_of_it_failed() {
+    let env = SimEnv::new(4);
+    let mut manifest = new_manifest(&env);
+    manifest.commit(&create(1)).unwrap();
+    let before = current_path(&env);
+    env.inject(Fault {
+        kind: Some(OpKind::SyncData),
+        after: 0,
+        failure: Failure::Io,
+        sticky: false,
+    });
+    assert!(manifest.commit(&create(2)).is_err());
+    manifest.commit(&create(3)).unwrap();
+    assert_ne!(current_path(&env), before);
+    assert!(!manifest.is_uncertain());
+    for image in env.crash_images(100) {
+        let found = reopen(&image.env).unwrap().unwrap();
+        assert_eq!(
+            names_of(&found),
+            ["db1".into(), "db3".into()],
+            "{}",
+            image.choice
+        );
     }
 }
 
