@@ -10,7 +10,7 @@ use crate::exec::sequence::{Entries, Entry, transform};
 use crate::exec::stats::GroupWindows;
 use crate::exec::{Context, Flow};
 use crate::functions::Point;
-use crate::functions::aggregate::{Accumulator, Aggregate};
+use crate::functions::aggregate::Accumulator;
 use crate::functions::integral::Integral;
 use crate::plan::{Base, Call, Fill, Plan, VariableKind};
 use crate::result::QueryError;
@@ -268,17 +268,12 @@ pub(super) fn sequence<'e>(
 fn in_order(plan: &Plan, call: &Call, windowed: Windowed) -> Vec<Entry> {
     let keeps = matches!(&call.base, Base::Aggregate(function) if function.keeps_times());
     let own_time = keeps || selects(plan);
-    let null_when_nan = call.base == Base::Aggregate(Aggregate::Stddev);
     let mut entries = Vec::with_capacity(windowed.len());
     let mut add = |(start, points): (i64, Vec<Point>)| {
         for point in points {
             let mut entry = Entry::from(point);
             if !own_time {
                 entry.timestamp = start;
-            }
-            let nan = matches!(entry.value, Some(FieldValue::Float(value)) if value.is_nan());
-            if null_when_nan && nan {
-                entry.value = None;
             }
             entries.push(entry);
         }

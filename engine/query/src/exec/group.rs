@@ -14,7 +14,7 @@ use crate::exec::{Context, Flow, Visit};
 use crate::functions::Point;
 use crate::functions::aggregate::Aggregate;
 use crate::functions::transform::Transformer;
-use crate::plan::{Base, Binding, Call, Input, Plan, Stage, VariableKind};
+use crate::plan::{Base, Binding, Call, Fill, Input, Plan, Stage, VariableKind};
 use crate::result::QueryError;
 
 /// A prepared plan under way. Groups are asked for in their order, each once.
@@ -28,11 +28,13 @@ pub(super) struct Execution<'p> {
 }
 
 impl<'p> Execution<'p> {
-    /// Opens what the plan's groups read in `range`.
+    /// Opens what the plan's groups read in `range`. `ordered`: rows are wanted in order of time;
+    /// else those of a plan without calls may come series by series.
     pub(super) fn new(
         context: &'p Context<'p>,
         prepared: &'p Prepared<'p>,
         range: TimeRange,
+        ordered: bool,
     ) -> Result<Execution<'p>, QueryError> {
         let plan = prepared.plan;
         let range = plan.range.intersect(range);
@@ -71,7 +73,13 @@ impl<'p> Execution<'p> {
             .iter()
             .any(|variable| variable.kind != VariableKind::Unknown);
         if plan.calls.is_empty() && known {
-            kinds.push((Way::Ordered, 0, Vec::new()));
+            let cut = plan.cut.limit > 0 || plan.cut.offset > 0 || plan.fill == Fill::Previous;
+            let way = if ordered || cut {
+                Way::Ordered
+            } else {
+                Way::Rows
+            };
+            kinds.push((way, 0, Vec::new()));
         }
         for (way, before, calls) in kinds {
             if let Some(pass) = own.open(way, before, calls)? {
@@ -161,7 +169,8 @@ impl<'p> Execution<'p> {
         let range = pass.span.range;
         Ok(match (input, pass.way) {
             (PreparedInput::Subquery(own), _) => {
-                let inner = Execution::new(self.context, &own.inner, range)?;
+                let ordered = pass.way == Way::Ordered;
+                let inner = Execution::new(self.context, &own.inner, range, ordered)?;
                 Stream::Inner(Box::new(inner))
             }
             (PreparedInput::Measurement(own), _) if own.series.is_empty() => Stream::None,
@@ -251,27 +260,31 @@ impl<'p> Execution<'p> {
         let inner = parts
             .iter()
             .any(|part| matches!(plan.inputs[part.input], Input::Subquery(_)));
+        let fills = !matches!(plan.fill, Fill::Null | Fill::None | Fill::Linear);
         let mut filled = Vec::new();
+        let mut show = |timestamp: i64, slots: &[Option<FieldValue>]| {
+            let shown = &slots[..plan.shown];
+            let has_field = |(slot, value): (usize, &Option<FieldValue>)| {
+                let tag = matches!(plan.variables[slot].kind, VariableKind::Tag);
+                value.is_some() && !tag
+            };
+            if !inner && !shown.iter().enumerate().any(has_field) {
+                return Ok(Flow::More);
+            }
+            if !fills {
+                return output.give(timestamp, &[slots, &[]], visit);
+            }
+            filled.clear();
+            filled.extend_from_slice(slots);
+            output.fill(&mut filled, 0);
+            output.give(timestamp, &[&filled, &[]], visit)
+        };
         let pass = &mut self.passes[0];
-        pass.ordered(
-            self.context,
-            self.prepared,
-            parts,
-            &mut |timestamp, slots| {
-                let shown = &slots[..plan.shown];
-                let has_field = |(slot, value): (usize, &Option<FieldValue>)| {
-                    let tag = matches!(plan.variables[slot].kind, VariableKind::Tag);
-                    value.is_some() && !tag
-                };
-                if !inner && !shown.iter().enumerate().any(has_field) {
-                    return Ok(Flow::More);
-                }
-                filled.clear();
-                filled.extend_from_slice(slots);
-                output.fill(&mut filled, 0);
-                output.give(timestamp, &[&filled, &[]], visit)
-            },
-        )
+        if pass.way == Way::Rows {
+            pass.rows(self.context, self.prepared, parts, &mut show)
+        } else {
+            pass.ordered(self.context, self.prepared, parts, &mut show)
+        }
     }
 
     /// Each row goes through the calls' transformations; results of one time share a row.

@@ -126,7 +126,7 @@ pub fn run(
 ) -> Result<(), QueryError> {
     let context = Context::new(options);
     let prepared = Prepared::new(&context, plan, Leading::default(), plan.range)?;
-    let mut execution = Execution::new(&context, &prepared, plan.range)?;
+    let mut execution = Execution::new(&context, &prepared, plan.range, true)?;
     let mut columns = vec![plan.time_column.clone()];
     columns.extend(plan.columns.iter().map(|column| column.name.clone()));
     let mut cells = Vec::with_capacity(columns.len());

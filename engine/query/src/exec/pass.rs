@@ -10,7 +10,7 @@ use crate::exec::pieces::RowStream;
 use crate::exec::stats::{GroupWindows, WindowStream};
 use crate::exec::{Context, Flow, Visit};
 use crate::functions::arithmetic::cast;
-use crate::plan::Binding;
+use crate::plan::{Base, Binding, Call};
 use crate::result::QueryError;
 
 /// Several calls that are answered by one reading of the data.
@@ -74,23 +74,36 @@ impl<'p> Pass<'p> {
         if self.way == Way::Ordered {
             self.ordered_as(context, prepared, (parts, false), &mut push)?;
         } else {
-            let mut slots = vec![None; plan.variables.len()];
-            for part in parts {
-                slots.fill(None);
-                match (&mut self.streams[part.input], &prepared.inputs[part.input]) {
-                    (Stream::Rows(stream), _) => {
-                        stream.visit(context, &part.members, &mut slots, &mut push)?;
-                    }
-                    (Stream::Inner(inner), PreparedInput::Subquery(own)) => {
-                        for member in part.members.clone() {
-                            visit_inner(inner, own, member, &mut slots, &mut push)?;
-                        }
-                    }
-                    _ => {}
-                }
-            }
+            self.rows(context, prepared, parts, &mut push)?;
         }
         Ok(windowing.finish())
+    }
+
+    /// Visits a group's rows series by series.
+    pub(super) fn rows(
+        &mut self,
+        context: &Context<'_>,
+        prepared: &'p Prepared<'p>,
+        parts: &[Part],
+        visit: &mut Visit<'_>,
+    ) -> Result<(), QueryError> {
+        let mut slots = vec![None; prepared.plan.variables.len()];
+        for part in parts {
+            slots.fill(None);
+            let flow = match (&mut self.streams[part.input], &prepared.inputs[part.input]) {
+                (Stream::Rows(stream), _) => {
+                    stream.visit(context, &part.members, &mut slots, visit)?
+                }
+                (Stream::Inner(inner), PreparedInput::Subquery(own)) => {
+                    visit_inner(inner, own, part, &mut slots, visit)?
+                }
+                _ => Flow::More,
+            };
+            if flow == Flow::Enough {
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// Visits a group's rows in the order of the output.
@@ -124,14 +137,14 @@ impl<'p> Pass<'p> {
                 (&mut self.streams[part.input], &prepared.inputs[part.input])
         {
             // Without windows the results of a group's aggregates have no order between groups.
-            let unordered = !own.input.plan.calls.is_empty() && own.input.plan.windows.is_none();
+            let raw = |call: &Call| call.base == Base::Raw;
+            let calls = &own.input.plan.calls;
+            let windows = own.input.plan.windows.is_some();
+            let unordered = !calls.is_empty() && !windows && !calls.iter().any(raw);
             let same_way = descending == own.input.plan.descending;
             if part.members.len() == 1 && same_way || unordered {
                 let mut slots = vec![None; prepared.plan.variables.len()];
-                for member in part.members.clone() {
-                    visit_inner(stream, own, member, &mut slots, visit)?;
-                }
-                return Ok(());
+                return visit_inner(stream, own, part, &mut slots, visit).map(|_| ());
             }
         }
         self.sorted(context, prepared, (parts, order), visit)
@@ -157,9 +170,7 @@ impl<'p> Pass<'p> {
                 (&mut self.streams[part.input], &prepared.inputs[part.input])
             {
                 let mut slots = vec![None; prepared.plan.variables.len()];
-                for member in part.members.clone() {
-                    visit_inner(inner, own, member, &mut slots, &mut keep)?;
-                }
+                visit_inner(inner, own, part, &mut slots, &mut keep)?;
             } else {
                 let part = std::slice::from_ref(part);
                 visit_ordered(context, prepared, part, order, &mut keep)?;
@@ -181,35 +192,44 @@ impl<'p> Pass<'p> {
     }
 }
 
-/// Visits the rows of a group of an inner plan as values of the outer plan's variables.
+/// Visits the rows of some groups of an inner plan, one group behind another, as values of the
+/// outer plan's variables.
 fn visit_inner(
     inner: &mut Execution<'_>,
     own: &PreparedSubquery<'_>,
-    member: usize,
+    part: &Part,
     slots: &mut [Option<FieldValue>],
     visit: &mut Visit<'_>,
-) -> Result<(), QueryError> {
-    slots.fill(None);
-    let group = &own.inner.groups[member];
-    for (slot, binding) in slots.iter_mut().zip(&own.input.bindings) {
-        if let Binding::Tag(key) = binding
-            && let Ok(place) = own.inner.plan.group_by.binary_search(key)
-        {
-            *slot = Some(FieldValue::String(group.tags[place].clone()));
-        }
-    }
-    inner.group(member, &mut |timestamp, values| {
+) -> Result<Flow, QueryError> {
+    for member in part.members.clone() {
+        slots.fill(None);
+        let group = &own.inner.groups[member];
         for (slot, binding) in slots.iter_mut().zip(&own.input.bindings) {
-            if let Binding::Column { index, wanted } = binding {
-                *slot = match (&values[*index], wanted) {
-                    (Some(value), Some(wanted)) => cast(value, *wanted),
-                    (value, _) => value.clone(),
-                };
+            if let Binding::Tag(key) = binding
+                && let Ok(place) = own.inner.plan.group_by.binary_search(key)
+            {
+                *slot = Some(FieldValue::String(group.tags[place].clone()));
             }
         }
-        match &own.input.filter {
-            Some(filter) if !filter.holds(&[slots, &[]]) => Ok(Flow::More),
-            _ => visit(timestamp, slots),
+        let mut flow = Flow::More;
+        inner.group(member, &mut |timestamp, values| {
+            for (slot, binding) in slots.iter_mut().zip(&own.input.bindings) {
+                if let Binding::Column { index, wanted } = binding {
+                    *slot = match (&values[*index], wanted) {
+                        (Some(value), Some(wanted)) => cast(value, *wanted),
+                        (value, _) => value.clone(),
+                    };
+                }
+            }
+            flow = match &own.input.filter {
+                Some(filter) if !filter.holds(&[slots, &[]]) => Flow::More,
+                _ => visit(timestamp, slots)?,
+            };
+            Ok(flow)
+        })?;
+        if flow == Flow::Enough {
+            return Ok(flow);
         }
-    })
+    }
+    Ok(Flow::More)
 }

@@ -138,18 +138,18 @@ impl<'p> RowStream<'p> {
         members: &Range<usize>,
         slots: &mut [Option<FieldValue>],
         visit: &mut Visit<'_>,
-    ) -> Result<(), QueryError> {
+    ) -> Result<Flow, QueryError> {
         loop {
             let piece = match self.pending.take() {
                 Some(piece) => piece,
                 None => match self.scan.next_rows()? {
                     Some(piece) => piece,
-                    None => return Ok(()),
+                    None => return Ok(Flow::More),
                 },
             };
             if piece.index >= members.end {
                 self.pending = Some(piece);
-                return Ok(());
+                return Ok(Flow::More);
             }
             context.piece(piece.timestamps.len())?;
             if piece.index < members.start {
@@ -161,7 +161,7 @@ impl<'p> RowStream<'p> {
             while let Some(timestamp) = walk.timestamp() {
                 walk.take(self.own, slots);
                 if passes(self.own, index, slots) && visit(timestamp, slots)? == Flow::Enough {
-                    return Ok(());
+                    return Ok(Flow::Enough);
                 }
             }
         }

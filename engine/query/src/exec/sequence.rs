@@ -7,7 +7,7 @@ use crate::exec::{Context, Flow, Visit};
 use crate::functions::arithmetic::cast;
 use crate::functions::{Companions, Point};
 use crate::plan::expr::Slots;
-use crate::plan::{Fill, Plan, Stage, VariableKind};
+use crate::plan::{Column, Fill, Plan, Stage, VariableKind};
 use crate::result::QueryError;
 
 /// One value of a call; null where a window has none and is shown.
@@ -104,6 +104,9 @@ impl<'p, 'v> Output<'p, 'v> {
         slots: &Slots<'_>,
         visit: &mut Visit<'_>,
     ) -> Result<Flow, QueryError> {
+        if self.is_full() {
+            return Ok(Flow::Enough);
+        }
         if self.skip > 0 {
             self.skip -= 1;
             return Ok(Flow::More);
@@ -199,9 +202,16 @@ pub(super) fn join(
             timestamp
         }
     };
-    let blank = vec![None; plan.variables.len()];
+    let count = plan.variables.len();
+    let uses = |column: &Column| column.expr.any_slot(&|slot| slot < count);
+    // What stands beside a selected point is filled as the point is.
+    let first = if plan.columns.iter().any(uses) {
+        0
+    } else {
+        count
+    };
     let mut heads: Vec<_> = sequences.into_iter().map(Iterator::peekable).collect();
-    let mut values = vec![None; heads.len()];
+    let mut values = vec![None; count + heads.len()];
     loop {
         let next = heads
             .iter_mut()
@@ -209,18 +219,18 @@ pub(super) fn join(
         let Some(timestamp) = next.min_by_key(|timestamp| rank(*timestamp)) else {
             return Ok(());
         };
-        let mut beside = None;
-        for (head, value) in heads.iter_mut().zip(&mut values) {
-            let entry = head.next_if(|entry| entry.timestamp == timestamp);
-            *value = None;
-            if let Some(entry) = entry {
-                *value = entry.value;
-                beside = beside.or(entry.beside);
+        values[first..].fill(None);
+        for (index, head) in heads.iter_mut().enumerate() {
+            let Some(entry) = head.next_if(|entry| entry.timestamp == timestamp) else {
+                continue;
+            };
+            values[count + index] = entry.value;
+            if let Some(beside) = entry.beside.filter(|_| first == 0) {
+                values[..count].clone_from_slice(&beside);
             }
         }
-        output.fill(&mut values, blank.len());
-        let slots = [beside.as_deref().unwrap_or(&blank), &values[..]];
-        if output.give(timestamp, &slots, visit)? == Flow::Enough {
+        output.fill(&mut values[first..], first);
+        if output.give(timestamp, &[&values, &[]], visit)? == Flow::Enough {
             return Ok(());
         }
     }

@@ -19,7 +19,7 @@ pub enum Arithmetic {
     Divide,
     /// `/` in conditions: of integers gives the whole part.
     DivideWhole,
-    /// `%`: by zero gives zero.
+    /// `%`: of integers by zero gives zero, of floats NaN.
     Modulo,
     /// `&` of integers or booleans.
     BitAnd,
@@ -119,7 +119,7 @@ impl Arithmetic {
             Arithmetic::Add => left + right,
             Arithmetic::Subtract => left - right,
             Arithmetic::Multiply => left * right,
-            Arithmetic::Divide | Arithmetic::DivideWhole | Arithmetic::Modulo if zero => 0.0,
+            Arithmetic::Divide | Arithmetic::DivideWhole if zero => 0.0,
             Arithmetic::Divide | Arithmetic::DivideWhole => left / right,
             Arithmetic::Modulo => left % right,
             Arithmetic::BitAnd | Arithmetic::BitOr | Arithmetic::BitXor => return None,

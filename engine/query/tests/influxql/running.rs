@@ -279,3 +279,53 @@ fn an_aggregate_over_the_edge_of_time_has_no_time() {
     let kept = rows(&catalog, "SELECT v FROM m");
     assert_eq!(kept[0].1.len(), 2);
 }
+
+fn cells(catalog: &NaiveCatalog, text: &str) -> Vec<Value> {
+    rows(catalog, text)
+        .into_iter()
+        .flat_map(|(_, rows)| rows)
+        .collect()
+}
+
+#[test]
+fn a_limit_around_a_subquery_counts_the_rows_of_all_its_groups() {
+    let catalog = catalog("m,host=a v=1 1\nm,host=b v=2 2\nm,host=c v=3 3\n");
+    let inner = "(SELECT max(v) FROM m GROUP BY host)";
+    let text = format!("SELECT max FROM {inner} LIMIT 2");
+    assert_eq!(cells(&catalog, &text), [json!([1, 1.0]), json!([2, 2.0])]);
+    let text = format!("SELECT max FROM {inner} LIMIT 1 OFFSET 2");
+    assert_eq!(cells(&catalog, &text), [json!([3, 3.0])]);
+    let each = "SELECT v FROM (SELECT v FROM m GROUP BY host LIMIT 1)";
+    assert_eq!(cells(&catalog, each).len(), 3);
+}
+
+#[test]
+fn rows_of_a_transformed_subquery_come_in_order_of_time() {
+    let catalog = catalog("m,host=a v=1 1\nm,host=a v=2 5\nm,host=b v=2 2\nm,host=b v=4 3\n");
+    let text = "SELECT d FROM (SELECT difference(v) AS d FROM m GROUP BY host)";
+    assert_eq!(cells(&catalog, text), [json!([3, 2.0]), json!([5, 1.0])]);
+}
+
+#[test]
+fn a_remainder_by_zero_is_zero_of_integers_and_nothing_of_floats() {
+    let catalog = catalog("m f=1.5,i=7i,zero=0i 1\n");
+    let text = "SELECT i % zero, f % zero, i / zero, f / zero FROM m";
+    assert_eq!(cells(&catalog, text), [json!([1, 0, null, 0.0, 0.0])]);
+}
+
+#[test]
+fn what_stands_beside_a_selected_point_is_filled_with_it() {
+    let catalog = catalog("m v=1,w=10 0\nm v=2,w=20 20\n");
+    let window = "FROM m WHERE time >= 0 AND time < 30 GROUP BY time(10ns)";
+    let text = format!("SELECT max(v), w {window} fill(previous)");
+    let expected = [
+        json!([0, 1.0, 10.0]),
+        json!([10, 1.0, 10.0]),
+        json!([20, 2.0, 20.0]),
+    ];
+    assert_eq!(cells(&catalog, &text), expected);
+    let text = format!("SELECT max(v), w {window} fill(0)");
+    assert_eq!(cells(&catalog, &text)[1], json!([10, 0.0, 0.0]));
+    let text = format!("SELECT max(v), w {window}");
+    assert_eq!(cells(&catalog, &text)[1], json!([10, null, null]));
+}
