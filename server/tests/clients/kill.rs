@@ -10,7 +10,7 @@ use std::time::Duration;
 use silverback_benches::Random;
 
 use crate::http::Connection;
-use crate::product::{free_address, silverback};
+use crate::product::{free_address, log_path, silverback};
 
 /// How often the server is killed.
 const CYCLES: u64 = 50;
@@ -161,5 +161,7 @@ fn no_acknowledged_point_is_lost_by_kill_9() {
         acknowledged > CYCLES * 100,
         "{acknowledged} points are no load"
     );
-    assert!(server.terminate().success());
+    let status = server.terminate();
+    let log = std::fs::read_to_string(log_path(&data)).unwrap();
+    assert!(status.success(), "{status}:\n{log}");
 }
