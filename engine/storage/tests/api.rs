@@ -751,3 +751,20 @@ fn threads_write_flush_merge_drop_and_read_at_once_and_nothing_is_lost() {
     let env = RealEnv::new(folder.path(), RealOptions { mmap: true });
     check(&Db::open(Arc::new(env), small).unwrap());
 }
+
+/// Two writers that met a new measurement at once both logged its definition, and the flush after
+/// the replay gave the manifest the same name twice.
+#[test]
+fn names_that_the_log_defines_twice_are_flushed_once() {
+    let env = SimEnv::new(12);
+    let db = open_with(&env, "db");
+    let first = submit(&db, &[row("cpu", &[("h", "a")], 1, &[("f", float(1.0))])]);
+    let second = submit(&db, &[row("cpu", &[("h", "b")], 2, &[("f", float(2.0))])]);
+    first.ticket.wait().unwrap();
+    second.ticket.wait().unwrap();
+    drop(db);
+    env.power_off();
+    let db = open(&env.after_kill()).unwrap();
+    db.flush().unwrap();
+    assert_eq!(values(&db, "f"), [(1, float(1.0)), (2, float(2.0))]);
+}

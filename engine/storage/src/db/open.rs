@@ -266,14 +266,12 @@ impl Core {
         let database = database.expect("a writer has its database");
         let mut catalog = DatabaseCatalog::clone(&writer.catalog);
         catalog.define(&definitions.names).map_err(placed)?;
-        if !definitions.names.is_empty() {
-            writer.catalog = Arc::new(catalog);
-            append(&mut writer.pending, &definitions.names);
-            let manifest = self.manifest();
-            if let Some(known) = manifest.state().catalog.by_id(database.id) {
-                drop_known(&mut writer.pending, known);
-            }
-        }
+        // Names are logged again until they are known to be durable: one record may repeat what
+        // another has, or the manifest.
+        let mut new = definitions.names.clone();
+        drop_known(&mut new, &writer.catalog);
+        append(&mut writer.pending, &new);
+        writer.catalog = Arc::new(catalog);
         for entry in &definitions.series {
             let key = CanonicalKey(&entry.key);
             let (Some(measurement), Some(_)) = (key.measurement(), key.tags()) else {
