@@ -142,8 +142,9 @@ impl<'p> Prepared<'p> {
         Ok(prepared)
     }
 
-    /// Takes the groups that the limits let through, counted per measurement.
-    fn cut(&self, groups: &mut Vec<Vec<Entry>>) {
+    /// Takes the groups that the limits let through, counted per measurement in the order of
+    /// [`counting_key`].
+    fn cut(&self, order: &[Box<[u8]>], groups: &mut Vec<Vec<Entry>>) {
         let cut = self.plan.cut;
         if cut.group_limit == 0 && cut.group_offset == 0 {
             return;
@@ -152,16 +153,20 @@ impl<'p> Prepared<'p> {
             0 => u64::MAX,
             limit => cut.group_offset.saturating_add(limit),
         };
-        let mut last: Option<Box<[u8]>> = None;
-        let mut place = 0_u64;
-        groups.retain(|group| {
-            if last.as_ref() != Some(&group[0].name) {
-                last = Some(group[0].name.clone());
-                place = 0;
-            }
-            place += 1;
-            place > cut.group_offset && place <= behind
+        let mut counted: Vec<usize> = (0..groups.len()).collect();
+        counted.sort_by_cached_key(|index| {
+            let first = &groups[*index][0];
+            (first.name.clone(), counting_key(order, &first.key))
         });
+        let mut through = vec![false; groups.len()];
+        let same_name = |a: &usize, b: &usize| groups[*a][0].name == groups[*b][0].name;
+        for measurement in counted.chunk_by(same_name) {
+            for (place, index) in (1_u64..).zip(measurement) {
+                through[*index] = place > cut.group_offset && place <= behind;
+            }
+        }
+        let mut through = through.into_iter();
+        groups.retain(|_| through.next() == Some(true));
     }
 
     /// Makes groups of the entries. Where newest rows come first, groups come backwards by the
@@ -176,7 +181,7 @@ impl<'p> Prepared<'p> {
                 _ => groups.push(vec![entry]),
             }
         }
-        self.cut(&mut groups);
+        self.cut(order, &mut groups);
         if self.plan.descending {
             let backwards = |group: &Vec<Entry>| {
                 let key = group[0].key[..reversed.min(group[0].key.len())].to_vec();
@@ -406,4 +411,22 @@ impl<'p> PreparedMeasurement<'p> {
 /// A tag as conditions see it: what a series lacks is empty.
 fn tag_text(tags: &TagSet, key: &[u8]) -> FieldValue {
     FieldValue::String(tags.get(key).unwrap_or_default().into())
+}
+
+/// What groups are counted by: the keys that a group has, sorted, then their values. A group that
+/// lacks a tag so stands behind those that have it, though it is shown before them.
+///
+/// # Source
+/// `InfluxDB` 1.x, observed: `SLIMIT` takes other series than the first ones shown.
+fn counting_key(order: &[Box<[u8]>], values: &[Box<[u8]>]) -> Vec<u8> {
+    let mut present: Vec<(&[u8], &[u8])> = (order.iter().zip(values))
+        .filter(|(_, value)| !value.is_empty())
+        .map(|(key, value)| (&**key, &**value))
+        .collect();
+    present.sort_unstable();
+    let keys = present.iter().map(|(key, _)| *key);
+    let parts: Vec<&[u8]> = keys
+        .chain(present.iter().map(|(_, value)| *value))
+        .collect();
+    parts.join(&b'|')
 }
