@@ -196,11 +196,11 @@ fn drawn(random: &mut Random) -> String {
     ][usize::try_from(random.below(4)).unwrap()];
     let field = format!("\"{field}\"");
     let mut call = match selector {
-        "percentile" => format!("percentile({field}, {})", 1 + random.below(99)),
+        "percentile" => format!("percentile({field}, {})", 50 + random.below(50)),
         "difference" | "derivative" if grouped => format!("{selector}(mean({field}))"),
         name => format!("{name}({field})"),
     };
-    let plain = !matches!(selector, "distinct" | "difference" | "derivative");
+    let plain = !matches!(selector, "difference" | "derivative" | "stddev");
     if grouped && plain && random.below(4) == 0 {
         let outer = [
             "non_negative_derivative(X, 10s)",
