@@ -63,11 +63,14 @@ impl Silverback {
     /// `Conflict` where another process has it, named; `Invalid` where the directory is of a newer
     /// format; `Corrupt` where the manifest or acknowledged records are damaged; `Io`, `NoSpace`.
     pub fn open(options: Options) -> Result<Silverback> {
-        let real = RealOptions {
-            mmap: options.map_files,
-        };
-        let env: Arc<dyn Env> = Arc::new(RealEnv::new(&options.path, real));
-        let db = Arc::new(Db::open(Arc::clone(&env), options.storage)?);
+        let Options {
+            path,
+            map_files,
+            storage,
+        } = options;
+        let real = RealOptions { mmap: map_files };
+        let env: Arc<dyn Env> = Arc::new(RealEnv::new(&path, real));
+        let db = Arc::new(Db::open(Arc::clone(&env), storage)?);
         Ok(Silverback { db, env })
     }
 

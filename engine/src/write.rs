@@ -82,7 +82,7 @@ impl Silverback {
     /// `Invalid`, naming the first line that is wrong, where not all lines were stored (the others
     /// are: [`Silverback::write`] tells more); else as [`Silverback::write`].
     pub fn write_lines(&self, database: &str, lines: &[u8]) -> Result<()> {
-        whole(self.write(&WriteRequest::new(database), lines)?)
+        whole(&self.write(&WriteRequest::new(database), lines)?)
     }
 
     /// Writes points to the default policy of `database`. Returns when they are durable.
@@ -98,13 +98,13 @@ impl Silverback {
             .db()
             .write(database, None, batch, &Keys, WriteOptions::default())?;
         let rejected = submitted.rejected.into_iter().map(|row| (row, None));
-        let errors: Vec<_> = rejected.map(|(row, text)| line_error(row, text)).collect();
+        let errors: Vec<_> = rejected.map(|(row, text)| line_error(&row, text)).collect();
         let outcome = WriteOutcome {
             stored: stored - errors.len() as u64,
             errors,
         };
         whole(
-            PendingWrite {
+            &PendingWrite {
                 ticket: submitted.ticket,
                 outcome,
             }
@@ -144,7 +144,7 @@ impl Silverback {
         if rejected > 0 {
             let texts = lines_of(lines, &submitted.rejected);
             let rejected = submitted.rejected.into_iter().zip(texts);
-            errors.extend(rejected.map(|(row, text)| line_error(row, Some(text))));
+            errors.extend(rejected.map(|(row, text)| line_error(&row, Some(text))));
             errors.sort_by_key(|error| error.line);
         }
         let outcome = WriteOutcome {
@@ -178,7 +178,7 @@ impl Silverback {
             WriteOptions::default(),
         )?;
         let rejected = submitted.rejected.into_iter();
-        let errors: Vec<_> = rejected.map(|row| line_error(row, None)).collect();
+        let errors: Vec<_> = rejected.map(|row| line_error(&row, None)).collect();
         let outcome = WriteOutcome {
             stored: rows - errors.len() as u64,
             errors,
@@ -191,7 +191,7 @@ impl Silverback {
 }
 
 /// Nothing, if all of a write was stored.
-fn whole(outcome: WriteOutcome) -> Result<()> {
+fn whole(outcome: &WriteOutcome) -> Result<()> {
     match outcome.errors.first() {
         None => Ok(()),
         Some(error) => {
@@ -229,7 +229,7 @@ fn lines_of<'text>(body: &'text [u8], rejected: &[RejectedRow]) -> Vec<&'text [u
 }
 
 /// A rejected row as the protocol reports it.
-fn line_error(row: RejectedRow, text: Option<&[u8]>) -> LineError {
+fn line_error(row: &RejectedRow, text: Option<&[u8]>) -> LineError {
     let mut kind = LineErrorKind::Dropped;
     let mut column = 1;
     let mut reason = row.reason.to_string();
@@ -238,7 +238,7 @@ fn line_error(row: RejectedRow, text: Option<&[u8]>) -> LineError {
     {
         kind = LineErrorKind::Unparsable;
         column = u32::try_from(at + 1).unwrap_or(u32::MAX);
-        reason = why.to_owned();
+        why.clone_into(&mut reason);
     }
     let text = match kind {
         LineErrorKind::Unparsable => text.unwrap_or_default().into(),
