@@ -31,7 +31,7 @@ fn parse(text: &str) -> Result<Settings, String> {
 }
 
 /// The keys of the file. A test holds that they are the flags.
-pub(super) const KEYS: [&str; 17] = [
+pub(super) const KEYS: [&str; 18] = [
     "data_dir",
     "http_bind",
     "grpc_bind",
@@ -46,6 +46,7 @@ pub(super) const KEYS: [&str; 17] = [
     "query_timeout_ms",
     "query_memory_bytes_max",
     "header_timeout_ms",
+    "idle_timeout_ms",
     "drain_timeout_ms",
     "log_format",
     "log_level",

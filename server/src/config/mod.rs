@@ -175,7 +175,7 @@ pub(crate) struct Settings {
     )]
     pub(crate) query_memory_bytes_max: Option<u64>,
 
-    /// How long a client may take to send the headers of a request, in ms [default: 10000]
+    /// How long a new connection may take to ask something, in ms [default: 10000]
     #[arg(
         long,
         env = "SILVERBACK_HEADER_TIMEOUT_MS",
@@ -183,6 +183,15 @@ pub(crate) struct Settings {
         hide_env_values = true
     )]
     pub(crate) header_timeout_ms: Option<u64>,
+
+    /// How long a connection may lie idle between two requests, in ms [default: 180000]
+    #[arg(
+        long,
+        env = "SILVERBACK_IDLE_TIMEOUT_MS",
+        value_name = "MS",
+        hide_env_values = true
+    )]
+    pub(crate) idle_timeout_ms: Option<u64>,
 
     /// How long requests under way may take after SIGTERM, in ms [default: 20000]
     #[arg(
@@ -239,8 +248,10 @@ pub(crate) struct Config {
     pub(crate) query_timeout_ms: u64,
     /// Memory of one statement.
     pub(crate) query_memory_bytes_max: u64,
-    /// Time for the headers of a request.
+    /// Time for the first request of a connection.
     pub(crate) header_timeout_ms: u64,
+    /// Time between two requests.
+    pub(crate) idle_timeout_ms: u64,
     /// Time for requests under way after SIGTERM.
     pub(crate) drain_timeout_ms: u64,
     /// How a log line is written.
@@ -308,6 +319,7 @@ fn layered(flags: Settings, file: Settings) -> Config {
         query_timeout_ms: first!(query_timeout_ms, 0),
         query_memory_bytes_max: first!(query_memory_bytes_max, 1 << 30),
         header_timeout_ms: first!(header_timeout_ms, 10_000),
+        idle_timeout_ms: first!(idle_timeout_ms, 180_000),
         drain_timeout_ms: first!(drain_timeout_ms, 20_000),
         log_format: first!(log_format, LogFormat::Logfmt),
         log_level: first!(log_level, LogLevel::Info),

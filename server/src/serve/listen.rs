@@ -1,15 +1,18 @@
 //! One listener: accepts connections up to a limit and serves HTTP/1 and HTTP/2 on each.
 
+use std::error::Error;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
+use hyper::service::Service;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
-use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::server::graceful::{GracefulConnection, GracefulShutdown};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::task::JoinHandle;
 
 use crate::app::App;
@@ -69,21 +72,70 @@ async fn accept(
                 continue;
             }
         };
-        let connection = connection(&builder, stream, &router);
-        let watched = graceful.watch(connection);
-        let app = Arc::clone(&app);
-        tokio::spawn(async move {
-            app.metrics.connections_total.add(1);
-            let open = app.metrics.connections.enter();
-            if let Err(error) = watched.await {
-                tracing::debug!(error, "a connection ended early");
-            }
-            drop(open);
-            drop(permit);
-        });
+        let service = Seen::new(TowerToHyperService::new(router.clone()));
+        let has_asked = Arc::clone(&service.has_asked);
+        let connection = graceful.watch(connection(&builder, stream, service));
+        tokio::spawn(drive(Arc::clone(&app), connection, has_asked, permit));
     }
     drop(listener);
     graceful.shutdown().await;
+}
+
+/// Drives a connection to its end, or until it has not asked anything in time.
+async fn drive<C>(
+    app: Arc<App>,
+    connection: C,
+    has_asked: Arc<AtomicBool>,
+    permit: Result<OwnedSemaphorePermit, AcquireError>,
+) where
+    C: Future<Output = Result<(), Box<dyn Error + Send + Sync>>>,
+{
+    app.metrics.connections_total.add(1);
+    let open = app.metrics.connections.enter();
+    let silent = async {
+        tokio::time::sleep(Duration::from_millis(app.config.header_timeout_ms)).await;
+        if has_asked.load(Ordering::Relaxed) {
+            std::future::pending::<()>().await;
+        }
+    };
+    tokio::select! {
+        outcome = connection => if let Err(error) = outcome {
+            tracing::debug!(error, "a connection ended early");
+        },
+        () = silent => tracing::debug!("a connection asked nothing in time"),
+    }
+    drop(open);
+    drop(permit);
+}
+
+/// A service that notes that it was asked.
+#[derive(Debug)]
+struct Seen<S> {
+    inner: S,
+    has_asked: Arc<AtomicBool>,
+}
+
+impl<S> Seen<S> {
+    fn new(inner: S) -> Seen<S> {
+        Seen {
+            inner,
+            has_asked: Arc::default(),
+        }
+    }
+}
+
+impl<S, R> Service<R> for Seen<S>
+where
+    S: Service<R>,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = S::Future;
+
+    fn call(&self, request: R) -> S::Future {
+        self.has_asked.store(true, Ordering::Relaxed);
+        self.inner.call(request)
+    }
 }
 
 /// The protocol's settings.
@@ -92,7 +144,8 @@ fn protocol(app: &App) -> Builder<TokioExecutor> {
     builder
         .http1()
         .timer(TokioTimer::new())
-        .header_read_timeout(Duration::from_millis(app.config.header_timeout_ms))
+        // Also how long a connection may lie idle between two requests.
+        .header_read_timeout(Duration::from_millis(app.config.idle_timeout_ms))
         .max_buf_size(256 * 1024);
     builder
         .http2()
@@ -108,14 +161,11 @@ fn protocol(app: &App) -> Builder<TokioExecutor> {
 fn connection(
     builder: &Builder<TokioExecutor>,
     stream: TcpStream,
-    router: &Router,
-) -> impl hyper_util::server::graceful::GracefulConnection<
-    Error = Box<dyn std::error::Error + Send + Sync>,
-> + use<> {
+    service: Seen<TowerToHyperService<Router>>,
+) -> impl GracefulConnection<Error = Box<dyn Error + Send + Sync>> + use<> {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "a connection keeps its delay");
     }
-    let service = TowerToHyperService::new(router.clone());
     builder
         .serve_connection(TokioIo::new(stream), service)
         .into_owned()

@@ -1,6 +1,6 @@
 //! How the process begins and ends.
 
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 
 use crate::harness::{Server, answer, command, run, stderr};
 
@@ -192,5 +192,29 @@ fn version_help_and_completions_exit_0() {
             String::from_utf8_lossy(&output.stdout).contains("silverback"),
             "{arguments:?}"
         );
+    }
+}
+
+#[test]
+fn a_connection_that_asks_nothing_is_closed_and_an_idle_one_is_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::at(dir.path(), &["--header-timeout-ms", "100"]);
+    let ping = b"GET /ping HTTP/1.1\r\nHost: x\r\n\r\n";
+    let mut idle = server.connect();
+    idle.write_all(ping).unwrap();
+    let mut first = [0; 12];
+    idle.read_exact(&mut first).unwrap();
+    for begun in ["", "GET /pi"] {
+        let mut silent = server.connect();
+        silent.write_all(begun.as_bytes()).unwrap();
+        // The end of the stream: the read itself waits as long as the test has patience.
+        assert_eq!(silent.read(&mut [0]).unwrap_or(0), 0, "{begun:?}");
+    }
+    idle.write_all(ping).unwrap();
+    let mut rest = Vec::new();
+    while !rest.ends_with(b"HTTP/1.1 204") {
+        let mut byte = [0];
+        idle.read_exact(&mut byte).unwrap();
+        rest.push(byte[0]);
     }
 }
