@@ -7,7 +7,6 @@ use super::{Kind, Text};
 
 /// Writes the engine's figures.
 pub(crate) fn render(stats: &DbStats, text: &mut Text) {
-    let log = &stats.log;
     let gauges = [
         ("databases", "Databases.", stats.databases),
         (
@@ -53,6 +52,13 @@ pub(crate) fn render(stats: &DbStats, text: &mut Text) {
     for (name, help, value) in gauges {
         text.single(name, Kind::Gauge, help, value);
     }
+    render_counters(stats, text);
+    render_syncs(&stats.log, text);
+}
+
+/// What only grows.
+fn render_counters(stats: &DbStats, text: &mut Text) {
+    let log = &stats.log;
     let counters = [
         (
             "rows_written_total",
@@ -97,7 +103,6 @@ pub(crate) fn render(stats: &DbStats, text: &mut Text) {
     for (name, help, value) in counters {
         text.single(name, Kind::Counter, help, value);
     }
-    render_syncs(log, text);
 }
 
 /// How long the log's syncs took.

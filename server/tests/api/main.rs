@@ -11,6 +11,7 @@ mod damage;
 mod grpc;
 mod harness;
 mod health;
+mod query;
 mod recorded;
 mod startup;
 mod write;
