@@ -1,5 +1,7 @@
 //! What Grafana's InfluxDB data source sends, answered in the shapes its parser needs.
 
+use std::fmt::Write as _;
+
 use serde_json::{Value, json};
 
 use crate::http::{Connection, encode};
@@ -16,8 +18,12 @@ fn with_data(folder: &tempfile::TempDir) -> Server {
         let time = (FROM_MS + step * 10_000) * 1_000_000;
         for host in ["a", "b"] {
             let usage = step % 90;
-            body += &format!("cpu,host={host},cpu=cpu-total usage_idle={usage}.5 {time}\n");
-            body += &format!("net,host={host} bytes_recv={}i {time}\n", step * 1000);
+            writeln!(
+                body,
+                "cpu,host={host},cpu=cpu-total usage_idle={usage}.5 {time}"
+            )
+            .unwrap();
+            writeln!(body, "net,host={host} bytes_recv={}i {time}", step * 1000).unwrap();
         }
     }
     connection.write("telegraf", &body);

@@ -1,5 +1,6 @@
 //! The `influx` 1.x shell: connects, creates a database, inserts, selects, shows.
 
+use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -151,7 +152,7 @@ fn the_influx_shell_imports_a_file() {
     let file = folder.path().join("import.txt");
     let mut text = "# DDL\nCREATE DATABASE moved\n# DML\n# CONTEXT-DATABASE: moved\n".to_owned();
     for index in 0..12_000 {
-        text += &format!("m,host=h{} f={index}i {index}\n", index % 10);
+        writeln!(text, "m,host=h{} f={index}i {index}", index % 10).unwrap();
     }
     std::fs::write(&file, text).unwrap();
     let arguments = [

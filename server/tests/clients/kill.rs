@@ -1,7 +1,7 @@
 //! `kill -9` at random moments under load: every acknowledged point is there, bit for bit, and
 //! nothing that was not sent.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -67,7 +67,7 @@ fn write(address: SocketAddr, writer: u64, mut ledger: Ledger, stop: &AtomicBool
 /// Compares what the server has with what the ledgers say. Gives the number of points found.
 fn verify(connection: &mut Connection, ledgers: &[Ledger]) -> usize {
     let answer = connection.query("k", "SELECT i, f, s FROM k GROUP BY w, s");
-    let mut found: BTreeMap<(u64, u64), ()> = BTreeMap::new();
+    let mut found: BTreeSet<(u64, u64)> = BTreeSet::new();
     for series in answer["results"][0]["series"]
         .as_array()
         .into_iter()
@@ -96,19 +96,19 @@ fn verify(connection: &mut Connection, ledgers: &[Ledger]) -> usize {
             );
             assert_eq!(row[2].as_f64().map(f64::to_bits), Some(float.to_bits()));
             assert_eq!(row[3].as_str(), Some(format!("{bits:x}").as_str()));
-            found.insert((writer, number), ());
+            found.insert((writer, number));
         }
     }
     for (writer, ledger) in (0..).zip(ledgers) {
         for number in 0..ledger.acknowledged {
-            let there = found.contains_key(&(writer, number));
+            let there = found.contains(&(writer, number));
             assert!(
                 there,
                 "writer {writer}: acknowledged point {number} is lost ({ledger:?})"
             );
         }
     }
-    for (writer, number) in found.keys() {
+    for (writer, number) in &found {
         let sent = ledgers[usize::try_from(*writer).unwrap()].sent;
         assert!(
             *number < sent,

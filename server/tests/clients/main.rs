@@ -1,6 +1,11 @@
 //! The product with real parts around it: the binary itself, driven by the clients people have.
 //! `cargo xtask test` installs them and says where they are.
-#![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test stops at the first surprise"
+)]
+#![expect(clippy::print_stdout, reason = "a test says how much it looked at")]
 #![expect(
     clippy::disallowed_methods,
     reason = "these tests wait for processes, on the machine's own clock"

@@ -1,4 +1,4 @@
-//! PyPI's clients for InfluxDB 1.x and 2.x.
+//! The Python clients for InfluxDB 1.x and 2.x.
 
 use std::path::Path;
 use std::process::Command;

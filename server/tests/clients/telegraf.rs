@@ -185,7 +185,7 @@ fn every_row_of_the_v1_output_is_there_though_the_server_restarts() {
         format!("[[outputs.influxdb]]\n  urls = [\"{url}\"]\n  database = \"telegraf\"\n")
     };
     run("influxdb", &output, |server| {
-        assert!(server.terminate().success())
+        assert!(server.terminate().success());
     });
 }
 

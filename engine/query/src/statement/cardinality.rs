@@ -1,4 +1,4 @@
-//! `SHOW … CARDINALITY`: how many series, measurements, tag keys, tag values, fields.
+//! `SHOW ... CARDINALITY`: how many series, measurements, tag keys, tag values, fields.
 //!
 //! Always exact; what `InfluxDB` calls an estimate is a word in the header.
 

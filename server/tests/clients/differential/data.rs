@@ -30,22 +30,7 @@ pub(super) fn bodies() -> Vec<String> {
                 continue;
             }
             let body = &mut bodies[usize::from(random.below(10) == 0)];
-            let mut fields = Vec::new();
-            // Quarters: sums are exact in any order.
-            if random.below(10) > 0 {
-                fields.push(format!("usage={}", (random.below(400) as f64) / 4.0));
-            }
-            if random.below(10) > 2 {
-                fields.push(format!("idle={}i", random.below(100)));
-            }
-            if random.below(10) > 4 {
-                fields.push(format!("up={}", random.below(2) == 0));
-            }
-            if random.below(10) > 6 {
-                let words = ["start", "stop", "it's hot", "", "\\\"quoted\\\""];
-                let word = words[usize::try_from(random.below(5)).unwrap()];
-                fields.push(format!("msg=\"{word}\""));
-            }
+            let fields = cpu_fields(&mut random);
             if fields.is_empty() {
                 continue;
             }
@@ -85,10 +70,32 @@ pub(super) fn bodies() -> Vec<String> {
         writeln!(
             again,
             "slow,host=s value={} {time}",
-            (hour % 50) as f64 / 2.0
+            f64::from(i32::try_from(hour % 50).unwrap()) / 2.0
         )
         .unwrap();
     }
     bodies.push(again);
     bodies
+}
+
+/// The fields of one point, any of them missing.
+fn cpu_fields(random: &mut Random) -> Vec<String> {
+    let mut fields = Vec::new();
+    if random.below(10) > 0 {
+        // Quarters: sums are exact in any order.
+        let quarters = u32::try_from(random.below(400)).unwrap();
+        fields.push(format!("usage={}", f64::from(quarters) / 4.0));
+    }
+    if random.below(10) > 2 {
+        fields.push(format!("idle={}i", random.below(100)));
+    }
+    if random.below(10) > 4 {
+        fields.push(format!("up={}", random.below(2) == 0));
+    }
+    if random.below(10) > 6 {
+        let words = ["start", "stop", "it's hot", "", "\\\"quoted\\\""];
+        let word = words[usize::try_from(random.below(5)).unwrap()];
+        fields.push(format!("msg=\"{word}\""));
+    }
+    fields
 }

@@ -164,54 +164,98 @@ fn pick<'a>(random: &mut Random, from: &[&'a str]) -> &'a str {
 /// A query from the grammar of Grafana's builder.
 fn drawn(random: &mut Random) -> String {
     let grouped = random.below(4) > 0;
-    let selector = pick(
-        random,
-        &[
-            "first",
-            "last",
-            "min",
-            "max",
-            "mean",
-            "sum",
-            "count",
-            "median",
-            "stddev",
-            "spread",
-            "percentile",
-            "difference",
-            "derivative",
-        ],
-    );
-    // The time of a percentile among equal values is not determined; a window hides it.
-    let selector = if selector == "percentile" && !grouped {
-        "max"
-    } else {
-        selector
-    };
-    let (measurement, field) = [
+    let fields = [
         ("cpu", "usage"),
         ("cpu", "idle"),
         ("net", "bytes"),
         ("season", "value"),
-    ][usize::try_from(random.below(4)).unwrap()];
-    let field = format!("\"{field}\"");
-    let mut call = match selector {
-        "percentile" => format!("percentile({field}, {})", 50 + random.below(50)),
-        "difference" | "derivative" if grouped => format!("{selector}(mean({field}))"),
-        name => format!("{name}({field})"),
+    ];
+    let (measurement, field) = fields[usize::try_from(random.below(4)).unwrap()];
+    let call = call(random, field, grouped);
+    let condition = condition(random, measurement);
+    let dimensions = dimensions(random, grouped);
+    let mut query = format!("SELECT {call} FROM \"{measurement}\" WHERE {condition}");
+    if !dimensions.is_empty() {
+        query.push_str(" GROUP BY ");
+        query.push_str(&dimensions.join(", "));
+    }
+    // What influxd fills where a standard deviation of one point does not exist is another matter.
+    if grouped && !call.contains("stddev") {
+        query += pick(random, &FILLS);
+    }
+    query += pick(
+        random,
+        &["", "", " ORDER BY time DESC", " ORDER BY time ASC"],
+    );
+    query += pick(random, &["", "", "", " LIMIT 5", " LIMIT 7 OFFSET 2"]);
+    if !dimensions.is_empty() {
+        query += pick(random, &["", "", "", " SLIMIT 2", " SLIMIT 1 SOFFSET 1"]);
+    }
+    query
+}
+
+const FUNCTIONS: [&str; 13] = [
+    "first",
+    "last",
+    "min",
+    "max",
+    "mean",
+    "sum",
+    "count",
+    "median",
+    "stddev",
+    "spread",
+    "percentile",
+    "difference",
+    "derivative",
+];
+
+const TRANSFORMATIONS: [&str; 7] = [
+    "non_negative_derivative(X, 10s)",
+    "difference(X)",
+    "moving_average(X, 3)",
+    "cumulative_sum(X)",
+    "elapsed(X, 1s)",
+    "derivative(X, 1m)",
+    "non_negative_difference(X)",
+];
+
+const FILLS: [&str; 7] = [
+    "",
+    " fill(null)",
+    " fill(none)",
+    " fill(0)",
+    " fill(previous)",
+    " fill(linear)",
+    " fill(-1)",
+];
+
+const TAGS: [&str; 8] = [
+    "",
+    "\"host\" = 'a'",
+    "\"host\" =~ /^(a|b)$/",
+    "\"host\"::tag != 'a'",
+    "dc = ''",
+    "\"dc\" = 'x' OR \"host\" = 'c'",
+    "host !~ /a|d/",
+    "dc =~ /.*/",
+];
+
+/// What is selected.
+fn call(random: &mut Random, field: &str, grouped: bool) -> String {
+    let name = match pick(random, &FUNCTIONS) {
+        // The time of a percentile among equal values is not determined; a window hides it.
+        "percentile" if !grouped => "max",
+        name => name,
     };
-    let plain = !matches!(selector, "difference" | "derivative" | "stddev");
+    let mut call = match name {
+        "percentile" => format!("percentile(\"{field}\", {})", 50 + random.below(50)),
+        "difference" | "derivative" if grouped => format!("{name}(mean(\"{field}\"))"),
+        name => format!("{name}(\"{field}\")"),
+    };
+    let plain = !matches!(name, "difference" | "derivative" | "stddev");
     if grouped && plain && random.below(4) == 0 {
-        let outer = [
-            "non_negative_derivative(X, 10s)",
-            "difference(X)",
-            "moving_average(X, 3)",
-            "cumulative_sum(X)",
-            "elapsed(X, 1s)",
-            "derivative(X, 1m)",
-            "non_negative_difference(X)",
-        ];
-        call = pick(random, &outer).replace('X', &call);
+        call = pick(random, &TRANSFORMATIONS).replace('X', &call);
     }
     if plain && random.below(4) == 0 {
         call += pick(random, &[" / 100", " * 8", " + 1.5", " - 2"]);
@@ -219,29 +263,25 @@ fn drawn(random: &mut Random) -> String {
     if random.below(5) == 0 {
         call += " AS \"value\"";
     }
+    call
+}
+
+fn condition(random: &mut Random, measurement: &str) -> String {
     let start = BASE_S + i64::try_from(random.below(SPAN_S.cast_unsigned() / 2)).unwrap();
     let end = start + 60 + i64::try_from(random.below(SPAN_S.cast_unsigned())).unwrap();
     let mut condition = format!("time >= {start}000ms and time <= {end}000ms");
-    let tags = [
-        "",
-        "\"host\" = 'a'",
-        "\"host\" =~ /^(a|b)$/",
-        "\"host\"::tag != 'a'",
-        "dc = ''",
-        "\"dc\" = 'x' OR \"host\" = 'c'",
-        "host !~ /a|d/",
-        "dc =~ /.*/",
-    ];
-    let tag = pick(random, &tags);
+    let tag = pick(random, &TAGS);
     if !tag.is_empty() && measurement != "season" {
         condition = format!("({tag}) AND {condition}");
     }
     if measurement == "cpu" && random.below(5) == 0 {
-        condition = format!(
-            "{} AND {condition}",
-            pick(random, &["usage > 20", "idle <= 70", "up = true"])
-        );
+        let field = pick(random, &["usage > 20", "idle <= 70", "up = true"]);
+        condition = format!("{field} AND {condition}");
     }
+    condition
+}
+
+fn dimensions(random: &mut Random, grouped: bool) -> Vec<String> {
     let mut dimensions = Vec::new();
     if grouped {
         let width = pick(random, &["10s", "37s", "1m", "5m", "10m", "1h"]);
@@ -254,32 +294,5 @@ fn drawn(random: &mut Random) -> String {
         2 => dimensions.push("*".into()),
         _ => {}
     }
-    let mut query = format!("SELECT {call} FROM \"{measurement}\" WHERE {condition}");
-    if !dimensions.is_empty() {
-        query += &format!(" GROUP BY {}", dimensions.join(", "));
-    }
-    // What influxd fills where a standard deviation of one point does not exist is another matter.
-    if grouped && selector != "stddev" {
-        query += pick(
-            random,
-            &[
-                "",
-                " fill(null)",
-                " fill(none)",
-                " fill(0)",
-                " fill(previous)",
-                " fill(linear)",
-                " fill(-1)",
-            ],
-        );
-    }
-    query += pick(
-        random,
-        &["", "", " ORDER BY time DESC", " ORDER BY time ASC"],
-    );
-    query += pick(random, &["", "", "", " LIMIT 5", " LIMIT 7 OFFSET 2"]);
-    if !dimensions.is_empty() {
-        query += pick(random, &["", "", "", " SLIMIT 2", " SLIMIT 1 SOFFSET 1"]);
-    }
-    query
+    dimensions
 }

@@ -43,7 +43,7 @@ pub enum ExprKind {
     Integer(i64),
     /// Too large for a signed integer.
     Unsigned(u64),
-    /// `'…'`, unescaped.
+    /// `'...'`, unescaped.
     String(Box<str>),
     /// `true`, `false`.
     Boolean(bool),
@@ -51,7 +51,7 @@ pub enum ExprKind {
     Duration(i64),
     /// A moment, ns UTC. The parser makes none; rewriting may.
     Time(i64),
-    /// `/…/`
+    /// `/.../`
     Regex(Regex),
     /// Several strings. The parser makes none; rewriting may.
     List(Vec<Box<str>>),
@@ -59,7 +59,7 @@ pub enum ExprKind {
     Wildcard(Option<WildcardKind>),
     /// `DISTINCT name` without brackets.
     Distinct(Name),
-    /// `( … )`
+    /// `( ... )`
     Paren(Box<Expr>),
 }
 

@@ -99,9 +99,9 @@ impl fmt::Display for Name {
 /// One statement.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Statement {
-    /// `SELECT …`
+    /// `SELECT ...`
     Select(Box<Select>),
-    /// `EXPLAIN [ANALYZE] [VERBOSE] SELECT …`
+    /// `EXPLAIN [ANALYZE] [VERBOSE] SELECT ...`
     Explain {
         /// What is explained.
         select: Box<Select>,
@@ -110,50 +110,50 @@ pub enum Statement {
         /// In more words.
         verbose: bool,
     },
-    /// `SHOW …`
+    /// `SHOW ...`
     Show(Box<Show>),
-    /// `CREATE DATABASE …`
+    /// `CREATE DATABASE ...`
     CreateDatabase {
         /// Its name.
         name: Name,
         /// What `WITH` states of its policy.
         policy: Option<PolicyClause>,
     },
-    /// `DROP DATABASE …`
+    /// `DROP DATABASE ...`
     DropDatabase {
         /// Its name.
         name: Name,
     },
-    /// `DROP MEASUREMENT …`
+    /// `DROP MEASUREMENT ...`
     DropMeasurement {
         /// Its name.
         name: Name,
     },
-    /// `DROP SERIES …`
+    /// `DROP SERIES ...`
     DropSeries(Deletion),
-    /// `DELETE …`
+    /// `DELETE ...`
     Delete(Deletion),
-    /// `CREATE RETENTION POLICY …`
+    /// `CREATE RETENTION POLICY ...`
     CreatePolicy(PolicyStatement),
-    /// `ALTER RETENTION POLICY …`
+    /// `ALTER RETENTION POLICY ...`
     AlterPolicy(PolicyStatement),
-    /// `DROP RETENTION POLICY … ON …`
+    /// `DROP RETENTION POLICY ... ON ...`
     DropPolicy {
         /// Its name.
         name: Name,
         /// Its database.
         database: Name,
     },
-    /// `CREATE CONTINUOUS QUERY …`
+    /// `CREATE CONTINUOUS QUERY ...`
     CreateContinuousQuery(Box<ContinuousQuery>),
-    /// `DROP CONTINUOUS QUERY … ON …`
+    /// `DROP CONTINUOUS QUERY ... ON ...`
     DropContinuousQuery {
         /// Its name.
         name: Name,
         /// Its database.
         database: Name,
     },
-    /// `CREATE SUBSCRIPTION …`
+    /// `CREATE SUBSCRIPTION ...`
     CreateSubscription {
         /// Its name.
         name: Name,
@@ -166,7 +166,7 @@ pub enum Statement {
         /// Where to send.
         destinations: Vec<Box<str>>,
     },
-    /// `DROP SUBSCRIPTION … ON …`
+    /// `DROP SUBSCRIPTION ... ON ...`
     DropSubscription {
         /// Its name.
         name: Name,
@@ -175,7 +175,7 @@ pub enum Statement {
         /// Its policy.
         policy: Name,
     },
-    /// `CREATE USER …`
+    /// `CREATE USER ...`
     CreateUser {
         /// Name.
         name: Name,
@@ -184,30 +184,30 @@ pub enum Statement {
         /// With all privileges.
         admin: bool,
     },
-    /// `DROP USER …`
+    /// `DROP USER ...`
     DropUser {
         /// Name.
         name: Name,
     },
-    /// `SET PASSWORD FOR … = …`
+    /// `SET PASSWORD FOR ... = ...`
     SetPassword {
         /// Name.
         name: Name,
         /// Password in clear.
         password: Box<str>,
     },
-    /// `GRANT …`
+    /// `GRANT ...`
     Grant(PrivilegeChange),
-    /// `REVOKE …`
+    /// `REVOKE ...`
     Revoke(PrivilegeChange),
-    /// `KILL QUERY …`
+    /// `KILL QUERY ...`
     KillQuery {
         /// Its number.
         id: u64,
         /// On which host.
         host: Option<Name>,
     },
-    /// `DROP SHARD …`
+    /// `DROP SHARD ...`
     DropShard {
         /// Its number.
         id: u64,

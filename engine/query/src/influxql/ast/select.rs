@@ -18,7 +18,7 @@ pub struct Select {
     /// `GROUP BY`, as written: calls of `time`, variables, wildcards, regular expressions, and what
     /// else stands there (which is an error only when the statement is run).
     pub dimensions: Vec<Expr>,
-    /// `fill(…)`; `Fill::Null` where absent.
+    /// `fill(...)`; `Fill::Null` where absent.
     pub fill: Fill,
     /// `ORDER BY time DESC`.
     pub descending: bool,
@@ -30,7 +30,7 @@ pub struct Select {
     pub slimit: u64,
     /// `SOFFSET`.
     pub soffset: u64,
-    /// `tz('…')`.
+    /// `tz('...')`.
     pub zone: Option<Zone>,
     /// The whole statement.
     pub span: Span,
@@ -50,7 +50,7 @@ pub struct Field {
 pub enum Source {
     /// A measurement, or all whose names match.
     Measurement(Measurement),
-    /// `(SELECT …)`; its `target` is `None`.
+    /// `(SELECT ...)`; its `target` is `None`.
     Subquery(Box<Select>),
 }
 

@@ -15,7 +15,7 @@ pub struct Show {
     pub condition: Option<Expr>,
     /// `GROUP BY`.
     pub dimensions: Vec<Expr>,
-    /// `ORDER BY … DESC`.
+    /// `ORDER BY ... DESC`.
     pub descending: bool,
     /// `LIMIT`; 0 = none.
     pub limit: u64,
@@ -34,19 +34,19 @@ pub struct Show {
 pub enum ShowKind {
     /// `DATABASES`
     Databases,
-    /// `MEASUREMENTS [WITH MEASUREMENT …]`
+    /// `MEASUREMENTS [WITH MEASUREMENT ...]`
     Measurements(Option<NameMatch>),
     /// `SERIES`
     Series,
     /// `TAG KEYS`
     TagKeys,
-    /// `TAG VALUES WITH KEY …`
+    /// `TAG VALUES WITH KEY ...`
     TagValues(NameMatch),
     /// `FIELD KEYS`
     FieldKeys,
     /// `RETENTION POLICIES`
     RetentionPolicies,
-    /// `… CARDINALITY`
+    /// `... CARDINALITY`
     Cardinality {
         /// Of what.
         of: Counted,
@@ -73,7 +73,7 @@ pub enum ShowKind {
     Diagnostics(Option<Box<str>>),
 }
 
-/// What `SHOW … CARDINALITY` counts.
+/// What `SHOW ... CARDINALITY` counts.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Counted {
     /// Series.
@@ -99,7 +99,7 @@ pub enum NameMatch {
     Matches(Regex),
     /// `!~ /re/`
     NotMatches(Regex),
-    /// `IN (name, …)`
+    /// `IN (name, ...)`
     In(Vec<Name>),
 }
 

@@ -228,7 +228,7 @@ impl Parser<'_> {
         }
     }
 
-    /// The arguments of `name(…)`, if that stands here.
+    /// The arguments of `name(...)`, if that stands here.
     fn trailing_call(&mut self, name: &str) -> Parsed<Option<Vec<Expr>>> {
         let found = self.next();
         self.give_back();
