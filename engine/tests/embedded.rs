@@ -1,4 +1,5 @@
 //! The example is a test, and the face keeps what it promises.
+#![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
 #[path = "../examples/embedded.rs"]
 #[expect(dead_code, reason = "the example's main is called as a function")]

@@ -1,7 +1,7 @@
 //! Runs plans. Reads through [`crate::source::Source`] only, knows no language, starts no thread.
 //!
 //! Memory follows one group: its windows, its kept points, and one piece of rows per open scan.
-//! What grows is charged to the [`Context`] and refused when the query's share is used up.
+//! What grows is charged to the `Context` and refused when the query's share is used up.
 //! Every piece of rows asks whether the query may go on.
 
 mod calls;
