@@ -102,7 +102,9 @@ impl Buffer {
         if self.bytes.capacity() == 0 && size > 0 {
             self.bytes = self.ledger.spare();
         }
-        self.bytes.reserve(size.saturating_sub(self.bytes.len()));
+        // Exactly what was booked: the vector's own growth would take up to twice as much.
+        self.bytes
+            .reserve_exact(size.saturating_sub(self.bytes.len()));
         Ok(())
     }
 

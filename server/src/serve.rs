@@ -136,6 +136,10 @@ fn announce(app: &Arc<App>, http: &TcpListener, grpc: Option<&TcpListener>) -> R
     let pid = std::process::id();
     let version = crate::version::VERSION;
     tracing::info!(url, data_dir, pid, version, "silverback is listening");
+    if !address(http)?.ip().is_loopback() {
+        let hint = "nothing asks for credentials (--insecure-open)";
+        tracing::warn!(hint, "other machines can read and write everything");
+    }
     if let Some(listener) = grpc {
         let url = format!("http://{}", address(listener)?);
         tracing::info!(url, "gRPC is listening");

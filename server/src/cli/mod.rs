@@ -21,7 +21,7 @@ use crate::config::Settings;
 use crate::exit::{Exit, Failure};
 use crate::serve;
 
-/// Silverback, a time-series database: takes the place of `InfluxDB` behind Telegraf and Grafana.
+/// Silverback, a time-series database: takes the place of InfluxDB behind Telegraf and Grafana.
 ///
 /// Without a command it serves, with the options listed here.
 #[derive(Debug, Parser)]

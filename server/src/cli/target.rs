@@ -15,12 +15,11 @@ pub(super) struct TargetArgs {
         env = "SILVERBACK_HOST",
         value_name = "URL",
         hide_env_values = true,
-        default_value = "http://127.0.0.1:8086",
-        conflicts_with = "data_dir"
+        default_value = "http://127.0.0.1:8086"
     )]
     host: String,
 
-    /// Work in this data directory instead, while no server has it
+    /// Work in this data directory instead, while no server has it; stands before --host
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
 }

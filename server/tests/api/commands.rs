@@ -148,7 +148,10 @@ fn a_directory_without_a_server_is_written_queried_and_checked() {
     let server = Server::at(dir.path(), &[]);
     let text = server.get("/query?db=c&epoch=s&q=SELECT+f+FROM+m").text();
     assert!(text.contains("[[1,1],[2,2]]"), "{text}");
-    let output = run(&["query", &data, "SHOW DATABASES"]);
+    let output = command(&["query", &data, "SHOW DATABASES"])
+        .env("SILVERBACK_HOST", "http://127.0.0.1:1")
+        .output()
+        .unwrap();
     assert_eq!(output.status.code(), Some(4), "{}", stderr(&output));
     assert!(
         stderr(&output).contains(&server.pid().to_string()),

@@ -14,7 +14,7 @@ use crate::app::App;
 use crate::version::{INFLUXDB_BUILD, INFLUXDB_VERSION};
 
 /// The routes that are counted by name.
-const ROUTES: [&str; 12] = [
+const ROUTES: [&str; 14] = [
     "/ping",
     "/status",
     "/health",
@@ -27,6 +27,8 @@ const ROUTES: [&str; 12] = [
     "/admin/compact",
     "/debug/vars",
     "/silverback.v1.Silverback/Write",
+    "/silverback.v1.Silverback/WriteStream",
+    "/silverback.v1.Silverback/Query",
 ];
 
 /// Wraps every request.
