@@ -329,3 +329,18 @@ fn what_stands_beside_a_selected_point_is_filled_with_it() {
     let text = format!("SELECT max(v), w {window}");
     assert_eq!(cells(&catalog, &text)[1], json!([10, null, null]));
 }
+
+#[test]
+fn subqueries_nest_as_deep_as_the_parser_lets_them() {
+    let catalog = catalog("m,host=a v=1 1\nm,host=b v=2 2\n");
+    let mut text = "SELECT v FROM m".to_owned();
+    for _ in 0..100 {
+        text = format!("SELECT v FROM ({text})");
+    }
+    assert_eq!(cells(&catalog, &text), [json!([1, 1.0]), json!([2, 2.0])]);
+    let mut text = "SELECT max(v) AS v FROM m GROUP BY host".to_owned();
+    for _ in 0..100 {
+        text = format!("SELECT sum(v) AS v FROM ({text})");
+    }
+    assert_eq!(cells(&catalog, &text), [json!([0, 3.0])]);
+}
