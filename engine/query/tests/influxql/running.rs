@@ -344,3 +344,29 @@ fn subqueries_nest_as_deep_as_the_parser_lets_them() {
     }
     assert_eq!(cells(&catalog, &text), [json!([0, 3.0])]);
 }
+
+#[test]
+fn limits_of_series_count_those_that_lack_a_tag_last_and_each_measurement_by_itself() {
+    let catalog =
+        catalog("m,host=d v=1 1\nm,dc=x,host=a v=2 2\nm,dc=y,host=b v=3 3\nn,host=a v=4 4\n");
+    let values = |text: &str| -> Vec<Value> {
+        cells(&catalog, text)
+            .into_iter()
+            .map(|row| row[1].clone())
+            .collect()
+    };
+    assert_eq!(values("SELECT v FROM m GROUP BY dc, host"), [1.0, 2.0, 3.0]);
+    assert_eq!(
+        values("SELECT v FROM m GROUP BY dc, host SLIMIT 2"),
+        [2.0, 3.0]
+    );
+    assert_eq!(values("SELECT v FROM m GROUP BY dc, host SOFFSET 2"), [1.0]);
+    assert_eq!(
+        values("SELECT v FROM m GROUP BY dc, host ORDER BY time DESC SLIMIT 2"),
+        [3.0, 2.0]
+    );
+    assert_eq!(
+        values("SELECT v FROM /m|n/ GROUP BY dc, host SLIMIT 1"),
+        [2.0, 4.0]
+    );
+}
