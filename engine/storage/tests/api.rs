@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
-use silverback_storage::db::{Db, DbOptions, Submitted, WriteOptions};
+use silverback_storage::db::{Db, DbOptions, Durability, Submitted, WriteOptions};
 use silverback_storage::env::sim::{Failure, Fault, OpKind};
 use silverback_storage::env::{Env, RealEnv, RealOptions, SimEnv};
 use silverback_storage::error::{ErrorKind, Result};
@@ -527,6 +527,71 @@ fn what_a_refused_write_defined_is_there_for_the_writes_that_rely_on_it() {
     let db = open(&env.after_kill()).unwrap();
     assert_eq!(values(&db, "f"), expected);
     assert_eq!(db.stats().problems, []);
+}
+
+#[test]
+fn definitions_that_wait_for_a_full_disk_are_bounded() {
+    let env = SimEnv::new(1);
+    let db = open_with(&env, "db");
+    let some = |batch: i64| -> Vec<Row> {
+        (0..20_000)
+            .map(|host| {
+                let host = format!("h{batch}-{host}");
+                row("cpu", &[("host", &host)], batch, &[("f", float(2.0))])
+            })
+            .collect()
+    };
+    env.set_capacity(Some(100_000));
+    for batch in 0..8 {
+        let error = write(&db, "db", &some(batch)).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NoSpace);
+    }
+    assert!(db.stats().series <= 80_000, "{}", db.stats().series);
+    env.set_capacity(None);
+    write(&db, "db", &some(9)).unwrap();
+    assert_eq!(values(&db, "f").len(), 20_000);
+}
+
+#[test]
+fn rows_acknowledged_before_they_are_durable_are_synced_by_the_step() {
+    let env = SimEnv::new(1);
+    let db = open_with(&env, "db");
+    let (text, rows) = batch(db.hasher(), &[row("cpu", &[], 1, &[("f", float(2.0))])]);
+    let batch = Batch { text: &text, rows };
+    let options = WriteOptions {
+        durability: Durability::Buffered,
+    };
+    let submitted = db.write("db", None, batch, &Keys, options).unwrap();
+    submitted.ticket.wait().unwrap();
+    assert_eq!(values(&db, "f").len(), 1);
+    let lost = || {
+        let images = env.crash_images(20);
+        let mut lost = images.filter(|image| {
+            let db = open(&image.env).unwrap();
+            values(&db, "f").is_empty()
+        });
+        lost.next().is_some()
+    };
+    assert!(lost());
+    env.run_steps(20);
+    assert!(!lost());
+}
+
+#[test]
+fn data_without_a_manifest_is_named_and_left_alone() {
+    let env = SimEnv::new(1);
+    let db = open_with(&env, "db");
+    write(&db, "db", &[row("cpu", &[], 1, &[("f", float(2.0))])]).unwrap();
+    db.flush().unwrap();
+    drop(db);
+    let env = env.after_kill();
+    env.snatch("CURRENT").unwrap();
+    let before = (env.paths(), env.op_count());
+    let error = open(&env).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Corrupt);
+    assert!(error.message().contains("CURRENT"), "{error}");
+    assert!(Db::check(&(Arc::new(env.clone()) as Arc<dyn Env>)).is_err());
+    assert_eq!((env.paths(), env.op_count()), before);
 }
 
 #[test]

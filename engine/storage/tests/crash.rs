@@ -164,6 +164,12 @@ fn check(env: &SimEnv, model: &Model, case: &str) -> u64 {
     }
     let stats = db.stats();
     assert_eq!(stats.problems, [], "{case}");
+    let files = |folder: &str| {
+        let paths = env.paths();
+        paths.iter().filter(|path| path.starts_with(folder)).count() as u64
+    };
+    assert_eq!(files("blocks"), stats.blocks, "{case}: an orphan stays");
+    assert_eq!(files("registry"), stats.registry_files, "{case}");
     let steps = env.op_count();
     let mut model = model.clone();
     model.settle(&found);

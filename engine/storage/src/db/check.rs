@@ -41,6 +41,7 @@ impl Db {
     pub fn check(env: &Arc<dyn Env>) -> Result<CheckReport> {
         let mut report = CheckReport::default();
         let Some(manifest) = Manifest::open(Arc::clone(env))? else {
+            super::open::check_empty(&**env)?;
             return Ok(report);
         };
         report.files += 2;

@@ -51,6 +51,7 @@ pub(super) struct PolicyState {
 struct Unconfirmed {
     next: u64,
     list: Vec<(u64, Arc<Definitions>)>,
+    series_count: usize,
 }
 
 impl Database {
@@ -115,6 +116,7 @@ impl Database {
         if !new.is_empty() {
             unconfirmed.next += 1;
             let number = unconfirmed.next;
+            unconfirmed.series_count += new.series.len();
             unconfirmed.list.push((number, Arc::new(new)));
         }
         let list = unconfirmed.list.iter().map(|(_, one)| Arc::clone(one));
@@ -125,6 +127,13 @@ impl Database {
     pub(super) fn confirm(&self, number: u64) {
         let mut unconfirmed = lock(&self.unconfirmed);
         unconfirmed.list.retain(|(own, _)| *own > number);
+        let left = unconfirmed.list.iter().map(|(_, one)| one.series.len());
+        unconfirmed.series_count = left.sum();
+    }
+
+    /// How many definitions of series are not known to be durable.
+    pub(super) fn unconfirmed_count(&self) -> usize {
+        lock(&self.unconfirmed).series_count
     }
 
     /// Series whose definition is not known to be durable, ascending.

@@ -4,6 +4,7 @@
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use crate::db::core::{Core, Parts, RECORD_DEFINITIONS, RECORD_ROWS, lock};
 use crate::db::database::{Database, drop_known};
@@ -28,6 +29,8 @@ use crate::wal::{LogEnd, Wal, WalStart};
 pub(super) const FILE_FOLDERS: [&str; 2] = ["blocks", "registry"];
 type Step = Box<dyn FnMut() -> StepOutcome + Send>;
 
+/// Rows that were acknowledged when they were only written are durable after this time.
+const SYNC_INTERVAL: Duration = Duration::from_millis(200);
 /// Held while a process has the directory; it names the process.
 const LOCK: &str = "LOCK";
 /// The folder of the log.
@@ -74,9 +77,15 @@ impl Db {
         let flush = Box::new(move || core.flush_step());
         let core = Arc::clone(&self.core);
         let compact = Box::new(move || core.compact_step());
+        let core = Arc::clone(&self.core);
+        let sync = Box::new(move || core.sync_step());
         let interval = self.core.options.step_interval;
-        let steps: [(&str, Step); 2] = [("flush", flush), ("compact", compact)];
-        for (name, step) in steps {
+        let steps: [(&str, Duration, Step); 3] = [
+            ("flush", interval, flush),
+            ("compact", interval, compact),
+            ("sync", SYNC_INTERVAL, sync),
+        ];
+        for (name, interval, step) in steps {
             let handle = self.core.env.every(name, interval, step);
             let handle =
                 handle.map_err(|source| Error::io("start a background step", "", source))?;
@@ -88,15 +97,9 @@ impl Db {
 
 /// The folders and the first manifest of an empty directory.
 fn make_directory(env: &Arc<dyn Env>) -> Result<Manifest> {
+    check_empty(&**env)?;
     for folder in FILE_FOLDERS.into_iter().chain([LOG_FOLDER]) {
         let folder = Path::new(folder);
-        let found = env.list(folder).unwrap_or_default();
-        if let Some(entry) = found.first() {
-            let file = folder.join(&entry.name);
-            let message =
-                "the directory has data but CURRENT, which names its manifest, is missing";
-            return Err(Error::corrupt(file, 0, message));
-        }
         env.create_dir(folder)
             .map_err(|source| Error::io("make folder", folder, source))?;
     }
@@ -104,7 +107,35 @@ fn make_directory(env: &Arc<dyn Env>) -> Result<Manifest> {
     Manifest::create(Arc::clone(env))
 }
 
+/// Whether a directory without a manifest has no data either.
+///
+/// # Errors
+/// `Corrupt`, naming a file that is there.
+pub(super) fn check_empty(env: &dyn Env) -> Result<()> {
+    for folder in FILE_FOLDERS.into_iter().chain([LOG_FOLDER]) {
+        let folder = Path::new(folder);
+        if let Some(entry) = env.list(folder).unwrap_or_default().first() {
+            let file = folder.join(&entry.name);
+            let message =
+                "the directory has data but CURRENT, which names its manifest, is missing";
+            return Err(Error::corrupt(file, 0, message));
+        }
+    }
+    Ok(())
+}
+
 impl Core {
+    /// What the background step does for rows that were acknowledged before they were durable.
+    fn sync_step(&self) -> StepOutcome {
+        if let Some(wal) = self.wal.get()
+            && let Err(error) = wal.sync_written()
+            && error.kind() == ErrorKind::Io
+        {
+            self.wake();
+        }
+        StepOutcome::Idle
+    }
+
     fn open_databases(&self) {
         let state = self.manifest().state().clone();
         let mut sequencer = self.sequencer();

@@ -24,6 +24,9 @@ use crate::wal::{Record, Submission, Ticket as LogTicket, Wal};
 /// Definitions in one record of the log, bytes of keys and names at most, near enough.
 const DEFINITIONS_BYTES_MAX: usize = 16 << 20;
 
+/// Definitions of series that may wait for the log: beyond, a writer of new series waits for it.
+const UNCONFIRMED_SERIES_MAX: usize = 1 << 16;
+
 /// A write on its way to the disk.
 #[derive(Debug)]
 pub struct Submitted {
@@ -161,6 +164,7 @@ impl Destination<'_> {
             return self.write_known(rows, &seen);
         }
         drop(lookups);
+        self.settle_definitions()?;
         let mut sequencer = self.core.sequencer();
         let writer = self.writer(&mut sequencer)?;
         let last = writer.last_series;
@@ -178,6 +182,18 @@ impl Destination<'_> {
             rejected: bound.rejected,
             rows,
         })
+    }
+
+    /// Has the definitions that wait for the log written before more are made: where the disk is
+    /// full they would grow with every write that is refused.
+    fn settle_definitions(&self) -> Result<()> {
+        if self.database.unconfirmed_count() < UNCONFIRMED_SERIES_MAX {
+            return Ok(());
+        }
+        let nothing = self.encode(Vec::new());
+        let new = New::nothing(self.database);
+        let ticket = self.submit(&mut self.core.sequencer(), nothing, new)?;
+        ticket.wait()
     }
 
     fn look(&self) -> Seen {

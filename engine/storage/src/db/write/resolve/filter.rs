@@ -53,3 +53,68 @@ fn retain<T>(values: &mut Vec<T>, keep: &[bool]) {
     let mut keep = keep.iter();
     values.retain(|_| *keep.next().expect("as many as values"));
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{
+        FieldColumn, FieldType, FieldValue, KeyHash, KeyRef, MeasurementId, SeriesId,
+    };
+
+    const COUNT: u32 = 70;
+
+    fn known(row: u32) -> Known {
+        Known {
+            series: SeriesId(u64::from(row) + 1),
+            measurement: MeasurementId(1),
+        }
+    }
+
+    fn text(row: u32) -> FieldValue {
+        FieldValue::String(row.to_string().into_bytes().into())
+    }
+
+    /// Every third row has a string, all have a number.
+    fn rows() -> MeasurementRows {
+        let mut strings = FieldColumn::absent(b"s", FieldType::String, 0);
+        let mut whole = FieldColumn::absent(b"w", FieldType::Unsigned, 0);
+        for row in 0..COUNT {
+            if row % 3 == 0 {
+                strings.push(row as usize, &text(row));
+            }
+            whole.push(row as usize, &FieldValue::Unsigned(row.into()));
+        }
+        strings.pad(COUNT as usize);
+        let key = KeyRef {
+            offset: 0,
+            len: 0,
+            hash: KeyHash(0),
+        };
+        MeasurementRows {
+            measurement: b"m"[..].into(),
+            keys: vec![key; COUNT as usize],
+            timestamps: (0..i64::from(COUNT)).collect(),
+            lines: (0..COUNT).collect(),
+            fields: vec![strings, whole],
+        }
+    }
+
+    #[test]
+    fn rejected_rows_leave_every_column_and_take_no_other_value_along() {
+        let mut rows = rows();
+        let mut found: Vec<Known> = (0..COUNT).map(known).collect();
+        let keep: Vec<bool> = (0..COUNT).map(|row| row % 4 != 0).collect();
+        keep_rows(&mut rows, &mut found, &keep);
+        let kept: Vec<u32> = (0..COUNT).filter(|row| row % 4 != 0).collect();
+        assert_eq!(rows.lines, kept);
+        assert_eq!(rows.keys.len(), kept.len());
+        for (place, row) in kept.into_iter().enumerate() {
+            assert_eq!(rows.timestamps[place], i64::from(row));
+            assert_eq!(found[place], known(row));
+            let value = rows.fields[0].column.get(place);
+            assert_eq!(value, (row % 3 == 0).then_some(text(row)));
+            let value = rows.fields[1].column.get(place);
+            assert_eq!(value, Some(FieldValue::Unsigned(row.into())));
+        }
+    }
+}
