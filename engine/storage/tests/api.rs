@@ -362,6 +362,66 @@ fn a_damaged_block_fails_those_who_need_it_and_no_one_else() {
 }
 
 #[test]
+fn a_definition_lost_to_damage_in_the_log_takes_only_its_own_rows_along() {
+    let env = SimEnv::new(1);
+    let db = open_with(&env, "db");
+    let value = &[("f", float(1.0))];
+    write(&db, "db", &[row("cpu", &[("host", "a")], 1, value)]).unwrap();
+    write(&db, "db", &[row("mem", &[("rack", "lost")], 2, value)]).unwrap();
+    write(&db, "db", &[row("cpu", &[("dc", "lost")], 3, value)]).unwrap();
+    write(&db, "db", &[row("disk", &[("zone", "z")], 4, value)]).unwrap();
+    drop(db);
+    let env = env.after_kill();
+    let path = env
+        .paths()
+        .into_iter()
+        .find(|path| path.starts_with("wal"))
+        .unwrap();
+    let mut bytes = env.peek(&path).unwrap();
+    let places: Vec<usize> = (0..bytes.len())
+        .filter(|at| bytes[*at..].starts_with(b"lost"))
+        .collect();
+    assert_eq!(places.len(), 2);
+    for at in places {
+        bytes[at] ^= 1;
+    }
+    env.poke(&path, &bytes);
+    let times = |db: &Db| -> Vec<(String, i64)> {
+        let cells = read(db).unwrap().into_keys();
+        let mut times: Vec<_> = cells.map(|cell| (cell.1, cell.3)).collect();
+        times.sort();
+        times
+    };
+    let mut db = open(&env).unwrap();
+    assert!(db.stats().problem_count >= 2, "{:?}", db.stats().problems);
+    let mut expected = vec![("cpu".to_owned(), 1), ("disk".to_owned(), 4)];
+    assert_eq!(times(&db), expected);
+    // New names and series get ids of their own, not those of what was lost.
+    for (time, name) in (10..).zip(["net", "mem", "cpu"]) {
+        let tags = [("rack", "new"), ("dc", "new"), ("fresh", "new")];
+        write(&db, "db", &[row(name, &tags, time, value)]).unwrap();
+        expected.push((name.to_owned(), time));
+        expected.sort();
+        assert_eq!(times(&db), expected);
+        drop(db);
+        db = open(&env.after_kill()).unwrap();
+        assert_eq!(times(&db), expected);
+        drop(db);
+        db = open(&env).unwrap();
+    }
+    db.flush().unwrap();
+    assert_eq!(times(&db), expected);
+    drop(db);
+    let db = open(&env).unwrap();
+    assert_eq!(times(&db), expected);
+    assert_eq!(
+        db.stats().problems,
+        [],
+        "what was damaged is gone with the log"
+    );
+}
+
+#[test]
 fn a_damaged_registry_is_rebuilt_from_the_blocks_and_no_series_gets_a_second_id() {
     let env = SimEnv::new(1);
     let db = open_with(&env, "db");

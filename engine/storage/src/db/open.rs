@@ -1,6 +1,7 @@
 //! Opening a directory: lock, manifest, blocks, log; in that order, and nothing touched before the
 //! lock is held.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -16,12 +17,13 @@ use crate::env::{Env, StepOutcome};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::block::block_path;
 use crate::format::definitions::Definitions;
+use crate::format::manifest::LastIds;
 use crate::format::rows::decode_rows;
 use crate::index::registry::{Known, Registry, RegistryFile};
 use crate::manifest::catalog::DatabaseCatalog;
 use crate::manifest::{Manifest, State};
 use crate::memtable::Run;
-use crate::model::{CanonicalKey, Sequence};
+use crate::model::{CanonicalKey, DatabaseId, Rows, Sequence};
 use crate::snapshot::SetAside;
 use crate::wal::{LogEnd, Wal, WalStart};
 
@@ -246,7 +248,9 @@ impl Core {
                 }),
             }
         };
-        let mut replay = |sequence, kind, payload: &[u8]| self.replay(sequence, kind, payload);
+        let mut seen = Seen::default();
+        let mut replay =
+            |sequence, kind, payload: &[u8]| self.replay((sequence, kind, payload), &mut seen);
         let env = Arc::clone(&self.env);
         let (wal, report) = Wal::open(env, self.options.wal, start, &mut replay)?;
         for damage in &report.damage {
@@ -255,15 +259,20 @@ impl Core {
         for span in &report.missing {
             self.report(Problem::from_missing(*span));
         }
+        self.settle_seen(seen);
         assert!(self.wal.set(wal).is_ok(), "the log is opened once");
         Ok(report.is_complete())
     }
 
     /// Puts a record of the log where it was before the stop.
-    fn replay(&self, sequence: Sequence, kind: u8, payload: &[u8]) -> Result<()> {
+    fn replay(
+        &self,
+        (sequence, kind, payload): (Sequence, u8, &[u8]),
+        seen: &mut Seen,
+    ) -> Result<()> {
         match kind {
             RECORD_DEFINITIONS => self.replay_definitions(sequence, payload)?,
-            RECORD_ROWS => self.replay_rows(sequence, payload)?,
+            RECORD_ROWS => self.replay_rows(sequence, payload, seen)?,
             other => {
                 // A later build's: what it means is not known, and skipping it would lose rows.
                 let message = format!("the log has a record of kind {other}, which is not known");
@@ -330,7 +339,7 @@ impl Core {
         Ok(())
     }
 
-    fn replay_rows(&self, sequence: Sequence, payload: &[u8]) -> Result<()> {
+    fn replay_rows(&self, sequence: Sequence, payload: &[u8], seen: &mut Seen) -> Result<()> {
         let (database, policy, rows) = decode_rows(payload).map_err(|error| {
             let message = format!("replay record {}: {error}", sequence.0);
             Error::new(ErrorKind::Corrupt, message)
@@ -343,11 +352,17 @@ impl Core {
             return Ok(());
         };
         let catalog = Arc::clone(&database.stores().catalog);
+        let seen = seen.entry(database.id).or_default();
         let now = self.env.monotonic();
         let sequencer = self.sequencer();
         sequencer.generation.began.get_or_init(|| now);
         let mut bytes = 0;
         for rows in rows {
+            note_ids(&rows, seen);
+            if rows.measurement.0 > catalog.last_ids().measurement {
+                // Its definition was lost to damage.
+                self.report(Problem::rows_without_key(rows.len() as u64));
+            }
             if catalog.measurement_by_id(rows.measurement).is_some() && !rows.is_empty() {
                 let run = Run::new(rows, sequence);
                 bytes += run.size_bytes();
@@ -360,6 +375,18 @@ impl Core {
             .fetch_add(bytes, Ordering::AcqRel);
         self.unflushed_bytes.fetch_add(bytes, Ordering::AcqRel);
         Ok(())
+    }
+
+    /// Makes sure that no id which rows have is given to something else: where damage took its
+    /// definition, they would be found under another name.
+    fn settle_seen(&self, seen: Seen) {
+        let mut sequencer = self.sequencer();
+        for (id, last) in seen {
+            if let Some(writer) = sequencer.writers.get_mut(&id) {
+                writer.last_series = writer.last_series.max(last.series);
+                Arc::make_mut(&mut writer.catalog).reserve(last);
+            }
+        }
     }
 
     /// Removes files that the manifest does not name: what crashed flushes and drops left.
@@ -379,6 +406,17 @@ impl Core {
             }
         }
     }
+}
+
+/// The highest ids that rows of the log have, by database.
+type Seen = BTreeMap<DatabaseId, LastIds>;
+
+fn note_ids(rows: &Rows, seen: &mut LastIds) {
+    seen.measurement = seen.measurement.max(rows.measurement.0);
+    let series = rows.series.iter().map(|series| series.0).max();
+    seen.series = seen.series.max(series.unwrap_or(0));
+    let field = rows.columns.last().map(|(field, _)| field.0);
+    seen.field = seen.field.max(field.unwrap_or(0));
 }
 
 /// The id in a file's name, if there is one.

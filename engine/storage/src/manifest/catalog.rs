@@ -169,7 +169,9 @@ impl DatabaseCatalog {
     /// The name of a tag key.
     pub fn tag_key_name(&self, id: TagKeyId) -> Option<&[u8]> {
         let index = usize::try_from(id.0).ok()?.checked_sub(1)?;
-        Some(self.tag_keys.get(index)?)
+        let name = self.tag_keys.get(index)?;
+        // Empty: its definition was lost to damage. A tag key has a name.
+        (!name.is_empty()).then_some(name)
     }
 
     /// The highest ids given.
@@ -197,11 +199,11 @@ impl DatabaseCatalog {
     }
 
     /// Takes names in. What is there already, and what was dropped, is left as it is, so that a
-    /// log can be replayed over a manifest that knows more. Cost: a copy of the lists that change.
+    /// log can be replayed over a manifest that knows more; so is what belongs to a measurement or
+    /// tag key whose own definition was lost to damage. Cost: a copy of the lists that change.
     ///
     /// # Errors
-    /// `Corrupt` if the names contradict what is there: an id or a name twice, an unknown
-    /// measurement or tag key.
+    /// `Corrupt` if the names contradict what is there: an id or a name twice.
     pub fn define(&mut self, names: &Names) -> Result<()> {
         for (id, name) in &names.tag_keys {
             self.define_tag_key(*id, name)?;
@@ -228,15 +230,15 @@ impl DatabaseCatalog {
         }
         for (id, field) in &names.fields {
             self.last.field = self.last.field.max(field.id.0);
-            if let Some(measurement) = self.changing(&mut changed, *id)? {
+            if let Some(measurement) = self.changing(&mut changed, *id) {
                 insert_field(measurement, field)?;
             }
         }
         for (id, key) in &names.pairs {
             let Some(name) = self.tag_key_name(*key).map(Box::<[u8]>::from) else {
-                return Err(contradiction("a pair names an unknown tag key"));
+                continue;
             };
-            if let Some(measurement) = self.changing(&mut changed, *id)?
+            if let Some(measurement) = self.changing(&mut changed, *id)
                 && let Err(place) = measurement.tag_keys.binary_search(&name)
             {
                 measurement.tag_keys.insert(place, name);
@@ -256,7 +258,9 @@ impl DatabaseCatalog {
     pub fn names(&self) -> Names {
         let mut names = Names::default();
         for (name, id) in self.tag_keys.iter().zip(1..) {
-            names.tag_keys.push((TagKeyId(id), (**name).into()));
+            if !name.is_empty() {
+                names.tag_keys.push((TagKeyId(id), (**name).into()));
+            }
         }
         for (id, measurement) in &*self.measurement_ids {
             names.measurements.push((*id, measurement.name.clone()));
@@ -281,33 +285,35 @@ impl DatabaseCatalog {
             Some(_) => return Err(contradiction("a tag key id has two names")),
             None => {}
         }
-        // Dense by construction: ids are given in order and defined in the order of the log.
-        if id.0 as usize != self.tag_keys.len() + 1 || self.tag_key(name).is_some() {
-            return Err(contradiction("a tag key is defined out of order"));
+        let index = id.0 as usize - 1;
+        if name.is_empty() || self.tag_key(name).is_some() {
+            return Err(contradiction("a tag key is defined twice or has no name"));
         }
         let name: Arc<[u8]> = name.into();
-        Arc::make_mut(&mut self.tag_keys).push(Arc::clone(&name));
+        let keys = Arc::make_mut(&mut self.tag_keys);
+        if keys.len() <= index {
+            // Ids are given without a gap; where damage left one, it stays.
+            keys.resize(index + 1, Arc::new([]));
+        }
+        keys[index] = Arc::clone(&name);
         Arc::make_mut(&mut self.tag_key_ids).insert(name, id);
         self.last.tag_key = self.last.tag_key.max(id.0);
         Ok(())
     }
 
-    /// The working copy of a measurement, or `None` if it was dropped.
+    /// The working copy of a measurement, or `None` if it was dropped or its name lost.
     fn changing<'changed>(
         &self,
         changed: &'changed mut BTreeMap<MeasurementId, MeasurementInfo>,
         id: MeasurementId,
-    ) -> Result<Option<&'changed mut MeasurementInfo>> {
-        if let Entry::Vacant(vacant) = changed.entry(id) {
-            match self.measurement_ids.get(&id) {
-                Some(have) => {
-                    vacant.insert(MeasurementInfo::clone(have));
-                }
-                None if id.0 <= self.last.measurement => return Ok(None),
-                None => return Err(contradiction("a name belongs to an unknown measurement")),
+    ) -> Option<&'changed mut MeasurementInfo> {
+        match changed.entry(id) {
+            Entry::Occupied(occupied) => Some(occupied.into_mut()),
+            Entry::Vacant(vacant) => {
+                let have = self.measurement_ids.get(&id)?;
+                Some(vacant.insert(MeasurementInfo::clone(have)))
             }
         }
-        Ok(changed.get_mut(&id))
     }
 
     fn put_measurements(
@@ -480,17 +486,37 @@ mod tests {
             ..Names::default()
         });
         refused(Names {
-            fields: vec![(MeasurementId(9), field(3, "x"))],
-            ..Names::default()
-        });
-        refused(Names {
             tag_keys: vec![(TagKeyId(1), b"other"[..].into())],
             ..Names::default()
         });
-        refused(Names {
-            pairs: vec![(MeasurementId(2), TagKeyId(5))],
+    }
+
+    #[test]
+    fn what_belongs_to_a_lost_definition_is_left_out_and_the_rest_taken() {
+        let mut database = sample();
+        let before = database.names();
+        database
+            .define(&Names {
+                fields: vec![(MeasurementId(9), field(3, "x"))],
+                pairs: vec![(MeasurementId(2), TagKeyId(2))],
+                ..Names::default()
+            })
+            .unwrap();
+        assert_eq!(database.names(), before);
+        // Tag keys 2 and 3 were lost.
+        let rack = Names {
+            tag_keys: vec![(TagKeyId(4), b"rack"[..].into())],
+            pairs: vec![(MeasurementId(2), TagKeyId(4))],
             ..Names::default()
-        });
+        };
+        database.define(&rack).unwrap();
+        assert_eq!(database.tag_key(b"rack"), Some(TagKeyId(4)));
+        assert_eq!(database.tag_key_name(TagKeyId(3)), None);
+        assert_eq!(database.tag_key(b""), None);
+        let mut again = DatabaseCatalog::new(DatabaseId(1), "db");
+        again.define(&database.names()).unwrap();
+        assert_eq!(again.names(), database.names());
+        assert_eq!(again.last_ids().tag_key, 4);
     }
 
     #[test]
