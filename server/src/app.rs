@@ -31,6 +31,8 @@ pub(crate) struct App {
     pub(crate) bodies: Ledger,
     /// Who may write: a permit for each write under way.
     pub(crate) writes: Arc<Semaphore>,
+    /// Who may parse and hand to the engine: a few for each core.
+    pub(crate) parsers: Arc<Semaphore>,
     /// Who may query, as `writes`.
     pub(crate) queries: Arc<Semaphore>,
     /// The counters.
@@ -47,6 +49,7 @@ impl App {
             engine,
             bodies: Ledger::new(config.bodies_bytes_max),
             writes: Arc::new(Semaphore::new(config.writes_max)),
+            parsers: Arc::new(Semaphore::new(parsers())),
             queries: Arc::new(Semaphore::new(config.queries_max)),
             config,
             metrics: Metrics::default(),
@@ -68,4 +71,10 @@ impl App {
     pub(crate) fn drain(&self) {
         self.draining.store(true, Ordering::Release);
     }
+}
+
+/// How many writes are parsed at a time.
+fn parsers() -> usize {
+    let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
+    2 * cores
 }

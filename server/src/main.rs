@@ -15,6 +15,7 @@ mod metrics;
 mod problem;
 mod refused;
 mod serve;
+mod submit;
 mod version;
 
 use std::process::ExitCode;

@@ -8,10 +8,11 @@
 
 use std::path::Path;
 
-const FLOORS: [&[&str]; 5] = [
+const FLOORS: [&[&str]; 6] = [
     &["clock", "exit", "ledger", "version"],
     &["config", "bind", "metrics", "problem", "refused"],
     &["app", "log"],
+    &["submit"],
     &["grpc", "http"],
     &["serve"],
 ];

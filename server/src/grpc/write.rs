@@ -12,6 +12,7 @@ use super::{columns, status};
 use crate::app::App;
 use crate::config::AutoCreate;
 use crate::refused;
+use crate::submit;
 use silverback::{PendingWrite, WriteRequest};
 
 /// Rows whose fault is told, at most.
@@ -29,18 +30,13 @@ pub(super) struct Submitted {
 pub(super) async fn submit(app: &Arc<App>, request: v1::WriteRequest) -> Result<Submitted, Status> {
     let permit = Arc::clone(&app.writes).acquire_owned().await;
     let permit = permit.map_err(|_| Status::unavailable("the server is stopping"))?;
-    let app = Arc::clone(app);
-    let submitted = tokio::task::spawn_blocking(move || {
-        let pending = put(&app, request)?;
-        Ok(Submitted {
-            app,
-            pending,
-            permit,
-        })
-    });
-    submitted
-        .await
-        .map_err(|_| Status::internal("the write failed inside"))?
+    let submitted = submit::submit(app, move |app| put(app, request)).await;
+    let inside = || Status::internal("the write failed inside");
+    Ok(Submitted {
+        app: Arc::clone(app),
+        pending: submitted.ok_or_else(inside)??,
+        permit,
+    })
 }
 
 fn put(app: &App, request: v1::WriteRequest) -> Result<PendingWrite, Status> {
@@ -99,14 +95,8 @@ fn precision(precision: v1::Precision) -> Precision {
 impl Submitted {
     /// Waits until the batch is durable, and says what became of it.
     pub(super) async fn durable(self) -> Result<WriteResponse, Status> {
-        let waited = tokio::task::spawn_blocking(move || self.wait());
-        waited
-            .await
-            .map_err(|_| Status::internal("the write failed inside"))?
-    }
-
-    fn wait(self) -> Result<WriteResponse, Status> {
-        let written = self.pending.wait().map_err(|error| status::of(&error))?;
+        let written = submit::durable(self.pending).await;
+        let written = written.map_err(|error| status::of(&error))?;
         drop(self.permit);
         let rejected_rows = refused::count(&written);
         self.app.metrics.points_stored.add(written.stored);

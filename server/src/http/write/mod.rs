@@ -14,7 +14,8 @@ use super::body;
 use super::reply::Refusal;
 use crate::app::App;
 use crate::refused;
-use silverback::WriteRequest;
+use crate::submit;
+use silverback::{PendingWrite, WriteRequest};
 
 /// Where a body goes and how it is read.
 #[derive(Clone, Debug)]
@@ -39,8 +40,8 @@ async fn store(app: Arc<App>, target: Target, request: Request) -> Result<Respon
     let limit = app.config.body_bytes_max;
     let sent = body::read(&parts.headers, sent, limit, &app.bodies).await?;
     let is_gzip = body::is_gzip(&parts.headers);
-    let permit = app.writes.clone().acquire_owned().await;
-    tokio::task::spawn_blocking(move || {
+    let _permit = Arc::clone(&app.writes).acquire_owned().await;
+    let submitted = submit::submit(&app, move |app| {
         app.metrics.write_bytes.add(sent.len() as u64);
         let text = if is_gzip {
             body::gunzip(&sent, app.config.inflated_bytes_max, &app.bodies)?
@@ -48,22 +49,29 @@ async fn store(app: Arc<App>, target: Target, request: Request) -> Result<Respon
             sent
         };
         app.metrics.write_inflated_bytes.add(text.len() as u64);
-        let answer = put(&app, &target, &text);
-        drop(permit);
-        answer
-    })
-    .await
-    .map_err(|_| Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "the write failed inside"))?
+        put(app, &target, &text)
+    });
+    let inside = || Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "the write failed inside");
+    let Some(pending) = submitted.await.ok_or_else(inside)?? else {
+        return Ok(done());
+    };
+    let written = submit::durable(pending).await?;
+    app.metrics.points_stored.add(written.stored);
+    app.metrics.points_refused.add(refused::count(&written));
+    match refused::text(&written) {
+        None => Ok(done()),
+        Some(text) => Err(Refusal::invalid(text)),
+    }
 }
 
-/// Hands `text` to the engine and waits until it is durable.
-fn put(app: &App, target: &Target, text: &[u8]) -> Result<Response, Refusal> {
+/// Hands `text` to the engine, unless there is none.
+fn put(app: &App, target: &Target, text: &[u8]) -> Result<Option<PendingWrite>, Refusal> {
     if target.creates && !app.engine.has_database(&target.database) {
         app.engine.create_database(&target.database)?;
         tracing::info!(database = target.database, "made a database for a write");
     }
     if text.is_empty() {
-        return Ok(done());
+        return Ok(None);
     }
     let request = WriteRequest {
         database: &target.database,
@@ -71,13 +79,7 @@ fn put(app: &App, target: &Target, text: &[u8]) -> Result<Response, Refusal> {
         precision: target.precision,
         now_ns: None,
     };
-    let written = app.engine.submit(&request, text)?.wait()?;
-    app.metrics.points_stored.add(written.stored);
-    app.metrics.points_refused.add(refused::count(&written));
-    match refused::text(&written) {
-        None => Ok(done()),
-        Some(text) => Err(Refusal::invalid(text)),
-    }
+    Ok(Some(app.engine.submit(&request, text)?))
 }
 
 /// All is durable.
