@@ -12,6 +12,7 @@
 )]
 
 mod differential;
+mod full_disk;
 mod grafana;
 mod http;
 mod influx_shell;

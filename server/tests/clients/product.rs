@@ -42,6 +42,11 @@ impl Server {
         Connection::new(self.address)
     }
 
+    /// Its process id.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Asks it to end and waits.
     pub(crate) fn terminate(mut self) -> ExitStatus {
         signal(&self.child, "TERM");
