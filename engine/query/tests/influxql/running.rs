@@ -113,6 +113,30 @@ proptest! {
         }
     }
 
+    /// Windows of several series together too.
+    #[test]
+    fn windows_of_series_are_taken_together(points in points(), every in 1_i64..90) {
+        let catalog = catalog(&lines(&points));
+        let mut windows: BTreeMap<i64, Vec<i64>> = BTreeMap::new();
+        for ((_, second), value) in &points {
+            windows.entry(second.div_euclid(every) * every).or_default().push(*value);
+        }
+        for function in ["count", "sum", "min", "max", "spread"] {
+            for condition in ["", "AND f > -5000"] {
+                let text = format!(
+                    "SELECT {function}(i) FROM m WHERE time < 500s {condition} \
+                     GROUP BY time({every}s) fill(none)"
+                );
+                let got: Vec<Value> = cells(&catalog, &text);
+                let row = |(window, values): (&i64, &Vec<i64>)| {
+                    json!([window * 1_000_000_000, plain(function, values)])
+                };
+                let expected: Vec<Value> = windows.iter().map(row).collect();
+                prop_assert_eq!(got, expected, "{}", text);
+            }
+        }
+    }
+
     /// Rows of all series come in order of time, forwards and backwards, cut where asked.
     #[test]
     fn rows_are_merged_by_time(points in points(), limit in 1_usize..20, offset in 0_usize..20) {
