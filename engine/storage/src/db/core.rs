@@ -329,7 +329,11 @@ impl Core {
     /// where nobody does.
     pub(super) fn drain(&self, generation: &Generation) {
         if let Some(wal) = self.wal.get() {
-            wal.lead();
+            wal.lead_until(|| !generation.is_busy());
+            if wal.needs_leader() {
+                // What came later is for a background step: this caller has its own to do.
+                self.wake();
+            }
         }
         generation.settle();
     }

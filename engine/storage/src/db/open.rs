@@ -127,13 +127,16 @@ pub(super) fn check_empty(env: &dyn Env) -> Result<()> {
 }
 
 impl Core {
-    /// What the background step does for rows that were acknowledged before they were durable.
+    /// What the background step does for rows that were acknowledged before they were durable, and
+    /// for those that are queued and were left without a leader.
     fn sync_step(&self) -> StepOutcome {
-        if let Some(wal) = self.wal.get()
-            && let Err(error) = wal.sync_written()
-            && error.kind() == ErrorKind::Io
-        {
-            self.wake();
+        if let Some(wal) = self.wal.get() {
+            wal.lead();
+            if let Err(error) = wal.sync_written()
+                && error.kind() == ErrorKind::Io
+            {
+                self.wake();
+            }
         }
         StepOutcome::Idle
     }

@@ -222,6 +222,26 @@ impl Shared {
         }
     }
 
+    /// Leads until `done`, unless somebody else does. Where others are queued then and none of them
+    /// sleeps, nobody leads.
+    pub(super) fn lead_until(&self, done: impl Fn() -> bool) {
+        if !self.take_the_lead() {
+            return;
+        }
+        let unwinding = SealOnPanic(self);
+        loop {
+            self.commit();
+            let mut queue = self.queue();
+            let is_over = queue.pending.is_empty() || done();
+            if is_over {
+                let handed_over = (queue.pending.iter()).any(|queued| queued.slot.ask_to_lead());
+                queue.leading = handed_over;
+                break;
+            }
+        }
+        drop(unwinding);
+    }
+
     pub(super) fn needs_leader(&self) -> bool {
         let queue = self.queue();
         !queue.leading && !queue.pending.is_empty()

@@ -157,6 +157,13 @@ impl Wal {
         self.shared.lead();
     }
 
+    /// The same until `done`, which is asked after each group: for those who wait for some
+    /// submissions and not for an end of them. Others may be left queued without a leader: see
+    /// [`Wal::needs_leader`].
+    pub fn lead_until(&self, done: impl Fn() -> bool) {
+        self.shared.lead_until(done);
+    }
+
     /// Whether something is queued and nobody leads: whoever only polls asks this after a submit, and
     /// has [`Wal::lead`] called somewhere.
     pub fn needs_leader(&self) -> bool {
