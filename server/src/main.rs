@@ -2,20 +2,15 @@
 //! signals into calls of the engine, and the engine's answers into exit codes, HTTP and gRPC.
 
 mod app;
-mod bind;
 mod cli;
-mod clock;
 mod config;
+mod door;
 mod exit;
 mod grpc;
 mod http;
-mod ledger;
 mod log;
 mod metrics;
-mod problem;
-mod refused;
 mod serve;
-mod submit;
 mod version;
 
 use std::process::ExitCode;

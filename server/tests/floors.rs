@@ -8,11 +8,10 @@
 
 use std::path::Path;
 
-const FLOORS: [&[&str]; 6] = [
-    &["clock", "exit", "ledger", "version"],
-    &["config", "bind", "metrics", "problem", "refused"],
+const FLOORS: [&[&str]; 5] = [
+    &["exit", "version"],
+    &["config", "door", "metrics"],
     &["app", "log"],
-    &["submit"],
     &["grpc", "http"],
     &["serve"],
 ];

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use silverback::Silverback;
 
+use crate::door::problem;
 use crate::exit::{Exit, Failure};
-use crate::problem;
 
 /// Options of `check`.
 #[derive(Debug, clap::Args)]

@@ -6,8 +6,8 @@ use bytes::Bytes;
 use silverback::query::lineprotocol::Precision;
 
 use super::target::Target;
+use crate::door::refused;
 use crate::exit::Failure;
-use crate::refused;
 use silverback::{PendingWrite, WriteRequest};
 
 /// How often a batch is sent again to a server that says "later".

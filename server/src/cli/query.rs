@@ -7,7 +7,7 @@ use silverback::query::result::{QueryError, QueryOptions, Stopped};
 use super::client::Client;
 use super::table;
 use super::target::{Target, TargetArgs};
-use crate::clock;
+use crate::door::clock;
 use crate::exit::{Exit, Failure};
 use silverback::Silverback;
 

@@ -11,8 +11,8 @@ use tonic::{Response, Status};
 use super::results::Results;
 use super::{Answers, status};
 use crate::app::App;
-use crate::bind;
-use crate::clock;
+use crate::door::bind;
+use crate::door::clock;
 
 /// Rows of a batch where the client does not say, and at most.
 const BATCH_ROWS: usize = 4096;

@@ -10,9 +10,9 @@ use tonic::Status;
 
 use super::{columns, status};
 use crate::app::App;
+use crate::app::submit;
 use crate::config::AutoCreate;
-use crate::refused;
-use crate::submit;
+use crate::door::refused;
 use silverback::{PendingWrite, WriteRequest};
 
 /// Rows whose fault is told, at most.

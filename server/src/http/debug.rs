@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
 use crate::app::App;
-use crate::clock;
+use crate::door::clock;
 use crate::version::INFLUXDB_VERSION;
 
 /// One JSON object; each member but the first three is a point of statistics.

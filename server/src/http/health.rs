@@ -7,7 +7,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use crate::app::{App, Phase};
-use crate::problem;
+use crate::door::problem;
 use crate::version::VERSION;
 
 /// Whether queries and writes work, with each check.

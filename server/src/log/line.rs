@@ -8,8 +8,8 @@ use tracing_subscriber::fmt::FmtContext;
 use tracing_subscriber::fmt::format::{FormatEvent, FormatFields, Writer};
 use tracing_subscriber::registry::LookupSpan;
 
-use crate::clock;
 use crate::config::LogFormat;
+use crate::door::clock;
 
 /// Writes an event in the format it holds.
 pub(super) struct Line(pub(super) LogFormat);

@@ -4,8 +4,8 @@ use std::io::{self, Read as _};
 
 use flate2::bufread::MultiGzDecoder;
 
+use crate::app::ledger::Buffer;
 use crate::http::reply::Refusal;
-use crate::ledger::Buffer;
 
 /// Bytes inflated at a time: they stay in the first caches until they are appended.
 const STEP_BYTES: usize = 64 << 10;
@@ -62,7 +62,7 @@ mod tests {
     use std::io::Write as _;
 
     use super::*;
-    use crate::ledger::Ledger;
+    use crate::app::ledger::Ledger;
 
     fn gzip(text: &[u8]) -> Vec<u8> {
         let mut writer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());

@@ -11,7 +11,7 @@ use http_body::Body as _;
 use http_body_util::BodyExt as _;
 
 use super::reply::Refusal;
-use crate::ledger::{Buffer, Ledger};
+use crate::app::ledger::{Buffer, Ledger};
 
 /// How long a client may pause inside a body.
 const PAUSE_MAX: Duration = Duration::from_secs(30);

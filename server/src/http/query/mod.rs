@@ -18,8 +18,8 @@ use silverback::query::result::{QueryError, QueryErrorKind, QueryLimits, QueryOp
 
 use super::reply::{Refusal, wants_csv, wants_gzip};
 use crate::app::App;
-use crate::bind;
-use crate::clock;
+use crate::door::bind;
+use crate::door::clock;
 use render::Wanted;
 use request::Form;
 

@@ -4,7 +4,7 @@ use axum::http::StatusCode;
 use silverback::storage::{Error, ErrorKind};
 
 use super::Refusal;
-use crate::ledger::Full;
+use crate::app::ledger::Full;
 
 /// When a client comes back, in seconds.
 const DISK_FULL_RETRY_S: u32 = 10;

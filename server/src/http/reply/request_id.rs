@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use axum::http::{HeaderMap, HeaderValue};
 
-use crate::clock;
+use crate::door::clock;
 
 /// 100 ns steps from 1582-10-15, where version 1 ids begin, to 1970.
 ///

@@ -13,8 +13,8 @@ use silverback::query::lineprotocol::Precision;
 use super::body;
 use super::reply::Refusal;
 use crate::app::App;
-use crate::refused;
-use crate::submit;
+use crate::app::submit;
+use crate::door::refused;
 use silverback::{PendingWrite, WriteRequest};
 
 /// Where a body goes and how it is read.

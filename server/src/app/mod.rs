@@ -1,13 +1,16 @@
 //! What all requests share: limits, counters, and whether the server takes work.
 
+pub(crate) mod ledger;
+pub(crate) mod submit;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
+use crate::app::ledger::Ledger;
 use crate::config::Config;
-use crate::ledger::Ledger;
 use crate::metrics::Metrics;
 use silverback::Silverback;
 

@@ -12,11 +12,11 @@ use tokio::net::TcpListener;
 
 use crate::app::App;
 use crate::config::{self, Config, Settings};
+use crate::door::problem;
 use crate::exit::{Exit, Failure};
 use crate::grpc;
 use crate::http;
 use crate::log;
-use crate::problem;
 use silverback::{Options, Silverback};
 
 /// Problems that are logged at the start; `/health` counts them all.
