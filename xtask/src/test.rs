@@ -95,7 +95,9 @@ fn binaries() -> Result<Vec<Binary>, String> {
 
 fn run_binary(binary: &Binary, filter: Option<&str>, tools: &tools::Tools) -> Outcome {
     let mut command = Command::new(&binary.executable);
+    // Tests say how much they looked at: images opened, queries compared, points found.
     command
+        .arg("--show-output")
         .args(filter)
         .current_dir(&binary.package)
         .envs(tools.variables());
