@@ -456,3 +456,18 @@ fn names_that_the_log_defines_twice_are_flushed_once() {
     db.flush().unwrap();
     assert_eq!(values(&db, "f"), [(1, float(1.0)), (2, float(2.0))]);
 }
+
+#[test]
+fn a_clean_stop_gives_the_logs_space_back_and_the_next_open_goes_on() {
+    let env = SimEnv::new(13);
+    for round in 1..=3 {
+        let db = open_with(&env, "db");
+        write(&db, "db", &[row("cpu", &[], round, &[("f", float(1.0))])]).unwrap();
+        db.close().unwrap();
+        drop(db);
+        assert_eq!(env.list(Path::new("wal")).unwrap(), [], "round {round}");
+    }
+    let db = open(&env).unwrap();
+    assert_eq!(values(&db, "f").len(), 3);
+    assert_eq!(db.stats().problem_count, 0);
+}

@@ -25,7 +25,10 @@ impl Db {
             offset: end.offset,
             sequence: end.sequence,
         };
-        self.core.commit(&mut manifest, &[Edit::CleanStop(end)])
+        self.core.commit(&mut manifest, &[Edit::CleanStop(end)])?;
+        // All of it lies in blocks, unless somebody wrote behind the flush: the log's space is
+        // given back. A stop before this is mended by the next flush.
+        self.core.wal()?.release(manifest.state().flushed_through)
     }
 
     pub(super) fn stop_steps(&self) {

@@ -267,6 +267,8 @@ impl Writer {
             .file
             .sync_data()
             .map_err(|error| Failed::Sync(broken("sync the log", &path, error)))?;
+        // Finished as any other: what is released behind the end takes it away.
+        self.old.insert(active.number, self.durable);
         Ok(end)
     }
 }
