@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
 use silverback_storage::db::{Db, DbOptions, Submitted, WriteOptions};
+use silverback_storage::env::Env;
 use silverback_storage::env::{RealEnv, RealOptions, SimEnv};
 use silverback_storage::error::{ErrorKind, Result};
 use silverback_storage::model::{Batch, FieldValue, PolicySpec};
@@ -465,7 +466,11 @@ fn a_clean_stop_gives_the_logs_space_back_and_the_next_open_goes_on() {
         write(&db, "db", &[row("cpu", &[], round, &[("f", float(1.0))])]).unwrap();
         db.close().unwrap();
         drop(db);
-        assert_eq!(env.list(Path::new("wal")).unwrap(), [], "round {round}");
+        assert_eq!(
+            Env::list(&env, "wal".as_ref()).unwrap(),
+            [],
+            "round {round}"
+        );
     }
     let db = open(&env).unwrap();
     assert_eq!(values(&db, "f").len(), 3);
