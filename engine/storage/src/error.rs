@@ -130,7 +130,8 @@ impl fmt::Display for Error {
         out.write_str(&self.message)?;
         if let Some(place) = &self.place {
             write!(out, " ({}", place.file.display())?;
-            if place.offset > 0 {
+            // Damage has a place even where it is the first byte.
+            if place.offset > 0 || self.kind == ErrorKind::Corrupt {
                 write!(out, " at byte {}", place.offset)?;
             }
             out.write_str(")")?;
@@ -160,6 +161,15 @@ mod tests {
         assert_eq!(
             error.to_string(),
             "read page: checksum differs (blocks/7.blk at byte 4096)"
+        );
+    }
+
+    #[test]
+    fn damage_in_the_first_byte_has_its_offset_too() {
+        let error = Error::corrupt("blocks/7.blk", 0, "checksum differs");
+        assert_eq!(
+            error.to_string(),
+            "checksum differs (blocks/7.blk at byte 0)"
         );
     }
 
