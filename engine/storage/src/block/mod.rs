@@ -10,6 +10,7 @@ mod measure;
 mod reader;
 #[cfg(test)]
 pub(crate) mod tests;
+mod weight;
 mod writer;
 
 pub use cursor::{BlockCursor, BlockRows, Chunk, FieldStats};
