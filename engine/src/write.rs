@@ -5,7 +5,7 @@ use std::task::{Poll, Waker};
 use silverback_query::lineprotocol::{
     Keys, LineError, LineErrorKind, ParseOptions, Parsed, Precision, key_fault, line_text, parse,
 };
-use silverback_storage::db::{RejectReason, RejectedRow, Ticket, WriteOptions};
+use silverback_storage::db::{Durability, RejectReason, RejectedRow, Ticket, WriteOptions};
 use silverback_storage::model::Batch;
 use silverback_storage::{Error, ErrorKind, Result};
 
@@ -23,16 +23,25 @@ pub struct WriteRequest<'a> {
     pub precision: Precision,
     /// The time of a line without one, ns UTC; the clock's where absent.
     pub now_ns: Option<i64>,
+    /// How safe the points must be before the write returns.
+    pub durability: Durability,
 }
 
 impl<'a> WriteRequest<'a> {
-    /// A write to the default policy of `database`, in nanoseconds.
+    /// A write to the default policy of `database`, in nanoseconds, that returns when it is durable.
     pub fn new(database: &'a str) -> WriteRequest<'a> {
         WriteRequest {
             database,
             policy: None,
             precision: Precision::Nanosecond,
             now_ns: None,
+            durability: Durability::Disk,
+        }
+    }
+
+    fn options(&self) -> WriteOptions {
+        WriteOptions {
+            durability: self.durability,
         }
     }
 }
@@ -44,6 +53,8 @@ pub struct WriteOutcome {
     pub stored: u64,
     /// The lines (or points, counted from 1) that were not, or not whole, in their order.
     pub errors: Vec<LineError>,
+    /// How safe they are: as was asked, or safer where others that asked for more shared a sync.
+    pub durability: Durability,
 }
 
 /// A write that is on its way to the disk.
@@ -54,14 +65,17 @@ pub struct PendingWrite {
 }
 
 impl PendingWrite {
-    /// Waits until the points are durable and visible.
+    /// Waits until the points are as durable as was asked, and visible.
     ///
     /// # Errors
     /// `Io` where the disk failed (whether the points are stored is unknown), `NoSpace` where it is
     /// full, `Closed` where the store takes no writes any more.
     pub fn wait(self) -> Result<WriteOutcome> {
-        self.ticket.wait()?;
-        Ok(self.outcome)
+        let durability = self.ticket.wait()?;
+        Ok(WriteOutcome {
+            durability,
+            ..self.outcome
+        })
     }
 
     /// As [`PendingWrite::wait`] for an event loop: never blocks, wakes `waker` when it is time to
@@ -71,7 +85,12 @@ impl PendingWrite {
     /// As [`PendingWrite::wait`].
     pub fn poll(&mut self, waker: &Waker) -> Poll<Result<WriteOutcome>> {
         let polled = self.ticket.poll(waker);
-        polled.map(|result| result.map(|()| std::mem::take(&mut self.outcome)))
+        polled.map(|result| {
+            result.map(|durability| WriteOutcome {
+                durability,
+                ..std::mem::take(&mut self.outcome)
+            })
+        })
     }
 }
 
@@ -102,6 +121,7 @@ impl Silverback {
         let outcome = WriteOutcome {
             stored: stored - errors.len() as u64,
             errors,
+            ..WriteOutcome::default()
         };
         whole(
             &PendingWrite {
@@ -112,7 +132,8 @@ impl Silverback {
         )
     }
 
-    /// Writes line protocol. Returns when the good lines are durable; the bad ones are listed.
+    /// Writes line protocol. Returns when the good lines are as durable as the request asks; the bad
+    /// ones are listed.
     ///
     /// # Errors
     /// `NotFound` for the database or the policy, `Busy` where memory is short, and what
@@ -138,7 +159,7 @@ impl Silverback {
             request.policy,
             batch,
             &Keys,
-            WriteOptions::default(),
+            request.options(),
         )?;
         let rejected = submitted.rejected.len() as u64;
         if rejected > 0 {
@@ -150,6 +171,7 @@ impl Silverback {
         let outcome = WriteOutcome {
             stored: rows - rejected,
             errors,
+            ..WriteOutcome::default()
         };
         Ok(PendingWrite {
             ticket: submitted.ticket,
@@ -175,13 +197,14 @@ impl Silverback {
             request.policy,
             batch,
             &Keys,
-            WriteOptions::default(),
+            request.options(),
         )?;
         let rejected = submitted.rejected.into_iter();
         let errors: Vec<_> = rejected.map(|row| line_error(&row, None)).collect();
         let outcome = WriteOutcome {
             stored: rows - errors.len() as u64,
             errors,
+            ..WriteOutcome::default()
         };
         Ok(PendingWrite {
             ticket: submitted.ticket,

@@ -64,10 +64,9 @@ impl BatchArgs {
         match target {
             Target::Directory(engine) => {
                 let request = WriteRequest {
-                    database: &self.database,
                     policy: self.policy.as_deref(),
                     precision: Precision::from_v1(&self.precision).unwrap_or_default(),
-                    now_ns: None,
+                    ..WriteRequest::new(&self.database)
                 };
                 let written = engine.submit(&request, lines).and_then(PendingWrite::wait);
                 let written = written.map_err(|error| Failure::failed(error.to_string()))?;

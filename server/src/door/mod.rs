@@ -1,7 +1,8 @@
-//! What all doors share (HTTP, gRPC, the command line): the clock, the values a client binds, and
-//! the words for what was not stored or is damaged.
+//! What all doors share (HTTP, gRPC, the command line): the clock, the values a client binds, how
+//! safe a write is, and the words for what was not stored or is damaged.
 
 pub(crate) mod bind;
 pub(crate) mod clock;
+pub(crate) mod durability;
 pub(crate) mod problem;
 pub(crate) mod refused;

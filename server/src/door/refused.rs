@@ -101,7 +101,11 @@ mod tests {
     }
 
     fn text(stored: u64, errors: Vec<LineError>) -> Option<String> {
-        let written = WriteOutcome { stored, errors };
+        let written = WriteOutcome {
+            stored,
+            errors,
+            ..WriteOutcome::default()
+        };
         super::text(&written).map(|text| String::from_utf8(text).unwrap())
     }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use silverback::query::lineprotocol::{LineError, Precision};
+use silverback::storage::db::Durability;
 use silverback_protos::v1::write_request::Batch;
 use silverback_protos::v1::{self, RowError, WriteResponse};
 use tokio::sync::OwnedSemaphorePermit;
@@ -61,6 +62,7 @@ fn put(app: &App, request: v1::WriteRequest) -> Result<PendingWrite, Status> {
         policy: Some(request.policy.as_str()).filter(|policy| !policy.is_empty()),
         precision: Precision::Nanosecond,
         now_ns: None,
+        durability: durability(request.durability)?,
     };
     match batch {
         Batch::LineProtocol(lines) => {
@@ -81,6 +83,25 @@ fn put(app: &App, request: v1::WriteRequest) -> Result<PendingWrite, Status> {
     }
 }
 
+/// What the batch asks; a number that is none would be less than it means.
+fn durability(number: i32) -> Result<Durability, Status> {
+    let known = v1::Durability::try_from(number);
+    let known = known.map_err(|error| Status::invalid_argument(error.to_string()))?;
+    Ok(match known {
+        v1::Durability::Unspecified | v1::Durability::Disk => Durability::Disk,
+        v1::Durability::Buffered => Durability::Buffered,
+        v1::Durability::Memory => Durability::Memory,
+    })
+}
+
+fn given(durability: Durability) -> v1::Durability {
+    match durability {
+        Durability::Disk => v1::Durability::Disk,
+        Durability::Buffered => v1::Durability::Buffered,
+        Durability::Memory => v1::Durability::Memory,
+    }
+}
+
 fn precision(precision: v1::Precision) -> Precision {
     match precision {
         v1::Precision::Unspecified | v1::Precision::Nanoseconds => Precision::Nanosecond,
@@ -93,7 +114,7 @@ fn precision(precision: v1::Precision) -> Precision {
 }
 
 impl Submitted {
-    /// Waits until the batch is durable, and says what became of it.
+    /// Waits until the batch is as durable as it asks, and says what became of it.
     pub(super) async fn durable(self) -> Result<WriteResponse, Status> {
         let written = submit::durable(self.pending).await;
         let written = written.map_err(|error| status::of(&error))?;
@@ -115,6 +136,7 @@ impl Submitted {
                 .take(ERRORS_MAX)
                 .map(row_error)
                 .collect(),
+            durability: given(written.durability).into(),
         })
     }
 }

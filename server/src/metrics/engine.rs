@@ -95,6 +95,11 @@ fn render_counters(stats: &DbStats, text: &mut Text) {
             log.refused,
         ),
         (
+            "log_refused_acknowledged_total",
+            "Those of them that had asked for durability=memory and were answered.",
+            log.refused_acknowledged,
+        ),
+        (
             "log_segments_total",
             "Segments of the log made.",
             log.segments,

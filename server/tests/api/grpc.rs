@@ -6,8 +6,8 @@ use silverback_protos::v1::silverback_client::SilverbackClient;
 use silverback_protos::v1::write_request::Batch;
 use silverback_protos::v1::write_stream_response::Outcome;
 use silverback_protos::v1::{
-    FieldColumn, Integers, LineProtocol, MeasurementColumns, QueryRequest, TagColumn, TypedColumns,
-    WriteRequest, WriteStreamRequest, field_column,
+    Durability, FieldColumn, Integers, LineProtocol, MeasurementColumns, QueryRequest, TagColumn,
+    TypedColumns, WriteRequest, WriteStreamRequest, field_column,
 };
 use tonic::Code;
 use tonic::transport::Channel;
@@ -46,6 +46,7 @@ fn lines(body: &str) -> WriteRequest {
             body: body.as_bytes().to_vec().into(),
             precision: 0,
         })),
+        durability: 0,
     }
 }
 
@@ -123,6 +124,28 @@ fn lines_and_typed_columns_come_back_as_columns() {
         };
         assert_eq!(values.values, [10, 1]);
         assert_eq!(end.error, "retention policy not found: nope");
+    });
+}
+
+#[test]
+fn a_batch_is_as_durable_as_it_asks_and_the_answer_says_so() {
+    let (server, _dir) = server();
+    block_on(async {
+        let mut client = SilverbackClient::new(connect(&server).await);
+        for asked in [Durability::Disk, Durability::Buffered, Durability::Memory] {
+            let request = WriteRequest {
+                durability: asked.into(),
+                ..lines("m f=1 1")
+            };
+            let answer = client.write(request).await.unwrap().into_inner();
+            assert_eq!(answer.durability(), asked);
+        }
+        let unknown = WriteRequest {
+            durability: 9,
+            ..lines("m f=1 1")
+        };
+        let refused = client.write(unknown).await.unwrap_err();
+        assert_eq!(refused.code(), Code::InvalidArgument);
     });
 }
 

@@ -38,6 +38,30 @@ fn a_write_says_that_it_is_on_disk() {
 }
 
 #[test]
+fn a_write_is_as_durable_as_it_asks_and_the_answer_says_so() {
+    let (server, _dir) = server_with_database();
+    for path in ["/write?db=mydb", "/api/v2/write?bucket=mydb"] {
+        for asked in ["disk", "buffered", "memory"] {
+            let path = format!("{path}&durability={asked}");
+            let answer = server.send(&post(&path, b"m f=1 1"));
+            assert_eq!(answer.status, 204, "{}", answer.text());
+            assert_eq!(answer.header("x-silverback-durability"), Some(asked));
+        }
+        let path = format!("{path}&durability=none");
+        let answer = server.send(&post(&path, b"m f=1 1"));
+        assert_eq!(answer.status, 400);
+        let words = "invalid durability \\\"none\\\" (use disk, buffered or memory)";
+        assert!(answer.text().contains(words), "{}", answer.text());
+    }
+    let partial = server.send(&post(
+        "/write?db=mydb&durability=buffered",
+        b"m f=1 1\nm f=",
+    ));
+    assert_eq!(partial.status, 400);
+    assert_eq!(partial.header("x-silverback-durability"), Some("buffered"));
+}
+
+#[test]
 fn a_body_that_states_too_many_bytes_is_refused_before_it_is_sent() {
     let (server, _dir) = server_with_database();
     let mut stream = server.connect();

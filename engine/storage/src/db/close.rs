@@ -40,9 +40,10 @@ impl Db {
     }
 }
 
-/// What was acknowledged is in the log; it is replayed at the next open.
+/// What was acknowledged is in the log, or goes there now; it is replayed at the next open.
 impl Drop for Db {
     fn drop(&mut self) {
         self.stop_steps();
+        self.lead();
     }
 }

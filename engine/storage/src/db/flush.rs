@@ -89,6 +89,7 @@ impl Core {
         self.settle()?;
         let frozen = self.freeze(flushing);
         self.drain(&frozen.generation);
+        self.reach_watermark();
         flushing.frozen_through = flushing.frozen_through.max(frozen.generation.last());
         flushing.frozen_bytes += frozen.generation.bytes.swap(0, Ordering::AcqRel);
         let through = flushing.frozen_through;
@@ -111,6 +112,15 @@ impl Core {
             wal.release(through)?;
         }
         Ok(())
+    }
+
+    /// Makes durable what was acknowledged when it was only written: no block holds rows above the
+    /// durable watermark, so that a crash takes of them an end and no middle. Where this fails the
+    /// log is to be left behind, and the flush is what saves the rows.
+    fn reach_watermark(&self) {
+        if let Some(wal) = self.wal.get() {
+            wal.sync_written().ok();
+        }
     }
 
     /// Ends the time of writing for all memtables, indexes and new series so far.

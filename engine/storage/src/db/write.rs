@@ -19,7 +19,7 @@ use crate::index::LiveIndex;
 use crate::manifest::catalog::DatabaseCatalog;
 use crate::memtable::{Memtable, Run};
 use crate::model::{Batch, KeyParser, PolicyId, Rows, Sequence, SeriesEntry, SeriesId};
-use crate::wal::{Record, Submission, Ticket as LogTicket, Wal};
+use crate::wal::{Durability, Record, Submission, Ticket as LogTicket, Wal};
 
 /// Definitions in one record of the log, bytes of keys and names at most, near enough.
 const DEFINITIONS_BYTES_MAX: usize = 16 << 20;
@@ -46,13 +46,16 @@ pub struct Ticket {
 }
 
 impl Ticket {
-    /// Blocks until the rows are durable and visible, writing the log itself where nobody does.
+    /// Blocks until the rows are as durable as was asked, and visible, writing the log itself where
+    /// nobody does. How durable they are: more than was asked where others in the group asked for
+    /// more. With [`Durability::Memory`] it does not wait, and they are visible a moment later.
     ///
     /// # Errors
     /// `NoSpace`: nothing was written; `Io`: whether the rows will be found after a restart is not
     /// known, and they are not visible now; `Closed`.
-    pub fn wait(self) -> Result<()> {
-        self.log.map_or(Ok(()), |log| log.wait().map(drop))
+    pub fn wait(self) -> Result<Durability> {
+        let given = self.log.map(LogTicket::wait).transpose()?;
+        Ok(given.map_or(Durability::Disk, |given| given.durability))
     }
 
     /// The same without blocking; `waker` is woken when there is an outcome. Nobody writes the log
@@ -60,10 +63,12 @@ impl Ticket {
     ///
     /// # Errors
     /// As [`Ticket::wait`].
-    pub fn poll(&self, waker: &Waker) -> Poll<Result<()>> {
+    pub fn poll(&self, waker: &Waker) -> Poll<Result<Durability>> {
         match &self.log {
-            None => Poll::Ready(Ok(())),
-            Some(log) => log.poll(waker).map(|outcome| outcome.map(drop)),
+            None => Poll::Ready(Ok(Durability::Disk)),
+            Some(log) => log
+                .poll(waker)
+                .map(|outcome| outcome.map(|given| given.durability)),
         }
     }
 }
@@ -193,7 +198,7 @@ impl Destination<'_> {
         let nothing = self.encode(Vec::new());
         let new = New::nothing(self.database);
         let ticket = self.submit(&mut self.core.sequencer(), nothing, new)?;
-        ticket.wait()
+        ticket.wait().map(drop)
     }
 
     fn look(&self) -> Seen {

@@ -28,6 +28,18 @@ pub enum Durability {
     /// Given to the system: it survives a kill, and a power cut once a later group or
     /// [`Wal::sync_written`](super::Wal::sync_written) has synced it.
     Buffered,
+    /// In the queue of the log: acknowledged at once, published with its group, and lost where the
+    /// process ends or the disk refuses before that.
+    Memory,
+}
+
+/// What a submission was given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Acknowledged {
+    /// Its last sequence; none where it was acknowledged before it had one.
+    pub sequence: Option<Sequence>,
+    /// How safe it is: as was asked, or more where others in its group asked for more.
+    pub durability: Durability,
 }
 
 type Apply = Box<dyn FnOnce(Sequence) + Send>;
@@ -111,6 +123,16 @@ impl Queued {
 
     pub(super) fn slot(&self) -> SharedSlot {
         Arc::clone(&self.slot)
+    }
+
+    /// Acknowledges what is to be no safer than the queue is.
+    pub(super) fn acknowledge_early(&self) {
+        if self.submission().durability == Durability::Memory {
+            self.slot.complete(Ok(Acknowledged {
+                sequence: None,
+                durability: Durability::Memory,
+            }));
+        }
     }
 
     fn submission(&self) -> &Submission {
@@ -202,7 +224,7 @@ impl Shared {
     }
 
     /// Blocks until `slot` is done, leading where nobody else does.
-    pub(super) fn wait(&self, slot: &Slot) -> Result<Sequence> {
+    pub(super) fn wait(&self, slot: &Slot) -> Result<Acknowledged> {
         loop {
             if let Some(outcome) = slot.outcome() {
                 return outcome;
@@ -339,7 +361,15 @@ impl Shared {
         self.durable
             .store(durable, std::sync::atomic::Ordering::Release);
         for (queued, last) in group.iter().zip(outcomes) {
-            queued.slot.complete(Ok(Sequence(last)));
+            let durability = if last <= durable {
+                Durability::Disk
+            } else {
+                Durability::Buffered
+            };
+            queued.slot.complete(Ok(Acknowledged {
+                sequence: Some(Sequence(last)),
+                durability,
+            }));
         }
         let mut queue = self.queue();
         for mut buffer in spent {
@@ -353,6 +383,8 @@ impl Shared {
 
     fn refuse(&self, group: Vec<Queued>, error: &Error) {
         Counting::add(&self.counting.refused, group.len() as u64);
+        let told = group.iter().filter(|queued| queued.slot.is_done()).count();
+        Counting::add(&self.counting.refused_acknowledged, told as u64);
         for queued in group {
             queued.refuse(error);
         }

@@ -25,6 +25,8 @@ pub struct WalCounters {
     pub sync_failures: u64,
     /// Submissions refused after they were queued.
     pub refused: u64,
+    /// Those of them that were acknowledged before, to callers who asked for the queue alone.
+    pub refused_acknowledged: u64,
     /// Segments made.
     pub segments: u64,
     /// Time spent in syncs.
@@ -41,6 +43,7 @@ pub(super) struct Counting {
     pub(super) bytes: AtomicU64,
     pub(super) sync_failures: AtomicU64,
     pub(super) refused: AtomicU64,
+    pub(super) refused_acknowledged: AtomicU64,
     pub(super) segments: AtomicU64,
     sync_ns: AtomicU64,
     sync_bins: [AtomicU64; SYNC_BIN_ENDS_US.len() + 1],
@@ -70,6 +73,7 @@ impl Counting {
             syncs: sync_bins.iter().sum(),
             sync_failures: self.sync_failures.load(Relaxed),
             refused: self.refused.load(Relaxed),
+            refused_acknowledged: self.refused_acknowledged.load(Relaxed),
             segments: self.segments.load(Relaxed),
             sync_time: Duration::from_nanos(self.sync_ns.load(Relaxed)),
             sync_bins,

@@ -33,7 +33,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::format::wal::{PAYLOAD_BYTES_MAX, record_size};
 use crate::model::Sequence;
 
-pub use commit::{Durability, Submission};
+pub use commit::{Acknowledged, Durability, Submission};
 pub use counters::{SYNC_BIN_ENDS_US, WalCounters};
 #[doc(hidden)]
 pub use fuzz::fuzz_reader;
@@ -143,6 +143,7 @@ impl Wal {
             return Err(Error::new(ErrorKind::Busy, "the queue of the log is full"));
         }
         let queued = Queued::new(submission, bytes);
+        queued.acknowledge_early();
         let slot = queued.slot();
         queue.pending.push(queued);
         queue.pending_bytes += bytes;
@@ -277,12 +278,12 @@ impl Wal {
 }
 
 impl Ticket {
-    /// Blocks until the submission is published or refused; leads where nobody does. Its last
-    /// sequence.
+    /// Blocks until the submission is published or refused; leads where nobody does. One that asked
+    /// for [`Durability::Memory`] waits for nothing.
     ///
     /// # Errors
     /// Why it was refused: `NoSpace` with nothing written, `Io` with an unknown outcome, `Closed`.
-    pub fn wait(self) -> Result<Sequence> {
+    pub fn wait(self) -> Result<Acknowledged> {
         self.shared.wait(&self.slot)
     }
 
@@ -291,7 +292,7 @@ impl Ticket {
     ///
     /// # Errors
     /// As [`Ticket::wait`].
-    pub fn poll(&self, waker: &Waker) -> Poll<Result<Sequence>> {
+    pub fn poll(&self, waker: &Waker) -> Poll<Result<Acknowledged>> {
         self.slot.poll(waker)
     }
 }

@@ -65,7 +65,8 @@ pub(super) fn submission(texts: &[&str]) -> Submission {
 
 /// Writes one group of the given records.
 pub(super) fn put(wal: &Wal, texts: &[&str]) -> Result<Sequence> {
-    wal.submit(submission(texts))?.wait()
+    let given = wal.submit(submission(texts))?.wait()?;
+    Ok(given.sequence.expect("it waited for its group"))
 }
 
 pub(super) fn segments(env: &SimEnv) -> Vec<PathBuf> {
@@ -107,7 +108,7 @@ fn applies_are_called_in_order_before_the_tickets_tell() {
     assert!(wal.needs_leader());
     assert!(published.lock().unwrap().is_empty());
     for (ticket, last) in tickets.into_iter().zip([2, 4, 6]) {
-        assert_eq!(ticket.wait().unwrap(), Sequence(last));
+        assert_eq!(ticket.wait().unwrap().sequence, Some(Sequence(last)));
         assert_eq!(*published.lock().unwrap(), [(0, 1), (1, 3), (2, 5)]);
     }
     let counters = wal.counters();
@@ -230,9 +231,10 @@ fn less_durability_is_published_before_it_is_durable_and_never_the_watermark() {
     let env = SimEnv::new(1);
     let wal = open(&env).unwrap().wal;
     let buffered = |text| submission(&[text]).durability(Durability::Buffered);
+    let given = wal.submit(buffered("a")).unwrap().wait().unwrap();
     assert_eq!(
-        wal.submit(buffered("a")).unwrap().wait().unwrap(),
-        Sequence(1)
+        (given.sequence, given.durability),
+        (Some(Sequence(1)), Durability::Buffered)
     );
     assert_eq!(wal.durable(), Sequence(0));
     assert_eq!(

@@ -4,12 +4,12 @@
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
 
+use super::commit::Acknowledged;
 use crate::error::{Error, Result};
-use crate::model::Sequence;
 
 #[derive(Debug, Default)]
 struct State {
-    outcome: Option<Result<Sequence>>,
+    outcome: Option<Result<Acknowledged>>,
     waker: Option<Waker>,
     /// A thread sleeps on it.
     sleeping: bool,
@@ -41,7 +41,7 @@ impl Slot {
     }
 
     /// The first outcome stays.
-    pub(super) fn complete(&self, outcome: Result<Sequence>) {
+    pub(super) fn complete(&self, outcome: Result<Acknowledged>) {
         let mut state = self.state();
         if state.outcome.is_some() {
             return;
@@ -82,11 +82,11 @@ impl Slot {
         }
     }
 
-    pub(super) fn outcome(&self) -> Option<Result<Sequence>> {
+    pub(super) fn outcome(&self) -> Option<Result<Acknowledged>> {
         self.state().outcome.as_ref().map(copy)
     }
 
-    pub(super) fn poll(&self, waker: &Waker) -> Poll<Result<Sequence>> {
+    pub(super) fn poll(&self, waker: &Waker) -> Poll<Result<Acknowledged>> {
         let mut state = self.state();
         if let Some(outcome) = &state.outcome {
             return Poll::Ready(copy(outcome));
@@ -99,9 +99,9 @@ impl Slot {
     }
 }
 
-fn copy(outcome: &Result<Sequence>) -> Result<Sequence> {
+fn copy(outcome: &Result<Acknowledged>) -> Result<Acknowledged> {
     match outcome {
-        Ok(sequence) => Ok(*sequence),
+        Ok(given) => Ok(*given),
         Err(error) => Err(Error::duplicate(error)),
     }
 }

@@ -160,7 +160,7 @@ pub(crate) fn write(db: &Db, database: &str, rows: &[Row]) -> Result<()> {
     let batch = Batch { text: &text, rows };
     let submitted = db.write(database, None, batch, &Keys, WriteOptions::default())?;
     assert_eq!(submitted.rejected, []);
-    submitted.ticket.wait()
+    submitted.ticket.wait().map(drop)
 }
 
 /// Everything that a database shows.

@@ -10,4 +10,4 @@ mod request_id;
 
 pub(super) use envelope::envelope;
 pub(super) use negotiate::{wants_csv, wants_gzip};
-pub(crate) use refusal::Refusal;
+pub(crate) use refusal::{DURABILITY_HEADER, Refusal};

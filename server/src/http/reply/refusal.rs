@@ -4,6 +4,9 @@ use std::fmt::Write as _;
 
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use silverback::storage::db::Durability;
+
+use crate::door::durability;
 
 /// How an error body looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,6 +19,9 @@ pub(super) enum Shape {
     Ours,
 }
 
+/// How safe what was stored is.
+pub(crate) const DURABILITY_HEADER: &str = "x-silverback-durability";
+
 /// The longest text in `X-Influxdb-Error`, in bytes.
 const ERROR_HEADER_BYTES_MAX: usize = 1024;
 
@@ -27,6 +33,8 @@ pub(crate) struct Refusal {
     text: Vec<u8>,
     hint: &'static str,
     retry_after_s: Option<u32>,
+    /// How safe the lines are that were stored all the same.
+    durability: Option<Durability>,
     close: bool,
 }
 
@@ -38,6 +46,7 @@ impl Refusal {
             text: text.into(),
             hint: "",
             retry_after_s: None,
+            durability: None,
             close: false,
         }
     }
@@ -66,6 +75,12 @@ impl Refusal {
     /// The same with what to do about it.
     pub(crate) fn hint(mut self, hint: &'static str) -> Refusal {
         self.hint = hint;
+        self
+    }
+
+    /// The same, where some of it was done: how safe that is.
+    pub(crate) fn durability(mut self, given: Durability) -> Refusal {
+        self.durability = Some(given);
         self
     }
 
@@ -98,6 +113,10 @@ impl Refusal {
         headers.insert("x-influxdb-error", error_header(&self.text));
         if let Some(seconds) = self.retry_after_s {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if let Some(given) = self.durability {
+            let name = HeaderValue::from_static(durability::name(given));
+            headers.insert(DURABILITY_HEADER, name);
         }
         if self.close {
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));

@@ -9,12 +9,13 @@ use axum::extract::Request;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use silverback::query::lineprotocol::Precision;
+use silverback::storage::db::Durability;
 
 use super::body;
-use super::reply::Refusal;
+use super::reply::{DURABILITY_HEADER, Refusal};
 use crate::app::App;
 use crate::app::submit;
-use crate::door::refused;
+use crate::door::{durability, refused};
 use silverback::{PendingWrite, WriteRequest};
 
 /// Where a body goes and how it is read.
@@ -24,11 +25,12 @@ struct Target {
     /// The default one where absent.
     policy: Option<String>,
     precision: Precision,
+    durability: Durability,
     /// Whether a database that does not exist is made.
     creates: bool,
 }
 
-/// Stores the body of `request`: answers when all of it that is good is durable.
+/// Stores the body of `request`: answers when all of it that is good is as durable as was asked.
 async fn store(app: Arc<App>, target: Target, request: Request) -> Result<Response, Refusal> {
     let (parts, sent) = request.into_parts();
     if !target.creates && !app.engine.has_database(&target.database) {
@@ -53,15 +55,21 @@ async fn store(app: Arc<App>, target: Target, request: Request) -> Result<Respon
     });
     let inside = || Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "the write failed inside");
     let Some(pending) = submitted.await.ok_or_else(inside)?? else {
-        return Ok(done());
+        return Ok(done(Durability::Disk));
     };
     let written = submit::durable(pending).await?;
     app.metrics.points_stored.add(written.stored);
     app.metrics.points_refused.add(refused::count(&written));
     match refused::text(&written) {
-        None => Ok(done()),
-        Some(text) => Err(Refusal::invalid(text)),
+        None => Ok(done(written.durability)),
+        Some(text) => Err(Refusal::invalid(text).durability(written.durability)),
     }
+}
+
+/// How safe the query string says that the points must be.
+fn durability(query: Option<&str>) -> Result<Durability, Refusal> {
+    let name = super::parameter(query, "durability");
+    durability::read(name.as_deref()).map_err(Refusal::invalid)
 }
 
 /// Hands `text` to the engine, unless there is none.
@@ -78,15 +86,16 @@ fn put(app: &App, target: &Target, text: &[u8]) -> Result<Option<PendingWrite>, 
         policy: target.policy.as_deref(),
         precision: target.precision,
         now_ns: None,
+        durability: target.durability,
     };
     Ok(Some(app.engine.submit(&request, text)?))
 }
 
-/// All is durable.
-fn done() -> Response {
+/// All is stored.
+fn done(given: Durability) -> Response {
     let headers = [
         (header::CONTENT_TYPE.as_str(), "application/json"),
-        ("x-silverback-durability", "disk"),
+        (DURABILITY_HEADER, durability::name(given)),
     ];
     (StatusCode::NO_CONTENT, headers).into_response()
 }

@@ -7,13 +7,13 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use silverback::query::lineprotocol::Precision;
 
-use super::{Target, store};
+use super::{Target, durability, store};
 use crate::app::App;
 use crate::config::AutoCreate;
 use crate::http::parameter;
 use crate::http::reply::Refusal;
 
-/// 204 when every line is durable.
+/// 204 when every line is as durable as was asked.
 pub(crate) async fn write(
     State(app): State<Arc<App>>,
     request: Request,
@@ -54,6 +54,7 @@ fn target(query: Option<&str>, creates: bool) -> Result<Target, Refusal> {
         database,
         policy: value("rp"),
         precision,
+        durability: durability(query)?,
         creates,
     })
 }

@@ -7,13 +7,13 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use silverback::query::lineprotocol::Precision;
 
-use super::{Target, store};
+use super::{Target, durability, store};
 use crate::app::App;
 use crate::config::AutoCreate;
 use crate::http::parameter;
 use crate::http::reply::Refusal;
 
-/// 204 when every line is durable. Makes a database that does not exist unless told never to:
+/// 204 when every line is as durable as was asked. Makes a database that does not exist unless told never to:
 /// clients of this interface drop what gets a 404.
 pub(crate) async fn write(
     State(app): State<Arc<App>>,
@@ -59,6 +59,7 @@ fn target(query: Option<&str>, creates: bool) -> Result<Target, Refusal> {
         database: database.to_owned(),
         policy: Some(policy.to_owned()).filter(|policy| !policy.is_empty()),
         precision,
+        durability: durability(query)?,
         creates,
     })
 }
