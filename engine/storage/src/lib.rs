@@ -5,6 +5,7 @@
 //! use lower floors only (`tests/floors.rs` holds the list).
 
 pub mod block;
+pub mod budget;
 pub mod codec;
 pub mod db;
 pub mod env;

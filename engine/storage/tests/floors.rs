@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 /// From the ground up. `error` and `model` share the ground: ids, values and errors hold no handle.
 const FLOORS: &[&[&str]] = &[
     &["error", "model"],
-    &["codec", "env"],
+    &["budget", "codec", "env"],
     &["format"],
     &["block", "index", "manifest", "memtable", "wal"],
     &["snapshot"],

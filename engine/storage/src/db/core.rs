@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
+use crate::budget::Budget;
 use crate::db::database::Database;
 use crate::db::stats::Problem;
 use crate::db::{DbOptions, WriteOptions};
@@ -34,6 +35,7 @@ pub(super) const RECORD_ROWS: u8 = 2;
 pub(super) struct Core {
     pub(super) env: Arc<dyn Env>,
     pub(super) options: DbOptions,
+    pub(super) budget: Arc<Budget>,
     pub(super) directory_id: u128,
     pub(super) hasher: KeyHasher,
     /// Set once the log is replayed.
@@ -56,6 +58,8 @@ pub(super) struct Core {
     uncertain: AtomicBool,
     /// Rows in memtables, bytes.
     pub(super) unflushed_bytes: AtomicUsize,
+    /// What series took when the last flush was done, bytes: another would not free it.
+    pub(super) flushed_index_bytes: AtomicUsize,
     problems: Mutex<(Vec<Problem>, u64)>,
     pub(super) steps: Mutex<Vec<Box<dyn StepHandle>>>,
     pub(super) counters: Counters,
@@ -166,6 +170,7 @@ impl Drop for InFlight {
 pub(super) struct Parts {
     pub(super) env: Arc<dyn Env>,
     pub(super) options: DbOptions,
+    pub(super) budget: Arc<Budget>,
     pub(super) manifest: Manifest,
     pub(super) lock: Box<dyn DirLock>,
 }
@@ -177,6 +182,7 @@ impl Core {
         Core {
             env: parts.env,
             options: parts.options,
+            budget: parts.budget,
             directory_id: state.directory_id,
             hasher: KeyHasher::new(state.secret),
             wal: OnceLock::new(),
@@ -198,6 +204,7 @@ impl Core {
             last_file: AtomicU64::new(state.last_file),
             uncertain: AtomicBool::new(false),
             unflushed_bytes: AtomicUsize::new(0),
+            flushed_index_bytes: AtomicUsize::new(0),
             problems: Mutex::default(),
             steps: Mutex::default(),
             counters: Counters::default(),
@@ -355,6 +362,13 @@ impl Core {
     /// Asks the background steps to look.
     pub(super) fn wake(&self) {
         for step in lock(&self.steps).iter() {
+            step.wake();
+        }
+    }
+
+    /// Asks the first of them, which flushes.
+    pub(super) fn wake_flush(&self) {
+        if let Some(step) = lock(&self.steps).first() {
             step.wake();
         }
     }

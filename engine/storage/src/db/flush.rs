@@ -11,12 +11,13 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crate::block::Block;
+use crate::budget::Class;
 use crate::db::Db;
 use crate::db::core::{Core, Flushing, Generation, lock};
 use crate::db::database::{Database, drop_known};
 use crate::db::stats::Problem;
 use crate::env::StepOutcome;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 use crate::format::block::{BlockInfo, BlockMeta, SequenceRange, block_path};
 use crate::format::definitions::Names;
 use crate::format::manifest::{Edit, LastIds};
@@ -80,7 +81,12 @@ impl Db {
 impl Core {
     pub(super) fn flush(&self) -> Result<()> {
         let mut flushing = lock(&self.flushing);
-        let flushed = self.flush_locked(&mut flushing);
+        self.flush_noted(&mut flushing)
+    }
+
+    /// Flushes and notes whether that failed.
+    pub(super) fn flush_noted(&self, flushing: &mut Flushing) -> Result<()> {
+        let flushed = self.flush_locked(flushing);
         flushing.failed_at = flushed.is_err().then(|| self.env.monotonic());
         flushed
     }
@@ -102,6 +108,12 @@ impl Core {
         self.unflushed_bytes
             .fetch_sub(flushing.frozen_bytes, Ordering::AcqRel);
         flushing.frozen_bytes = 0;
+        drop(frozen);
+        let index_bytes = self.index_bytes();
+        self.flushed_index_bytes
+            .store(index_bytes, Ordering::Relaxed);
+        self.budget.state(Class::Index, index_bytes);
+        self.budget.relieve();
         self.counters.flushes.fetch_add(1, Ordering::Relaxed);
         if let Some(wal) = self.wal.get() {
             let failures = wal.counters().sync_failures;
@@ -329,27 +341,6 @@ impl Core {
         }
     }
 
-    /// Flushes first where memory for rows that are not flushed is used up.
-    ///
-    /// # Errors
-    /// `Busy` or `NoSpace` where that fails.
-    pub(super) fn make_room(&self) -> Result<()> {
-        let used = self.unflushed_bytes.load(Ordering::Acquire);
-        if used >= self.options.memtable_bytes {
-            self.wake();
-        }
-        if used < self.options.memtable_bytes_max {
-            return Ok(());
-        }
-        self.flush().map_err(|error| {
-            if error.kind() == ErrorKind::NoSpace {
-                return error;
-            }
-            let message = format!("{used} bytes of rows wait for a flush, which fails: {error}");
-            Error::new(ErrorKind::Busy, message)
-        })
-    }
-
     /// What the background step does: flushes where it is time.
     pub(super) fn flush_step(&self) -> StepOutcome {
         if self.is_flush_due() {
@@ -380,6 +371,7 @@ impl Core {
         log_failed
             || is_old
             || used >= options.memtable_bytes
+            || self.is_short_of_memory()
             || self.log_bytes().saturating_sub(log_bytes) >= options.log_bytes
     }
 

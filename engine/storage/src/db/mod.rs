@@ -12,6 +12,7 @@ mod core;
 mod database;
 mod define;
 mod flush;
+mod memory;
 mod open;
 mod read;
 mod stats;
@@ -37,11 +38,13 @@ pub struct Db {
 /// How a store works.
 #[derive(Clone, Copy, Debug)]
 pub struct DbOptions {
+    /// Memory for all that is held, bytes; 0 = half of what the machine or its control group gives.
+    pub memory_budget_bytes: usize,
     /// The log.
     pub wal: WalOptions,
-    /// A flush begins when rows in memory take this much, bytes.
+    /// A flush begins when rows in memory take this much, bytes; an eighth of the budget at most.
     pub memtable_bytes: usize,
-    /// From here on a writer flushes before it writes, bytes.
+    /// From here on a writer flushes before it writes, bytes; a quarter of the budget at most.
     pub memtable_bytes_max: usize,
     /// A flush begins when the log has grown by this much, bytes.
     pub log_bytes: u64,
@@ -54,6 +57,7 @@ pub struct DbOptions {
 impl Default for DbOptions {
     fn default() -> DbOptions {
         DbOptions {
+            memory_budget_bytes: 0,
             wal: WalOptions::default(),
             memtable_bytes: 512 << 20,
             memtable_bytes_max: 1 << 30,

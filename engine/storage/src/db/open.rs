@@ -7,9 +7,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use crate::budget::Class;
 use crate::db::core::{Core, Parts, RECORD_DEFINITIONS, RECORD_ROWS, lock};
 use crate::db::database::{Database, drop_known};
 use crate::db::flush::open_block;
+use crate::db::memory::TICK;
 use crate::db::stats::Problem;
 use crate::db::write::append;
 use crate::db::{Db, DbOptions};
@@ -44,8 +46,10 @@ impl Db {
     ///
     /// # Errors
     /// `Conflict` where another process has the directory, naming it, or a newer build wrote it;
-    /// `Corrupt` where the manifest is damaged; `Io`, `NoSpace`.
+    /// `Corrupt` where the manifest is damaged; `Invalid` for a memory budget that is too small;
+    /// `Io`, `NoSpace`.
     pub fn open(env: Arc<dyn Env>, options: DbOptions) -> Result<Db> {
+        let (budget, options) = options.fit(&*env)?;
         let lock = env.lock(Path::new(LOCK)).map_err(|source| {
             if source.kind() == std::io::ErrorKind::WouldBlock {
                 return Error::new(ErrorKind::Conflict, source.to_string());
@@ -59,6 +63,7 @@ impl Db {
         let core = Core::new(Parts {
             env,
             options,
+            budget,
             manifest,
             lock,
         });
@@ -82,10 +87,14 @@ impl Db {
         let core = Arc::clone(&self.core);
         let sync = Box::new(move || core.sync_step());
         let interval = self.core.options.step_interval;
-        let steps: [(&str, Duration, Step); 3] = [
+        let core = Arc::clone(&self.core);
+        let memory = Box::new(move || core.memory_step());
+        // Flush stands first: see `Core::wake_flush`.
+        let steps: [(&str, Duration, Step); 4] = [
             ("flush", interval, flush),
             ("compact", interval, compact),
             ("sync", SYNC_INTERVAL, sync),
+            ("memory", TICK, memory),
         ];
         for (name, interval, step) in steps {
             let handle = self.core.env.every(name, interval, step);
@@ -273,6 +282,8 @@ impl Core {
         (sequence, kind, payload): (Sequence, u8, &[u8]),
         seen: &mut Seen,
     ) -> Result<()> {
+        // The record and what it is decoded to, until it is in a memtable.
+        let _charge = self.budget.charge(Class::Replay, 2 * payload.len());
         match kind {
             RECORD_DEFINITIONS => self.replay_definitions(sequence, payload)?,
             RECORD_ROWS => self.replay_rows(sequence, payload, seen)?,
@@ -367,7 +378,7 @@ impl Core {
                 self.report(Problem::rows_without_key(rows.len() as u64));
             }
             if catalog.measurement_by_id(rows.measurement).is_some() && !rows.is_empty() {
-                let run = Run::new(rows, sequence);
+                let run = Run::charged(rows, sequence, &self.budget);
                 bytes += run.size_bytes();
                 memtable.push(Arc::new(run), now);
             }

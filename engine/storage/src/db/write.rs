@@ -7,7 +7,9 @@ pub use resolve::{KEY_BYTES_MAX, RejectReason, RejectedRow};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Poll, Waker};
+use std::time::Duration;
 
+use crate::budget::Class;
 use crate::db::core::{Core, RECORD_DEFINITIONS, RECORD_ROWS, Sequencer, Writer};
 use crate::db::database::Database;
 use crate::db::stats::Problem;
@@ -36,6 +38,9 @@ pub struct Submitted {
     pub rejected: Vec<RejectedRow>,
     /// How many rows are on their way.
     pub rows: usize,
+    /// How long to hold the acknowledgement back, since memory is getting short: whoever sends the
+    /// next write when the last one is answered then sends less.
+    pub delay: Duration,
 }
 
 /// Tells the fate of a write.
@@ -94,7 +99,7 @@ impl Db {
     ///
     /// # Errors
     /// `NotFound` for the database or policy; `Limit` for a batch beyond what one record of the log
-    /// takes; `Busy` or `NoSpace` where rows cannot be flushed; `Io` after a failed sync until the
+    /// takes; `Busy` where memory is short; `Busy` or `NoSpace` where rows cannot be flushed; `Io` after a failed sync until the
     /// log goes on; `Corrupt` where a registry file is damaged; `Closed`. Nothing is stored then.
     ///
     /// # Panics
@@ -114,14 +119,15 @@ impl Db {
         let core = &self.core;
         let database = core.database(database)?;
         let policy = database.policy(policy)?;
-        core.make_room()?;
+        let delay = core.make_room()?;
         let destination = Destination {
             core,
             database: &database,
             policy,
             options,
         };
-        let submitted = destination.write(batch, parser)?;
+        let mut submitted = destination.write(batch, parser)?;
+        submitted.delay = delay;
         let counters = &core.counters;
         let (rows, rejected) = (submitted.rows as u64, submitted.rejected.len() as u64);
         counters.rows_written.fetch_add(rows, Ordering::Relaxed);
@@ -186,6 +192,7 @@ impl Destination<'_> {
             ticket,
             rejected: bound.rejected,
             rows,
+            delay: Duration::ZERO,
         })
     }
 
@@ -233,6 +240,7 @@ impl Destination<'_> {
             ticket,
             rejected: Vec::new(),
             rows,
+            delay: Duration::ZERO,
         })
     }
 
@@ -311,6 +319,10 @@ impl Destination<'_> {
             return Ok(Ticket { log: None });
         }
         let last = records.len() as u64 - 1;
+        let payloads = records.iter().map(|(_, payload)| payload.len());
+        let rows = groups.iter().flatten().map(Rows::size_bytes);
+        let bytes = payloads.chain(rows).sum();
+        let charge = self.core.budget.charge(Class::Ingest, bytes);
         let now = self.core.env.monotonic();
         let generation = &sequencer.generation;
         generation.began.get_or_init(|| now);
@@ -327,11 +339,13 @@ impl Destination<'_> {
             let mut bytes = 0;
             for (group, sequence) in groups.into_iter().zip(first.0 + before..) {
                 for rows in group {
-                    let run = Run::new(rows, Sequence(sequence));
+                    let run = Run::charged(rows, Sequence(sequence), &core.budget);
                     bytes += run.size_bytes();
                     memtable.push(Arc::new(run), now);
                 }
             }
+            // By now the rows are counted as those of memtables.
+            drop(charge);
             core.applied(&in_flight, Sequence(first.0 + last), bytes);
         };
         let submission = Submission::new(records, apply).durability(self.options.durability());

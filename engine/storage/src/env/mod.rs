@@ -160,6 +160,16 @@ pub trait Env: Send + Sync + fmt::Debug {
     /// What the system says.
     fn free_bytes(&self) -> io::Result<u64>;
 
+    /// What memory the machine and its control groups give this process; `None` where nothing says.
+    fn memory_bytes(&self) -> Option<usize> {
+        None
+    }
+
+    /// Memory of this process that is resident and that no file backs; `None` where nothing says.
+    fn resident_bytes(&self) -> Option<usize> {
+        None
+    }
+
     /// The wall clock, ns since 1970 UTC. May jump.
     fn now_ns(&self) -> i64;
 

@@ -8,6 +8,7 @@
 )]
 
 mod lock;
+mod memory;
 mod step;
 
 use std::ffi::OsStr;
@@ -152,6 +153,14 @@ impl Env for RealEnv {
         now.tv_sec
             .saturating_mul(1_000_000_000)
             .saturating_add(now.tv_nsec)
+    }
+
+    fn memory_bytes(&self) -> Option<usize> {
+        memory::available_bytes().and_then(|bytes| usize::try_from(bytes).ok())
+    }
+
+    fn resident_bytes(&self) -> Option<usize> {
+        memory::resident_bytes().and_then(|bytes| usize::try_from(bytes).ok())
     }
 
     fn monotonic(&self) -> Duration {

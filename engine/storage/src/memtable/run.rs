@@ -6,6 +6,7 @@
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
+use crate::budget::{Budget, Charge, Class};
 use crate::memtable::gather::arrange;
 use crate::memtable::order::ascends;
 use crate::memtable::slice::Slice;
@@ -20,6 +21,8 @@ pub struct Run {
     times: (i64, i64),
     series: (SeriesId, SeriesId),
     size_bytes: usize,
+    /// Its memory in the budget of its store.
+    charge: Option<Charge>,
     /// What the first reader made of an unsorted run.
     sorted: OnceLock<Arc<Run>>,
     /// For each column with holes, how many values stand before each [`RANK_ROWS`] rows; made for
@@ -37,19 +40,34 @@ impl Run {
     /// # Panics
     /// If there are no rows.
     pub fn new(rows: Rows, sequence: Sequence) -> Run {
-        Run::spanning(rows, (sequence, sequence))
+        Run::spanning(rows, (sequence, sequence), None)
     }
 
-    fn spanning(rows: Rows, sequences: (Sequence, Sequence)) -> Run {
+    /// The same, counted in `budget` as long as it lives, and so is what is made of it.
+    ///
+    /// # Panics
+    /// As [`Run::new`].
+    pub fn charged(rows: Rows, sequence: Sequence, budget: &Arc<Budget>) -> Run {
+        let charge = Some((budget, Class::Memtable));
+        Run::spanning(rows, (sequence, sequence), charge)
+    }
+
+    fn spanning(
+        rows: Rows,
+        sequences: (Sequence, Sequence),
+        charge: Option<(&Arc<Budget>, Class)>,
+    ) -> Run {
         assert!(!rows.is_empty(), "a run has rows");
         assert_eq!(rows.series.len(), rows.len(), "each row has a series");
         let times = bounds(&rows.timestamps);
         let series = bounds(&rows.series);
+        let size_bytes = rows.size_bytes() + size_of::<Run>();
         Run {
+            charge: charge.map(|(budget, class)| budget.charge(class, size_bytes)),
             is_sorted: ascends(&rows.series, &rows.timestamps),
             times,
             series,
-            size_bytes: rows.size_bytes() + size_of::<Run>(),
+            size_bytes,
             rows,
             sequences,
             sorted: OnceLock::new(),
@@ -63,6 +81,18 @@ impl Run {
     /// # Panics
     /// If there is no run, if they are of several measurements, or hold 2^32 rows or more.
     pub fn merge(runs: &[Arc<Run>]) -> Run {
+        Run::merge_as(runs, Class::Memtable)
+    }
+
+    /// As [`Run::merge`], where the result is for flush alone.
+    ///
+    /// # Panics
+    /// As [`Run::merge`].
+    pub fn merge_to_flush(runs: &[Arc<Run>]) -> Run {
+        Run::merge_as(runs, Class::Upkeep)
+    }
+
+    fn merge_as(runs: &[Arc<Run>], class: Class) -> Run {
         let (first, last) = match runs {
             [] => unreachable!("a merge has runs"),
             [first, .., last] => (first, last),
@@ -72,7 +102,8 @@ impl Run {
         assert!(runs.iter().all(same), "runs of one measurement are merged");
         let parts: Vec<&Rows> = runs.iter().map(|run| &run.rows).collect();
         let sequences = (first.sequences.0, last.sequences.1);
-        let run = Run::spanning(arrange(&parts), sequences);
+        let charge = first.budget().map(|budget| (budget, class));
+        let run = Run::spanning(arrange(&parts), sequences, charge);
         debug_assert!(run.is_sorted, "a merge sorts");
         run
     }
@@ -83,8 +114,19 @@ impl Run {
         if self.is_sorted {
             return Arc::clone(self);
         }
-        let sorted = || Arc::new(Run::spanning(arrange(&[&self.rows]), self.sequences));
+        let charge = self.budget().map(|budget| (budget, Class::Memtable));
+        let sorted = || {
+            Arc::new(Run::spanning(
+                arrange(&[&self.rows]),
+                self.sequences,
+                charge,
+            ))
+        };
         Arc::clone(self.sorted.get_or_init(sorted))
+    }
+
+    fn budget(&self) -> Option<&Arc<Budget>> {
+        self.charge.as_ref().map(Charge::budget)
     }
 
     /// The rows.

@@ -84,7 +84,7 @@ pub fn write_block(
         let merged = match &runs[..] {
             [] => continue,
             [only] => only.sorted(),
-            several => Arc::new(Run::merge(several)),
+            several => Arc::new(Run::merge_to_flush(several)),
         };
         drop(runs);
         writer.begin_measurement(measurement)?;

@@ -1,0 +1,176 @@
+//! The memory of an open store: what is derived from its budget, and the step that looks at it.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use crate::budget::{BUDGET_BYTES_MIN, BUDGET_BYTES_UNKNOWN, Budget, Class, Pressure};
+use crate::db::core::{Core, lock};
+use crate::db::{Db, DbOptions};
+use crate::env::{Env, StepOutcome};
+use crate::error::{Error, ErrorKind, Result};
+use crate::wal::WalOptions;
+
+/// How often the ledger is compared with what is there: new series are counted no sooner. A writer
+/// that makes 500,000 series a second takes some 15 MB meanwhile.
+pub(super) const TICK: Duration = Duration::from_millis(100);
+
+/// A flush begins when rows take this part of the budget: they are in memory up to three times
+/// while it runs, as what is flushed, its copy in order, and what is written meanwhile.
+const MEMTABLE_PART: usize = 8;
+/// A writer flushes before it writes when rows take this part.
+const MEMTABLE_MAX_PART: usize = 4;
+/// What may wait for the log.
+const QUEUE_PART: usize = 8;
+/// Less than this part is flushed neither early: a block of it would only be merged again.
+const FLUSH_PART_MIN: usize = 32;
+
+impl Db {
+    /// The budget of this store; those above it count what they hold in it too.
+    pub fn budget(&self) -> &Arc<Budget> {
+        &self.core.budget
+    }
+}
+
+impl DbOptions {
+    /// The budget, and these options with no more than fits it.
+    ///
+    /// # Errors
+    /// `Invalid` for a budget that is too small.
+    pub(super) fn fit(self, env: &dyn Env) -> Result<(Arc<Budget>, DbOptions)> {
+        let budget_bytes = match self.memory_budget_bytes {
+            0 => match env.memory_bytes() {
+                Some(bytes) => (bytes / 2).max(BUDGET_BYTES_MIN),
+                None => BUDGET_BYTES_UNKNOWN,
+            },
+            bytes if bytes < BUDGET_BYTES_MIN => {
+                let message = format!(
+                    "a memory budget of {bytes} bytes is too small: give {BUDGET_BYTES_MIN} or more"
+                );
+                return Err(Error::new(ErrorKind::Invalid, message));
+            }
+            bytes => bytes,
+        };
+        let options = DbOptions {
+            wal: WalOptions {
+                queue_bytes_max: self.wal.queue_bytes_max.min(budget_bytes / QUEUE_PART),
+                ..self.wal
+            },
+            memtable_bytes: self.memtable_bytes.min(budget_bytes / MEMTABLE_PART),
+            memtable_bytes_max: self
+                .memtable_bytes_max
+                .min(budget_bytes / MEMTABLE_MAX_PART),
+            ..self
+        };
+        Ok((Budget::new(budget_bytes), options))
+    }
+}
+
+impl Core {
+    /// Looks at what is there and lets the budget draw its conclusions.
+    pub(super) fn memory_step(&self) -> StepOutcome {
+        let mut unflushed = 0;
+        for database in self.all_databases() {
+            let stores = database.stores().clone();
+            let policies = stores.policies.values();
+            let memtables = policies.flat_map(|policy| &policy.memtables);
+            unflushed += memtables.map(|one| one.size_bytes()).sum::<usize>();
+        }
+        self.budget.state(Class::Index, self.index_bytes());
+        self.budget.tick(self.env.resident_bytes(), unflushed);
+        match self.budget.pressure() {
+            Pressure::Calm | Pressure::Flush => self.budget.relieve(),
+            Pressure::Slow(_) | Pressure::Refuse => {}
+        }
+        if self.is_short_of_memory() {
+            self.wake_flush();
+        }
+        StepOutcome::Idle
+    }
+
+    /// Memory of series: registries and live indexes, bytes.
+    pub(super) fn index_bytes(&self) -> usize {
+        let databases = self.all_databases().into_iter();
+        let sizes = databases.map(|database| {
+            let indexes = database.stores().indexes.clone();
+            let indexes = indexes.iter().map(|index| index.size_bytes());
+            database.registry.size_bytes() + indexes.sum::<usize>()
+        });
+        sizes.sum()
+    }
+
+    /// Whether a flush would free memory that is short.
+    pub(super) fn is_short_of_memory(&self) -> bool {
+        if self.budget.pressure() == Pressure::Calm {
+            return false;
+        }
+        let enough = self.budget.limit_bytes() / FLUSH_PART_MIN;
+        let index = self.budget.usage().class(Class::Index);
+        let series = index.saturating_sub(self.flushed_index_bytes.load(Ordering::Relaxed));
+        self.unflushed_bytes.load(Ordering::Acquire) >= enough || series >= enough
+    }
+
+    /// Makes sure that there is room for a write: flushes first where rows have used up theirs. How
+    /// long its acknowledgement is to be held back.
+    ///
+    /// # Errors
+    /// `Busy` where memory is short, or rows cannot be flushed; `NoSpace` where the disk is full.
+    pub(super) fn make_room(&self) -> Result<Duration> {
+        let used = self.unflushed_bytes.load(Ordering::Acquire);
+        if used >= self.options.memtable_bytes {
+            self.wake_flush();
+        }
+        if used >= self.options.memtable_bytes_max {
+            self.flush_full()?;
+        }
+        self.budget.check_write()
+    }
+
+    /// Flushes, unless somebody else has just done so.
+    fn flush_full(&self) -> Result<()> {
+        let mut flushing = lock(&self.flushing);
+        let used = self.unflushed_bytes.load(Ordering::Acquire);
+        if used < self.options.memtable_bytes_max {
+            return Ok(());
+        }
+        self.flush_noted(&mut flushing).map_err(|error| {
+            if error.kind() == ErrorKind::NoSpace {
+                return error;
+            }
+            let message = format!("{used} bytes of rows wait for a flush, which fails: {error}");
+            Error::new(ErrorKind::Busy, message)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::env::SimEnv;
+
+    #[test]
+    fn what_is_in_memory_is_bounded_by_the_budget() {
+        let env = SimEnv::new(1);
+        let fit = |memory_budget_bytes| {
+            let options = DbOptions {
+                memory_budget_bytes,
+                ..DbOptions::default()
+            };
+            options.fit(&env)
+        };
+        let (budget, options) = fit(256 << 20).unwrap();
+        assert_eq!(budget.limit_bytes(), 256 << 20);
+        assert_eq!(
+            (options.memtable_bytes, options.memtable_bytes_max),
+            (32 << 20, 64 << 20)
+        );
+        assert_eq!(options.wal.queue_bytes_max, 32 << 20);
+        let (budget, options) = fit(64 << 30).unwrap();
+        assert_eq!(budget.limit_bytes(), 64 << 30);
+        let usual = DbOptions::default();
+        assert_eq!(options.memtable_bytes, usual.memtable_bytes);
+        assert_eq!(fit(0).unwrap().0.limit_bytes(), BUDGET_BYTES_UNKNOWN);
+        let refusal = fit(BUDGET_BYTES_MIN - 1).unwrap_err();
+        assert_eq!(refusal.kind(), ErrorKind::Invalid);
+    }
+}
