@@ -7,6 +7,7 @@ use silverback_query::result::{QueryError, QueryOptions, ResultSink};
 use silverback_query::source::{Catalog as _, PolicySpec};
 use silverback_query::statement;
 use silverback_storage::Result;
+use silverback_storage::budget::Budget;
 use silverback_storage::db::{CheckReport, Db, DbOptions, DbStats};
 use silverback_storage::env::{Env, RealEnv, RealOptions};
 use silverback_storage::model::KeyHasher;
@@ -124,7 +125,13 @@ impl Silverback {
         options: &QueryOptions,
         sink: &mut dyn ResultSink,
     ) -> std::result::Result<(), QueryError> {
-        statement::execute(&self.catalog(), text, options, sink)
+        let stop = Arc::clone(&options.stop);
+        let memory = self.db.budget().enter_query(move || stop.give_way());
+        let options = QueryOptions {
+            memory: Some(memory),
+            ..options.clone()
+        };
+        statement::execute(&self.catalog(), text, &options, sink)
     }
 
     /// Writes what is in memory to blocks and lets go of the log behind them.
@@ -141,6 +148,11 @@ impl Silverback {
     /// As [`Silverback::flush`]; `Corrupt` where a block to be merged is damaged.
     pub fn compact(&self) -> Result<()> {
         self.db.compact()
+    }
+
+    /// The memory budget, which those above the engine count what they hold in too.
+    pub fn budget(&self) -> &Arc<Budget> {
+        self.db.budget()
     }
 
     /// Counts and sizes, and what is wrong.

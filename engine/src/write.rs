@@ -1,11 +1,16 @@
 //! Writing: text or points in, what was stored and what was not out, durable when it says so.
 
+use std::sync::Arc;
 use std::task::{Poll, Waker};
+use std::time::Duration;
 
 use silverback_query::lineprotocol::{
     Keys, LineError, LineErrorKind, ParseOptions, Parsed, Precision, key_fault, line_text, parse,
 };
-use silverback_storage::db::{Durability, RejectReason, RejectedRow, Ticket, WriteOptions};
+use silverback_storage::budget::Budget;
+use silverback_storage::db::{
+    Durability, RejectReason, RejectedRow, Submitted, Ticket, WriteOptions,
+};
 use silverback_storage::model::Batch;
 use silverback_storage::{Error, ErrorKind, Result};
 
@@ -62,16 +67,22 @@ pub struct WriteOutcome {
 pub struct PendingWrite {
     ticket: Ticket,
     outcome: WriteOutcome,
+    budget: Arc<Budget>,
+    delay: Duration,
 }
 
 impl PendingWrite {
-    /// Waits until the points are as durable as was asked, and visible.
+    /// Waits until the points are as durable as was asked, and visible; a little longer where memory
+    /// is short, until some is free.
     ///
     /// # Errors
     /// `Io` where the disk failed (whether the points are stored is unknown), `NoSpace` where it is
     /// full, `Closed` where the store takes no writes any more.
     pub fn wait(self) -> Result<WriteOutcome> {
         let durability = self.ticket.wait()?;
+        if !self.delay.is_zero() {
+            self.budget.wait_for_relief(self.delay);
+        }
         Ok(WriteOutcome {
             durability,
             ..self.outcome
@@ -79,7 +90,7 @@ impl PendingWrite {
     }
 
     /// As [`PendingWrite::wait`] for an event loop: never blocks, wakes `waker` when it is time to
-    /// ask again. Somebody must lead the log: [`Silverback::lead`].
+    /// ask again. Somebody must lead the log: [`Silverback::lead`]. See [`PendingWrite::delay`].
     ///
     /// # Errors
     /// As [`PendingWrite::wait`].
@@ -91,6 +102,23 @@ impl PendingWrite {
                 ..std::mem::take(&mut self.outcome)
             })
         })
+    }
+}
+
+impl PendingWrite {
+    fn new(silverback: &Silverback, submitted: Submitted, outcome: WriteOutcome) -> PendingWrite {
+        PendingWrite {
+            ticket: submitted.ticket,
+            outcome,
+            budget: Arc::clone(silverback.db().budget()),
+            delay: submitted.delay,
+        }
+    }
+
+    /// How long to hold the acknowledgement back behind [`PendingWrite::poll`], so that writers send
+    /// less while memory is short. Zero where it is not.
+    pub fn delay(&self) -> Duration {
+        self.delay
     }
 }
 
@@ -113,23 +141,18 @@ impl Silverback {
         let (text, ends) = key_texts(points)?;
         let batch = batch(points, &text, &ends, self.db().hasher());
         let stored = batch.row_count() as u64;
-        let submitted = self
-            .db()
-            .write(database, None, batch, &Keys, WriteOptions::default())?;
-        let rejected = submitted.rejected.into_iter().map(|row| (row, None));
+        let mut submitted =
+            self.db()
+                .write(database, None, batch, &Keys, WriteOptions::default())?;
+        let rejected = std::mem::take(&mut submitted.rejected);
+        let rejected = rejected.into_iter().map(|row| (row, None));
         let errors: Vec<_> = rejected.map(|(row, text)| line_error(&row, text)).collect();
         let outcome = WriteOutcome {
             stored: stored - errors.len() as u64,
             errors,
             ..WriteOutcome::default()
         };
-        whole(
-            &PendingWrite {
-                ticket: submitted.ticket,
-                outcome,
-            }
-            .wait()?,
-        )
+        whole(&PendingWrite::new(self, submitted, outcome).wait()?)
     }
 
     /// Writes line protocol. Returns when the good lines are as durable as the request asks; the bad
@@ -152,19 +175,23 @@ impl Silverback {
             precision: request.precision,
             now_ns: request.now_ns.unwrap_or_else(|| self.now_ns()),
         };
+        // What is parsed takes about as much as its text; it is counted as rows behind that.
+        let parsing = self.db().budget().admit(lines.len())?;
         let Parsed { batch, mut errors } = parse(lines, options);
         let rows = batch.row_count() as u64;
-        let submitted = self.db().write(
+        let mut submitted = self.db().write(
             request.database,
             request.policy,
             batch,
             &Keys,
             request.options(),
         )?;
+        drop(parsing);
         let rejected = submitted.rejected.len() as u64;
         if rejected > 0 {
-            let texts = lines_of(lines, &submitted.rejected);
-            let rejected = submitted.rejected.into_iter().zip(texts);
+            let rejected = std::mem::take(&mut submitted.rejected);
+            let texts = lines_of(lines, &rejected);
+            let rejected = rejected.into_iter().zip(texts);
             errors.extend(rejected.map(|(row, text)| line_error(&row, Some(text))));
             errors.sort_by_key(|error| error.line);
         }
@@ -173,10 +200,7 @@ impl Silverback {
             errors,
             ..WriteOutcome::default()
         };
-        Ok(PendingWrite {
-            ticket: submitted.ticket,
-            outcome,
-        })
+        Ok(PendingWrite::new(self, submitted, outcome))
     }
 }
 
@@ -192,24 +216,21 @@ impl Silverback {
         batch: Batch<'_>,
     ) -> Result<PendingWrite> {
         let rows = batch.row_count() as u64;
-        let submitted = self.db().write(
+        let mut submitted = self.db().write(
             request.database,
             request.policy,
             batch,
             &Keys,
             request.options(),
         )?;
-        let rejected = submitted.rejected.into_iter();
+        let rejected = std::mem::take(&mut submitted.rejected).into_iter();
         let errors: Vec<_> = rejected.map(|row| line_error(&row, None)).collect();
         let outcome = WriteOutcome {
             stored: rows - errors.len() as u64,
             errors,
             ..WriteOutcome::default()
         };
-        Ok(PendingWrite {
-            ticket: submitted.ticket,
-            outcome,
-        })
+        Ok(PendingWrite::new(self, submitted, outcome))
     }
 }
 

@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use jiff::tz::TimeZone;
+use silverback_storage::budget::QueryShare;
 use silverback_storage::model::Tag;
 use silverback_storage::{Error, ErrorKind};
 
@@ -222,6 +223,7 @@ pub struct StopFlag(AtomicU8);
 
 const GO_ON: u8 = 0;
 const INTERRUPTED: u8 = 1;
+const TIMED_OUT: u8 = 2;
 
 impl StopFlag {
     /// Stops the query: it was killed, or its client left.
@@ -231,20 +233,29 @@ impl StopFlag {
 
     /// Stops the query: its time is over.
     pub fn time_out(&self) {
-        self.0.store(INTERRUPTED + 1, Ordering::Relaxed);
+        self.0.store(TIMED_OUT, Ordering::Relaxed);
+    }
+
+    /// Stops the query: memory is short, and writes come first.
+    pub fn give_way(&self) {
+        self.0.store(TIMED_OUT + 1, Ordering::Relaxed);
     }
 
     /// Whether the query may go on. Cost: one relaxed load.
     ///
     /// # Errors
-    /// `Interrupted` or `Timeout`, as it was told.
+    /// `Interrupted`, `Timeout` or `Limit`, as it was told.
     pub fn check(&self) -> Result<(), QueryError> {
         match self.0.load(Ordering::Relaxed) {
             GO_ON => Ok(()),
             INTERRUPTED => Err(Stopped.into()),
-            _ => Err(QueryError::new(
+            TIMED_OUT => Err(QueryError::new(
                 QueryErrorKind::Timeout,
                 "query-timeout limit exceeded",
+            )),
+            _ => Err(QueryError::limit(
+                "the query was stopped: memory is short, and writes come first; ask for less or raise \
+                 memory_budget",
             )),
         }
     }
@@ -289,4 +300,6 @@ pub struct QueryOptions {
     pub limits: QueryLimits,
     /// Stops it.
     pub stop: std::sync::Arc<StopFlag>,
+    /// Its part of the store's memory budget; none where nobody counts.
+    pub memory: Option<std::sync::Arc<QueryShare>>,
 }

@@ -48,9 +48,10 @@ pub(crate) struct App {
 impl App {
     /// What requests share, before the first of them.
     pub(crate) fn new(config: Config, engine: Silverback) -> Arc<App> {
+        let config = config.within(engine.budget().limit_bytes());
         Arc::new(App {
+            bodies: Ledger::new(config.bodies_bytes_max, engine.budget()),
             engine,
-            bodies: Ledger::new(config.bodies_bytes_max),
             writes: Arc::new(Semaphore::new(config.writes_max)),
             parsers: Arc::new(Semaphore::new(parsers())),
             queries: Arc::new(Semaphore::new(config.queries_max)),

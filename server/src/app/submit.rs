@@ -32,10 +32,15 @@ where
     receiver.await.ok()
 }
 
-/// Waits until a write is durable.
+/// Waits until a write is durable, and while memory is short a little longer.
 ///
 /// # Errors
 /// As [`PendingWrite::wait`].
 pub(crate) async fn durable(mut write: PendingWrite) -> Result<WriteOutcome> {
-    poll_fn(|context| write.poll(context.waker())).await
+    let outcome = poll_fn(|context| write.poll(context.waker())).await;
+    let delay = write.delay();
+    if !delay.is_zero() {
+        tokio::time::sleep(delay).await;
+    }
+    outcome
 }

@@ -31,12 +31,13 @@ fn parse(text: &str) -> Result<Settings, String> {
 }
 
 /// The keys of the file. A test holds that they are the flags.
-pub(super) const KEYS: [&str; 18] = [
+pub(super) const KEYS: [&str; 19] = [
     "data_dir",
     "http_bind",
     "grpc_bind",
     "auto_create",
     "insecure_open",
+    "memory_budget",
     "body_bytes_max",
     "inflated_bytes_max",
     "bodies_bytes_max",

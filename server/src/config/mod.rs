@@ -102,6 +102,16 @@ pub(crate) struct Settings {
           num_args = 0..=1, default_missing_value = "true")]
     pub(crate) insecure_open: Option<bool>,
 
+    /// Memory for all that the server holds, in bytes [default: half of the machine's or the control
+    /// group's]
+    #[arg(
+        long,
+        env = "SILVERBACK_MEMORY_BUDGET",
+        value_name = "BYTES",
+        hide_env_values = true
+    )]
+    pub(crate) memory_budget: Option<usize>,
+
     /// Largest request body as sent, in bytes [default: 25000000]
     #[arg(
         long,
@@ -232,6 +242,8 @@ pub(crate) struct Config {
     pub(crate) grpc_bind: Option<SocketAddr>,
     /// Which writes make a database.
     pub(crate) auto_create: AutoCreate,
+    /// Memory for all; 0 = half of what there is.
+    pub(crate) memory_budget: usize,
     /// Largest body as sent.
     pub(crate) body_bytes_max: usize,
     /// Largest body after decompression.
@@ -258,6 +270,33 @@ pub(crate) struct Config {
     pub(crate) log_format: LogFormat,
     /// The least severe event that is logged.
     pub(crate) log_level: LogLevel,
+}
+
+/// Bodies take at most this part of the memory budget: what is parsed of them, and the rows, take
+/// as much again each.
+const BODIES_PART: usize = 4;
+
+impl Config {
+    /// The same, with no larger bodies than a memory budget of `budget_bytes` has room for.
+    pub(crate) fn within(self, budget_bytes: usize) -> Config {
+        let bodies_bytes_max = self.bodies_bytes_max.min(budget_bytes / BODIES_PART);
+        let config = Config {
+            bodies_bytes_max,
+            body_bytes_max: self.body_bytes_max.min(bodies_bytes_max / 4),
+            inflated_bytes_max: self.inflated_bytes_max.min(bodies_bytes_max / 4 * 3),
+            ..self
+        };
+        if config.bodies_bytes_max < self.bodies_bytes_max {
+            tracing::info!(
+                memory_budget = budget_bytes,
+                bodies_bytes_max = config.bodies_bytes_max,
+                body_bytes_max = config.body_bytes_max,
+                inflated_bytes_max = config.inflated_bytes_max,
+                "the memory budget makes request bodies smaller than they may be"
+            );
+        }
+        config
+    }
 }
 
 /// Settles the configuration from `flags` (which hold the environment already), the file they name
@@ -310,6 +349,7 @@ fn layered(flags: Settings, file: Settings) -> Config {
         http_bind: first!(http_bind, SocketAddr::from(([127, 0, 0, 1], 8086))),
         grpc_bind: flags.grpc_bind.or(file.grpc_bind),
         auto_create: first!(auto_create, AutoCreate::V2),
+        memory_budget: first!(memory_budget, 0),
         body_bytes_max: first!(body_bytes_max, 25_000_000),
         inflated_bytes_max: first!(inflated_bytes_max, 100_000_000),
         bodies_bytes_max: first!(bodies_bytes_max, 400_000_000),
@@ -379,6 +419,23 @@ mod tests {
             ..open
         };
         assert!(resolve(consented).is_ok());
+    }
+
+    #[test]
+    fn a_small_budget_makes_bodies_small_and_a_large_one_leaves_them() {
+        let config = layered(Settings::default(), Settings::default());
+        let small = config.clone().within(64 << 20);
+        assert_eq!(
+            (small.bodies_bytes_max, small.body_bytes_max),
+            (16 << 20, 4 << 20)
+        );
+        assert_eq!(small.inflated_bytes_max, 12 << 20);
+        let large = config.clone().within(8 << 30);
+        assert_eq!(
+            (large.bodies_bytes_max, large.body_bytes_max),
+            (config.bodies_bytes_max, config.body_bytes_max)
+        );
+        assert_eq!(large.inflated_bytes_max, config.inflated_bytes_max);
     }
 
     #[test]

@@ -48,6 +48,7 @@ pub(super) async fn run(
             ..QueryLimits::default()
         },
         stop: Arc::default(),
+        memory: None,
     };
     let batch_rows = match request.batch_rows as usize {
         0 => BATCH_ROWS,

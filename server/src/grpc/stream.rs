@@ -8,7 +8,7 @@ use silverback_protos::v1::write_stream_response::Outcome;
 use silverback_protos::v1::{WriteRefusal, WriteResponse, WriteStreamRequest, WriteStreamResponse};
 use tonic::{Status, Streaming};
 
-use super::write;
+use super::{status, write};
 use crate::app::App;
 
 /// Batches of one stream that may wait for their sync at a time.
@@ -54,6 +54,7 @@ fn answer(number: u64, outcome: Result<WriteResponse, Status>) -> WriteStreamRes
         Err(status) => Outcome::Refused(WriteRefusal {
             code: u32::try_from(i32::from(status.code())).unwrap_or_default(),
             message: status.message().to_owned(),
+            retry_after_s: status::retry_after_s(&status),
         }),
     };
     WriteStreamResponse {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use prost::Message as _;
 use silverback::query::lineprotocol::{LineError, Precision};
 use silverback::storage::db::Durability;
 use silverback_protos::v1::write_request::Batch;
@@ -45,6 +46,12 @@ fn put(app: &App, request: v1::WriteRequest) -> Result<PendingWrite, Status> {
     if request.database.is_empty() {
         return Err(Status::invalid_argument("database is required"));
     }
+    // Until it is handed over; what is made of it is counted apart.
+    let _message = app
+        .engine
+        .budget()
+        .admit(request.encoded_len())
+        .map_err(fail)?;
     let Some(batch) = request.batch else {
         return Err(Status::invalid_argument("a batch is required"));
     };

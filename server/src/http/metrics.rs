@@ -7,13 +7,14 @@ use axum::http::header;
 use axum::response::{IntoResponse, Response};
 
 use crate::app::App;
-use crate::metrics::{Kind, Text, render_engine};
+use crate::metrics::{Kind, Text, render_budget, render_engine};
 
 /// The counters as text.
 pub(super) async fn metrics(State(app): State<Arc<App>>) -> Response {
     let mut text = Text::default();
     app.metrics.render(&mut text);
     render_engine(&app.engine.stats(), &mut text);
+    render_budget(app.engine.budget(), &mut text);
     let uptime = app.started.elapsed().as_secs_f64();
     text.single(
         "uptime_seconds",

@@ -1,5 +1,6 @@
 //! What the engine counts.
 
+use silverback::storage::budget::{Budget, Class};
 use silverback::storage::db::DbStats;
 use silverback::storage::wal::{SYNC_BIN_ENDS_US, WalCounters};
 
@@ -54,6 +55,47 @@ pub(crate) fn render(stats: &DbStats, text: &mut Text) {
     }
     render_counters(stats, text);
     render_syncs(&stats.log, text);
+}
+
+/// Writes the memory budget: what each class takes, and how often it was enforced.
+pub(crate) fn render_budget(budget: &Budget, text: &mut Text) {
+    let usage = budget.usage();
+    let help = "Memory for all that is held (memory_budget).";
+    text.single(
+        "memory_budget_bytes",
+        Kind::Gauge,
+        help,
+        budget.limit_bytes(),
+    );
+    let name = "memory_used_bytes";
+    text.family(name, Kind::Gauge, "What is held, by what it is for.");
+    for class in Class::ALL {
+        text.sample(name, &[("class", class.name())], usage.class(class));
+    }
+    text.sample(name, &[("class", "other")], usage.rest);
+    let help = "Part of the class memtable that running queries keep from being freed.";
+    text.single("memory_pinned_bytes", Kind::Gauge, help, usage.pinned);
+    let counters = budget.counters();
+    let families = [
+        (
+            "writes_refused_for_memory_total",
+            "Writes refused because memory was short.",
+            counters.writes_refused,
+        ),
+        (
+            "writes_slowed_for_memory_total",
+            "Writes whose acknowledgement was held back because memory was getting short.",
+            counters.writes_slowed,
+        ),
+        (
+            "queries_stopped_for_memory_total",
+            "Queries stopped so that writes go on.",
+            counters.queries_stopped,
+        ),
+    ];
+    for (name, help, value) in families {
+        text.single(name, Kind::Counter, help, value);
+    }
 }
 
 /// What only grows.

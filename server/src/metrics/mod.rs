@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-pub(crate) use engine::render as render_engine;
+pub(crate) use engine::{render as render_engine, render_budget};
 pub(crate) use text::{Kind, Text};
 
 /// A number that only grows.

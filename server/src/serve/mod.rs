@@ -17,6 +17,7 @@ use crate::exit::{Exit, Failure};
 use crate::grpc;
 use crate::http;
 use crate::log;
+use silverback::storage::db::DbOptions;
 use silverback::{Options, Silverback};
 
 /// Problems that are logged at the start; `/health` counts them all.
@@ -85,8 +86,11 @@ async fn run(config: Config) -> Result<Exit, Failure> {
 
 /// Opens the engine.
 async fn open(config: Config) -> Result<Arc<App>, Failure> {
-    let dir = config.data_dir.clone();
-    let opened = tokio::task::spawn_blocking(move || Silverback::open(Options::new(dir))).await;
+    let options = Options::new(&config.data_dir).storage(DbOptions {
+        memory_budget_bytes: config.memory_budget,
+        ..DbOptions::default()
+    });
+    let opened = tokio::task::spawn_blocking(move || Silverback::open(options)).await;
     match opened {
         Ok(Ok(engine)) => {
             for found in engine.stats().problems.iter().take(PROBLEMS_TOLD_MAX) {

@@ -83,6 +83,9 @@ impl<'q> Context<'q> {
 
     /// The query holds `bytes` more.
     fn charge(&self, bytes: usize) -> Result<(), QueryError> {
+        if let Some(share) = &self.options.memory {
+            share.charge(bytes)?;
+        }
         let held = self.memory.get().saturating_add(bytes as u64);
         self.memory.set(held);
         let max = self.options.limits.memory_bytes_max;
@@ -101,7 +104,17 @@ impl<'q> Context<'q> {
 
     /// The query holds what it held when [`Context::held`] gave `held`.
     fn release_to(&self, held: u64) {
+        if let Some(share) = &self.options.memory {
+            let bytes = self.memory.get().saturating_sub(held);
+            share.release(usize::try_from(bytes).unwrap_or(usize::MAX));
+        }
         self.memory.set(held);
+    }
+}
+
+impl Drop for Context<'_> {
+    fn drop(&mut self) {
+        self.release_to(0);
     }
 }
 

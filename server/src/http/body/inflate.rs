@@ -61,6 +61,8 @@ fn words(error: &io::Error) -> &'static str {
 mod tests {
     use std::io::Write as _;
 
+    use silverback::storage::budget::Budget;
+
     use super::*;
     use crate::app::ledger::Ledger;
 
@@ -71,7 +73,7 @@ mod tests {
     }
 
     fn inflated(body: &[u8], bytes_max: usize) -> Result<Vec<u8>, String> {
-        let ledger = Ledger::new(1 << 24);
+        let ledger = Ledger::new(1 << 24, &Budget::new(1 << 30));
         let mut buffer = ledger.buffer();
         let outcome = inflate(body, bytes_max, &mut buffer);
         outcome

@@ -107,6 +107,7 @@ fn options(app: &App, form: &Form, is_get: bool) -> Result<QueryOptions, Refusal
             ..QueryLimits::default()
         },
         stop: Arc::new(StopFlag::default()),
+        memory: None,
     })
 }
 

@@ -11,9 +11,13 @@ use futures_util::stream;
 use silverback::query::result::StopFlag;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::SendTimeoutError;
 
 /// How long a reader may stand still before its query is stopped: it holds memory and a permit.
 const READER_PAUSE_MAX: Duration = Duration::from_secs(60);
+
+/// How often a query that waits for its reader looks whether it is to stop.
+const STOP_LOOK: Duration = Duration::from_millis(100);
 
 /// Bytes gathered before a piece is sent, and pieces under way.
 const PIECE_BYTES: usize = 64 << 10;
@@ -36,6 +40,7 @@ pub(super) fn pipe(stop: Arc<StopFlag>) -> (Pipe, Drain) {
         runtime: Handle::current(),
         gathered: Vec::new(),
         written: 0,
+        stop: Arc::clone(&stop),
     };
     let drain = Drain {
         receiver,
@@ -52,6 +57,7 @@ pub(super) struct Pipe {
     runtime: Handle,
     gathered: Vec<u8>,
     written: u64,
+    stop: Arc<StopFlag>,
 }
 
 impl Pipe {
@@ -66,10 +72,22 @@ impl Pipe {
         self.written
     }
 
+    /// Waits for the reader, but no longer than the query may run: what it holds is wanted by others.
     fn send(&self, piece: Piece) -> io::Result<()> {
-        let sent = self.sender.send_timeout(piece, READER_PAUSE_MAX);
-        let left = |_| io::Error::new(io::ErrorKind::BrokenPipe, "the client left or stood still");
-        self.runtime.block_on(sent).map_err(left)
+        let broken = |why: &str| io::Error::new(io::ErrorKind::BrokenPipe, why);
+        let mut piece = piece;
+        for _ in 0..READER_PAUSE_MAX.as_millis() / STOP_LOOK.as_millis() {
+            let sent = self.sender.send_timeout(piece, STOP_LOOK);
+            piece = match self.runtime.block_on(sent) {
+                Ok(()) => return Ok(()),
+                Err(SendTimeoutError::Closed(_)) => return Err(broken("the client left")),
+                Err(SendTimeoutError::Timeout(piece)) => piece,
+            };
+            if let Err(stopped) = self.stop.check() {
+                return Err(broken(stopped.message()));
+            }
+        }
+        Err(broken("the client stood still"))
     }
 }
 

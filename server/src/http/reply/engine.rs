@@ -4,7 +4,6 @@ use axum::http::StatusCode;
 use silverback::storage::{Error, ErrorKind};
 
 use super::Refusal;
-use crate::app::ledger::Full;
 
 /// When a client comes back, in seconds.
 const DISK_FULL_RETRY_S: u32 = 10;
@@ -41,16 +40,6 @@ impl From<&Error> for Refusal {
 impl From<Error> for Refusal {
     fn from(error: Error) -> Refusal {
         Refusal::from(&error)
-    }
-}
-
-impl From<Full> for Refusal {
-    fn from(full: Full) -> Refusal {
-        let text = format!(
-            "request bodies in memory would pass {} bytes (bodies_bytes_max)",
-            full.bytes_max
-        );
-        Refusal::later(StatusCode::SERVICE_UNAVAILABLE, text, BUSY_RETRY_S)
     }
 }
 
