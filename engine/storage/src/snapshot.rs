@@ -4,6 +4,8 @@
 //! that asks twice is told the same. Rows of dropped measurements may still be there; their ids are
 //! no longer in the catalogue, so nobody asks for them.
 
+mod shown;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -15,7 +17,9 @@ use crate::manifest::catalog::DatabaseCatalog;
 use crate::memtable::{Memtable, Run};
 use crate::model::{
     CanonicalKey, MeasurementId, PolicyId, Sequence, SeriesId, TagPredicate, TagSet, TimeRange,
+    Tombstones,
 };
+use crate::snapshot::shown::{ShownChunks, ShownRuns};
 
 /// What one policy holds.
 #[derive(Clone, Debug, Default)]
@@ -51,6 +55,7 @@ pub struct Snapshot {
     catalog: Arc<DatabaseCatalog>,
     policies: BTreeMap<PolicyId, PolicyStores>,
     indexes: Vec<Arc<LiveIndex>>,
+    tombstones: Tombstones,
     /// What the memtables held when a measurement was first asked for.
     runs: Mutex<BTreeMap<(PolicyId, MeasurementId), Runs>>,
 }
@@ -69,8 +74,21 @@ impl Snapshot {
             catalog,
             policies,
             indexes,
+            tombstones: Tombstones::default(),
             runs: Mutex::default(),
         }
+    }
+
+    /// The same, seen through deletes.
+    #[must_use]
+    pub fn with_tombstones(mut self, tombstones: Tombstones) -> Snapshot {
+        self.tombstones = tombstones;
+        self
+    }
+
+    /// The deletes that hide rows.
+    pub fn tombstones(&self) -> &Tombstones {
+        &self.tombstones
     }
 
     /// The sequence up to which every row is held; later ones may be.
@@ -119,7 +137,8 @@ impl Snapshot {
     }
 
     /// The series of `measurement` whose tags satisfy `predicate`, sorted by tags: all that have a
-    /// point in `policy` (any where `None`) and `range`, and maybe some that have none there.
+    /// point in `policy` (any where `None`) and `range`, and maybe some that have none there. One
+    /// of which deletes hide every point is not among them.
     ///
     /// # Errors
     /// `Corrupt` or `Io` where a block or its index cannot be read.
@@ -134,9 +153,12 @@ impl Snapshot {
         let names = |name: &[u8]| self.catalog.tag_key(name);
         let mut found: BTreeMap<SeriesId, TagSet> = BTreeMap::new();
         if self.is_live(measurement, policy, range) {
+            let shown = self.shown_runs(measurement, policy);
             for index in &self.indexes {
                 index.select_with(measurement, predicate, &names, &mut |id, key| {
-                    if let Some(tags) = self.tags(key) {
+                    if shown.shows(id)
+                        && let Some(tags) = self.tags(key)
+                    {
                         found.insert(id, tags);
                     }
                 });
@@ -151,8 +173,9 @@ impl Snapshot {
                 if block.meta().range.intersect(range).is_empty() {
                     continue;
                 }
-                if let Some(block) = block.measurement(measurement)? {
-                    self.add_series(&mut found, &block, predicate)?;
+                if let Some(own) = block.measurement(measurement)? {
+                    let shown = ShownChunks::new(block, measurement, &self.tombstones)?;
+                    self.add_series(&mut found, (&own, shown), predicate)?;
                 }
             }
         }
@@ -161,11 +184,35 @@ impl Snapshot {
         Ok(series)
     }
 
+    /// Whether `measurement` has no row in any policy that a delete does not hide. Cost: a look at
+    /// each block, unless deletes touch all there is; then as [`Snapshot::series`].
+    ///
+    /// # Errors
+    /// As [`Snapshot::series`].
+    pub fn is_empty(&self, measurement: MeasurementId) -> Result<bool> {
+        self.check_blocks(None, TimeRange::ALL)?;
+        for policy in self.policies.keys() {
+            let is_whole = |last| (self.tombstones.hides(last, *policy, measurement)).is_empty();
+            let runs = self.runs(*policy, measurement);
+            if runs.iter().any(|run| is_whole(run.sequences().1)) {
+                return Ok(false);
+            }
+            for block in self.blocks(*policy) {
+                let last = block.meta().info.sequences.last;
+                if is_whole(last) && block.measurement(measurement)?.is_some() {
+                    return Ok(false);
+                }
+            }
+        }
+        let left = self.series(measurement, &TagPredicate::All, None, TimeRange::ALL)?;
+        Ok(left.is_empty())
+    }
+
     /// Adds those series of a block that satisfy `predicate` and are not in `found`.
     fn add_series(
         &self,
         found: &mut BTreeMap<SeriesId, TagSet>,
-        block: &Measurement<'_>,
+        (block, mut shown): (&Measurement<'_>, ShownChunks<'_>),
         predicate: &TagPredicate,
     ) -> Result<()> {
         let index = block.index();
@@ -176,7 +223,7 @@ impl Snapshot {
         for ordinal in ordinals {
             let ordinal = ordinal as usize;
             let id = index.series_id(ordinal)?;
-            if found.contains_key(&id) {
+            if found.contains_key(&id) || !shown.shows(id)? {
                 continue;
             }
             if is_sparse {
@@ -190,6 +237,13 @@ impl Snapshot {
             }
         }
         Ok(())
+    }
+
+    fn shown_runs(&self, measurement: MeasurementId, policy: Option<PolicyId>) -> ShownRuns {
+        let policies = self.policies.keys().copied();
+        let own = policies.filter(|own| policy.is_none_or(|wanted| wanted == *own));
+        let runs = own.map(|policy| (policy, self.runs(policy, measurement)));
+        ShownRuns::new(runs, measurement, &self.tombstones)
     }
 
     /// Whether any run may have rows there.

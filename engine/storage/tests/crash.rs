@@ -7,16 +7,21 @@
     reason = "a test's helpers may stop the test"
 )]
 
+#[path = "support/deletes.rs"]
+mod deletes;
 #[path = "support/history.rs"]
 mod history;
 mod support;
+
+use std::collections::BTreeSet;
 
 use silverback_storage::db::Db;
 use silverback_storage::env::SimEnv;
 use silverback_storage::env::sim::{Failure, Fault};
 use silverback_storage::error::{ErrorKind, Result};
-use silverback_storage::model::{FieldValue, PolicySpec};
+use silverback_storage::model::{FieldValue, PolicySpec, TimeRange};
 
+use deletes::{Choice, delete, series};
 use history::Model;
 use support::{Row, open, read, row, write};
 
@@ -77,6 +82,20 @@ impl Run {
             .drop_where(|cell| cell.0 == database && cell.1 == measurement, &outcome);
     }
 
+    fn delete(&mut self, measurement: &str, host: Option<&str>, times: (i64, i64)) {
+        let choice = Choice {
+            measurements: vec![measurement.to_owned()],
+            host: host.map(str::to_owned),
+            range: TimeRange {
+                start: times.0,
+                end: times.1,
+            },
+        };
+        let outcome = self.attempt(|db| delete(db, "db", &choice));
+        let gone = |cell: &support::Cell| cell.0 == "db" && choice.means(cell);
+        self.model.drop_where(gone, &outcome);
+    }
+
     fn drop_database(&mut self, database: &str) {
         let outcome = self.attempt(|db| db.drop_database(database));
         self.model.drop_where(|cell| cell.0 == database, &outcome);
@@ -131,6 +150,7 @@ fn script(run: &mut Run) {
     run.write("db", &rows("mem", 2, 3));
     run.flush();
     run.write("db", &rows("cpu", 1, 4));
+    run.delete("cpu", Some("h2"), (0, 100));
     run.write("db", &rows("cpu", 20, 5));
     run.create("other");
     run.write("other", &rows("cpu", 3, 3));
@@ -145,12 +165,17 @@ fn script(run: &mut Run) {
     run.write("other", &rows("net", 6, 2));
     run.reopen(false);
     run.write("db", &rows("cpu", 1, 3));
+    run.delete("cpu", None, (8, 142));
+    run.write("db", &rows("cpu", 20, 3));
     run.flush();
+    run.delete("disk", None, (0, 1000));
     run.write("db", &rows("cpu", 2, 30));
     run.flush();
     run.write("db", &rows("cpu", 9, 30));
+    run.delete("cpu", Some("h1"), (0, 30));
     run.compact();
     run.write("db", &rows("cpu", 10, 3));
+    run.delete("cpu", Some("h3"), (0, 1000));
     run.reopen(true);
     run.write("other", &rows("net", 6, 4));
 }
@@ -161,6 +186,14 @@ fn check(env: &SimEnv, model: &Model, case: &str) -> u64 {
     let found = read(&db).unwrap_or_else(|error| panic!("{case}: {error}"));
     if let Some(fault) = model.fault(&found) {
         panic!("{case}: {fault}");
+    }
+    let shown: BTreeSet<_> = found
+        .keys()
+        .filter(|cell| cell.0 == "db")
+        .map(|cell| (cell.1.clone(), cell.2.clone()))
+        .collect();
+    if db.snapshot("db").is_some() {
+        assert_eq!(series(&db, "db").unwrap(), shown, "{case}: series");
     }
     let stats = db.stats();
     assert_eq!(stats.problems, [], "{case}");

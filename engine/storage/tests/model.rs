@@ -2,6 +2,8 @@
 //! flushed, merged, dropped, crashed and opened again, a scan shows what the map holds, bit by bit.
 #![expect(clippy::unwrap_used, reason = "a test's helpers may stop the test")]
 
+#[path = "support/deletes.rs"]
+mod deletes;
 mod support;
 
 use std::collections::BTreeMap;
@@ -10,8 +12,9 @@ use std::time::Duration;
 use proptest::prelude::*;
 use silverback_storage::db::Db;
 use silverback_storage::env::SimEnv;
-use silverback_storage::model::{FieldValue, PolicySpec};
+use silverback_storage::model::{FieldValue, PolicySpec, TimeRange};
 
+use deletes::{Choice, delete, series};
 use support::{Cell, Contents, Row, open, read, row, write};
 
 const DATABASES: [&str; 2] = ["db", "other"];
@@ -26,6 +29,7 @@ enum Op {
     Steps(usize),
     DropMeasurement(usize, usize),
     DropDatabase(usize),
+    Delete(usize, Choice),
     Close,
     Kill,
     /// Power fails; the number chooses among the disks that may be left.
@@ -72,6 +76,31 @@ fn any_row() -> impl Strategy<Value = Row> {
     )
 }
 
+/// Few rows, all of a series, all of some measurements, or everything in a span of time.
+fn any_choice() -> impl Strategy<Value = Choice> {
+    let measurements = prop_oneof![
+        4 => (0..MEASUREMENTS.len()).prop_map(|one| vec![MEASUREMENTS[one].to_owned()]),
+        1 => Just(MEASUREMENTS.map(str::to_owned).to_vec()),
+    ];
+    let host = prop::option::weighted(0.7, (0..4_u8).prop_map(|host| format!("h{host}")));
+    let range = prop_oneof![
+        2 => Just(TimeRange::ALL),
+        3 => (-6..20_i64, 0..12_i64).prop_map(|(start, len)| TimeRange {
+            start,
+            end: start + len,
+        }),
+        1 => (0..5_i64).prop_map(|week| TimeRange {
+            start: TimeRange::ALL.start,
+            end: week * 604_800_000_000_000,
+        }),
+    ];
+    (measurements, host, range).prop_map(|(measurements, host, range)| Choice {
+        measurements,
+        host,
+        range,
+    })
+}
+
 fn any_op() -> impl Strategy<Value = Op> {
     let database = 0..DATABASES.len();
     prop_oneof![
@@ -82,6 +111,8 @@ fn any_op() -> impl Strategy<Value = Op> {
         1 => (1..6_usize).prop_map(Op::Steps),
         1 => (database.clone(), 0..MEASUREMENTS.len())
             .prop_map(|(database, measurement)| Op::DropMeasurement(database, measurement)),
+        5 => (database.clone(), any_choice())
+            .prop_map(|(database, choice)| Op::Delete(database, choice)),
         1 => database.prop_map(Op::DropDatabase),
         1 => Just(Op::Close),
         1 => Just(Op::Kill),
@@ -150,6 +181,12 @@ impl World {
                 self.expected.retain(|cell, _| cell.0 != database);
                 self.create(database);
             }
+            Op::Delete(database, choice) => {
+                let database = DATABASES[*database];
+                delete(self.db(), database, choice).unwrap();
+                self.expected
+                    .retain(|cell, _| cell.0 != database || !choice.means(cell));
+            }
             Op::Close => {
                 self.db().close().unwrap();
                 self.open(self.env.clone());
@@ -191,6 +228,11 @@ impl World {
         }
         let stranger = found.keys().find(|cell| !self.expected.contains_key(*cell));
         assert_eq!(stranger, None, "what was never written is found");
+        for database in DATABASES {
+            let own = self.expected.keys().filter(|cell| cell.0 == database);
+            let expected = own.map(|cell| (cell.1.clone(), cell.2.clone())).collect();
+            assert_eq!(series(self.db(), database).unwrap(), expected);
+        }
         assert_eq!(self.db().stats().problems, []);
     }
 }

@@ -28,6 +28,11 @@ pub(crate) fn render(stats: &DbStats, text: &mut Text) {
             "Blocks that cannot be opened.",
             stats.damaged_blocks,
         ),
+        (
+            "tombstones",
+            "Deletes that may hide rows which are stored yet.",
+            stats.tombstones,
+        ),
         ("memtable_rows", "Rows in memory.", stats.memtable_rows),
         (
             "memtable_bytes",

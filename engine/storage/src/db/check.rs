@@ -14,7 +14,8 @@ use crate::index::registry::RegistryFile;
 use crate::manifest::Manifest;
 use crate::wal::{LogEnd, Wal, WalStart};
 
-use super::core::{RECORD_DEFINITIONS, RECORD_ROWS};
+use super::core::{RECORD_DEFINITIONS, RECORD_ROWS, RECORD_TOMBSTONE};
+use super::open::read_tombstone;
 
 /// What a check of a directory found.
 #[derive(Clone, Debug, Default)]
@@ -89,6 +90,9 @@ impl CheckReport {
             let error = match kind {
                 RECORD_DEFINITIONS => Definitions::decode(payload).err().map(|e| e.to_string()),
                 RECORD_ROWS => decode_rows(payload).err().map(|e| e.to_string()),
+                RECORD_TOMBSTONE => read_tombstone(sequence, payload)
+                    .err()
+                    .map(|e| e.to_string()),
                 other => Some(format!("its kind, {other}, is not known")),
             };
             if let Some(error) = error {

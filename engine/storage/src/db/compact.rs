@@ -9,6 +9,7 @@ use crate::db::Db;
 use crate::db::core::{Core, lock};
 use crate::db::database::Database;
 use crate::db::flush::open_block;
+use crate::db::purge::Purge;
 use crate::db::stats::Problem;
 use crate::env::StepOutcome;
 use crate::error::{ErrorKind, Result};
@@ -25,6 +26,19 @@ struct Job {
     blocks: Vec<Arc<Block>>,
 }
 
+impl Job {
+    /// A block by itself, without what deletes hide of it.
+    fn of_purge(purge: Purge) -> Option<Job> {
+        let catalog = Arc::clone(&purge.database.stores().catalog);
+        Some(Job {
+            partition_ns: catalog.policy_by_id(purge.policy)?.partition_ns,
+            database: purge.database,
+            policy: purge.policy,
+            blocks: vec![purge.block],
+        })
+    }
+}
+
 impl Db {
     /// Flushes, then merges blocks until the whole store is in its final form.
     ///
@@ -38,6 +52,11 @@ impl Db {
         while let Some(job) = core.choose_job(Goal::Final, &|_| true) {
             core.compact_job(&job)?;
         }
+        while let Some(purge) = core.next_purge(true)? {
+            if let Some(job) = Job::of_purge(purge) {
+                core.compact_job(&job)?;
+            }
+        }
         Ok(())
     }
 }
@@ -49,8 +68,20 @@ impl Core {
         let chosen = self.choose_job(Goal::Balance, &|job: &Job| {
             !set_aside.contains(&(job.database.id, job.policy))
         });
-        let Some(job) = chosen else {
-            return StepOutcome::Idle;
+        let chosen = match chosen {
+            Some(job) => Ok(Some(job)),
+            None => self.next_purge(false).map(|purge| {
+                let job = Job::of_purge(purge?)?;
+                (!set_aside.contains(&(job.database.id, job.policy))).then_some(job)
+            }),
+        };
+        let job = match chosen {
+            Ok(Some(job)) => job,
+            Ok(None) => return StepOutcome::Idle,
+            Err(error) => {
+                self.report(Problem::from_error(&error));
+                return StepOutcome::Idle;
+            }
         };
         match self.compact_job(&job) {
             Ok(()) => StepOutcome::Again,
@@ -108,12 +139,14 @@ impl Core {
         self.settle()?;
         let catalog = Arc::clone(&job.database.stores().catalog);
         let is_live = |id: MeasurementId| catalog.measurement_by_id(id).is_some();
+        let tombstones = self.flushed_tombstones(&job.database);
         let compaction = Compaction {
             env: &self.env,
             directory_id: self.directory_id,
             blocks: &job.blocks,
             partition_ns: job.partition_ns,
             is_live: &is_live,
+            tombstones: &tombstones,
             is_stopped: &|| self.stopping.load(Ordering::Acquire),
         };
         let metas = compact(&compaction, &mut || self.new_file())?;

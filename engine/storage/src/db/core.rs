@@ -1,6 +1,6 @@
 //! What all parts of an open store share, and the locks between them.
 //!
-//! Order of locks, outermost first: `flushing`, `sequencer`, `manifest`, then those of one database.
+//! Order of locks, outermost first: `deleting`, `compacting`, `flushing`, `sequencer`, `manifest`, then those of one database.
 //! `apply` closures of the log take only the last kind, so whoever holds the sequencing lock may
 //! wait for the log.
 
@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use crate::budget::Budget;
 use crate::db::database::Database;
+use crate::db::purge::Looked;
 use crate::db::stats::Problem;
 use crate::db::{DbOptions, WriteOptions};
 use crate::env::{DirLock, Env, StepHandle};
@@ -29,6 +30,8 @@ const PROBLEMS_LISTED_MAX: usize = 1000;
 pub(super) const RECORD_DEFINITIONS: u8 = 1;
 /// Rows, as `format::rows` has them.
 pub(super) const RECORD_ROWS: u8 = 2;
+/// A delete, as `format::tombstone` has it.
+pub(super) const RECORD_TOMBSTONE: u8 = 3;
 
 /// An open store.
 #[derive(Debug)]
@@ -46,6 +49,12 @@ pub(super) struct Core {
     pub(super) compacting: Mutex<BTreeSet<(DatabaseId, PolicyId)>>,
     /// Background work is to end.
     pub(super) stopping: AtomicBool,
+    /// Held by the one delete that is being made. Taken before all other locks.
+    pub(super) deleting: Mutex<()>,
+    /// Deletes that the manifest does not have yet.
+    pub(super) unflushed_deletes: AtomicUsize,
+    /// What the last look for hidden rows in blocks saw.
+    pub(super) purged: Mutex<Option<Looked>>,
     sequencer: Mutex<Sequencer>,
     pub(super) manifest: Mutex<Manifest>,
     /// By name.
@@ -194,6 +203,9 @@ impl Core {
                 sync_failures: 0,
             }),
             compacting: Mutex::default(),
+            deleting: Mutex::default(),
+            unflushed_deletes: AtomicUsize::new(0),
+            purged: Mutex::default(),
             stopping: AtomicBool::new(false),
             sequencer: Mutex::new(Sequencer {
                 generation: Arc::default(),

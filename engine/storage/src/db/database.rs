@@ -12,7 +12,7 @@ use crate::index::LiveIndex;
 use crate::index::registry::Registry;
 use crate::manifest::catalog::DatabaseCatalog;
 use crate::memtable::Memtable;
-use crate::model::{DatabaseId, KeyHasher, PolicyId, SeriesId};
+use crate::model::{DatabaseId, KeyHasher, PolicyId, SeriesId, Tombstone, Tombstones};
 use crate::snapshot::SetAside;
 
 /// A database.
@@ -32,6 +32,8 @@ pub(super) struct Stores {
     /// Oldest first; the last one takes what is written.
     pub(super) indexes: Vec<Arc<LiveIndex>>,
     pub(super) policies: BTreeMap<PolicyId, PolicyState>,
+    /// Deletes that may hide rows of blocks or memtables.
+    pub(super) tombstones: Tombstones,
 }
 
 /// What one policy holds.
@@ -74,6 +76,7 @@ impl Database {
             stores: RwLock::new(Stores {
                 policies: ids.map(|id| (id, open())).collect(),
                 indexes: vec![Arc::new(LiveIndex::new())],
+                tombstones: Tombstones::default(),
                 catalog,
             }),
         }
@@ -145,6 +148,16 @@ impl Database {
             .collect();
         series.sort_unstable();
         series
+    }
+
+    /// Lets a durable delete hide what was written before it.
+    pub(super) fn hide(&self, tombstone: Arc<Tombstone>) {
+        let mut stores = self.stores_mut();
+        let policies = stores.policies.values();
+        for memtable in policies.flat_map(|state| &state.memtables) {
+            memtable.bar(tombstone.sequence);
+        }
+        stores.tombstones.put(tombstone);
     }
 
     /// Lets readers see names and series that are durable.

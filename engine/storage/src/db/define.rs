@@ -14,7 +14,8 @@ use crate::format::definitions::Names;
 use crate::format::manifest::{Edit, LastIds};
 use crate::index::registry::{Registry, RegistryFile};
 use crate::manifest::catalog::{DatabaseCatalog, check_name};
-use crate::model::{DatabaseId, PolicyId, PolicyInfo, PolicySpec};
+use crate::model::{DatabaseId, MeasurementId, PolicyId, PolicyInfo, PolicySpec};
+use crate::snapshot::Snapshot;
 
 const HOUR_NS: i64 = 3_600_000_000_000;
 const DAY_NS: i64 = 24 * HOUR_NS;
@@ -92,6 +93,17 @@ impl Db {
     /// # Errors
     /// `NotFound` for the database; else as [`Db::drop_database`].
     pub fn drop_measurement(&self, database: &str, measurement: &[u8]) -> Result<()> {
+        self.drop_measurement_where(database, measurement, &|_, _| true)
+    }
+
+    /// The same where `is_so` says so of the database when all that was submitted is visible and
+    /// nobody writes.
+    pub(super) fn drop_measurement_where(
+        &self,
+        database: &str,
+        measurement: &[u8],
+        is_so: &dyn Fn(&Snapshot, MeasurementId) -> bool,
+    ) -> Result<()> {
         let core = &self.core;
         let mut sequencer = core.sequencer();
         let database = core.database(database)?;
@@ -103,6 +115,13 @@ impl Db {
             return Ok(());
         };
         let id = info.id;
+        let name = writer.catalog.name();
+        if !core
+            .snapshot(name)
+            .is_some_and(|snapshot| is_so(&snapshot, id))
+        {
+            return Ok(());
+        }
         let mut edits = Vec::new();
         if writer.pending != Names::default() {
             // An id up to the last one that the manifest knows and does not have was dropped: so

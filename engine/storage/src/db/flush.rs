@@ -15,6 +15,7 @@ use crate::budget::Class;
 use crate::db::Db;
 use crate::db::core::{Core, Flushing, Generation, lock};
 use crate::db::database::{Database, drop_known};
+use crate::db::delete::UNFLUSHED_DELETES;
 use crate::db::stats::Problem;
 use crate::env::StepOutcome;
 use crate::error::Result;
@@ -26,7 +27,7 @@ use crate::index::registry::{RegistryFile, choose_merge, merge};
 use crate::manifest::State;
 use crate::manifest::catalog::DatabaseCatalog;
 use crate::memtable::Memtable;
-use crate::model::{MeasurementId, PolicyId, Sequence, SeriesEntry, SeriesId};
+use crate::model::{MeasurementId, PolicyId, Sequence, SeriesEntry, SeriesId, Tombstones};
 use crate::upkeep::flush::{Keys, Target, write_block};
 use crate::wal::Wal;
 
@@ -180,7 +181,7 @@ impl Core {
     fn write_frozen(&self, frozen: &Frozen, through: Sequence) -> Result<()> {
         let mut written = Written::default();
         let result = frozen.databases.iter().try_for_each(|one| {
-            let database = self.write_database(one, &mut written)?;
+            let database = self.write_database(one, through, &mut written)?;
             written.databases.push(database);
             Ok(())
         });
@@ -195,8 +196,10 @@ impl Core {
     fn write_database(
         &self,
         frozen: &FrozenDatabase,
+        through: Sequence,
         written: &mut Written,
     ) -> Result<WrittenDatabase> {
+        let tombstones = frozen.database.stores().tombstones.through(through);
         let keys = FrozenKeys {
             catalog: Arc::clone(&frozen.database.stores().catalog),
             indexes: &frozen.indexes,
@@ -214,10 +217,16 @@ impl Core {
                     database: frozen.database.id,
                     policy: *policy,
                     level: 0,
-                    sequences,
+                    // Deletes up to there are done with it.
+                    sequences: SequenceRange {
+                        last: sequences
+                            .last
+                            .max(tombstones.last().unwrap_or(sequences.last)),
+                        ..sequences
+                    },
                 },
             };
-            let flushed = write_block(&target, memtables, &keys)?;
+            let flushed = write_block(&target, memtables, &tombstones, &keys)?;
             written.rows_without_key += flushed.rows_without_key;
             if let Some(meta) = flushed.block {
                 written.files.push(block_path(meta.file_id));
@@ -282,7 +291,7 @@ impl Core {
     /// Makes what was written count, for the manifest, for readers and for writers.
     fn publish(&self, frozen: &Frozen, written: Written, through: Sequence) -> Result<()> {
         let mut manifest = self.manifest();
-        let (mut edits, removed) = written.edits(frozen, manifest.state());
+        let (mut edits, removed) = written.edits(frozen, manifest.state(), through);
         // While the log is replayed, it is all needed again should that be cut short: series are
         // defined once for all rows behind them.
         if through > manifest.state().flushed_through && self.wal.get().is_some() {
@@ -318,6 +327,7 @@ impl Core {
             self.report(Problem::rows_without_key(lost));
         }
         self.settle_names(frozen);
+        self.count_deletes(through);
         self.remove_files(&removed);
         Ok(())
     }
@@ -333,6 +343,17 @@ impl Core {
                 drop_known(&mut writer.pending, known);
             }
         }
+    }
+
+    /// Counts the deletes that are in the log alone.
+    fn count_deletes(&self, through: Sequence) {
+        let count = |database: &Arc<Database>| {
+            let stores = database.stores();
+            let all = stores.tombstones.iter();
+            all.filter(|one| one.sequence > through).count()
+        };
+        let count = self.all_databases().iter().map(count).sum();
+        self.unflushed_deletes.store(count, Ordering::Release);
     }
 
     pub(super) fn remove_files(&self, files: &[PathBuf]) {
@@ -372,6 +393,7 @@ impl Core {
             || is_old
             || used >= options.memtable_bytes
             || self.is_short_of_memory()
+            || self.unflushed_deletes.load(Ordering::Acquire) >= UNFLUSHED_DELETES
             || self.log_bytes().saturating_sub(log_bytes) >= options.log_bytes
     }
 
@@ -382,7 +404,12 @@ impl Core {
 
 impl Written {
     /// What the manifest is to take, and the files that do not count then.
-    fn edits(&self, frozen: &Frozen, state: &State) -> (Vec<Edit>, Vec<PathBuf>) {
+    fn edits(
+        &self,
+        frozen: &Frozen,
+        state: &State,
+        through: Sequence,
+    ) -> (Vec<Edit>, Vec<PathBuf>) {
         let (mut edits, mut removed) = (Vec::new(), Vec::new());
         for (frozen, written) in frozen.databases.iter().zip(&self.databases) {
             let id = frozen.database.id;
@@ -394,6 +421,11 @@ impl Written {
             if frozen.names != Names::default() {
                 edits.push(Edit::DefineNames(id, frozen.names.clone()));
             }
+            // The log that has them goes.
+            let tombstones = frozen.database.stores().tombstones.through(through);
+            let known = state.tombstones.get(&id).and_then(Tombstones::last);
+            let new = tombstones.iter().filter(|one| known < Some(one.sequence));
+            edits.extend(new.map(|one| Edit::PutTombstone(id, Arc::clone(one))));
             if state.last_ids(id) != frozen.last {
                 edits.push(Edit::Given(id, frozen.last));
             }

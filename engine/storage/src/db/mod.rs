@@ -11,9 +11,11 @@ mod compact;
 mod core;
 mod database;
 mod define;
+mod delete;
 mod flush;
 mod memory;
 mod open;
+mod purge;
 mod read;
 mod stats;
 mod write;
@@ -23,6 +25,7 @@ use std::time::Duration;
 
 pub use crate::wal::{Durability, WalOptions};
 pub use check::CheckReport;
+pub use delete::{Delete, TOMBSTONE_MEMORY_MAX, TOMBSTONES_MAX};
 pub use stats::{DbStats, Problem};
 pub use write::{KEY_BYTES_MAX, RejectReason, RejectedRow, Submitted, Ticket};
 

@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crate::budget::Class;
-use crate::db::core::{Core, Parts, RECORD_DEFINITIONS, RECORD_ROWS, lock};
+use crate::db::core::{Core, Parts, RECORD_DEFINITIONS, RECORD_ROWS, RECORD_TOMBSTONE, lock};
 use crate::db::database::{Database, drop_known};
 use crate::db::flush::open_block;
 use crate::db::memory::TICK;
@@ -21,11 +21,12 @@ use crate::format::block::block_path;
 use crate::format::definitions::Definitions;
 use crate::format::manifest::LastIds;
 use crate::format::rows::decode_rows;
+use crate::format::tombstone::decode_tombstone;
 use crate::index::registry::{Known, Registry, RegistryFile};
 use crate::manifest::catalog::DatabaseCatalog;
 use crate::manifest::{Manifest, State};
 use crate::memtable::Run;
-use crate::model::{CanonicalKey, DatabaseId, Rows, Sequence};
+use crate::model::{CanonicalKey, DatabaseId, Rows, Sequence, Tombstone};
 use crate::snapshot::SetAside;
 use crate::wal::{LogEnd, Wal, WalStart};
 
@@ -191,6 +192,9 @@ impl Core {
                 }
             }
         }
+        if let Some(tombstones) = state.tombstones.get(&id) {
+            stores.tombstones = tombstones.clone();
+        }
         drop(stores);
         if is_broken && let Err(error) = self.mend_registry(&database) {
             self.report(Problem::from_error(&error));
@@ -287,6 +291,7 @@ impl Core {
         match kind {
             RECORD_DEFINITIONS => self.replay_definitions(sequence, payload)?,
             RECORD_ROWS => self.replay_rows(sequence, payload, seen)?,
+            RECORD_TOMBSTONE => self.replay_tombstone(sequence, payload)?,
             other => {
                 // A later build's: what it means is not known, and skipping it would lose rows.
                 let message = format!("the log has a record of kind {other}, which is not known");
@@ -350,6 +355,15 @@ impl Core {
         let index = index.expect("a database has an open index");
         let catalog = Arc::clone(&writer.catalog);
         database.publish(Some(catalog), &index, &[Arc::new(definitions)]);
+        Ok(())
+    }
+
+    fn replay_tombstone(&self, sequence: Sequence, payload: &[u8]) -> Result<()> {
+        let (database, tombstone) = read_tombstone(sequence, payload)?;
+        let databases = self.all_databases();
+        if let Some(database) = databases.iter().find(|one| one.id == database) {
+            self.hide(database, tombstone);
+        }
         Ok(())
     }
 
@@ -420,6 +434,21 @@ impl Core {
             }
         }
     }
+}
+
+/// The tombstone that the payload of a record is.
+pub(super) fn read_tombstone(
+    sequence: Sequence,
+    payload: &[u8],
+) -> Result<(DatabaseId, Tombstone)> {
+    let mut rest = payload;
+    let read = decode_tombstone(&mut rest, sequence);
+    let read = read.map_err(|error| error.context(&format!("replay record {}", sequence.0)))?;
+    if !rest.is_empty() {
+        let message = format!("replay record {}: bytes follow the delete", sequence.0);
+        return Err(Error::new(ErrorKind::Corrupt, message));
+    }
+    Ok(read)
 }
 
 /// The highest ids that rows of the log have, by database.

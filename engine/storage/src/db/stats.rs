@@ -35,6 +35,8 @@ pub struct DbStats {
     pub block_rows: u64,
     /// Blocks that cannot be opened.
     pub damaged_blocks: u64,
+    /// Deletes that may hide rows which are stored yet.
+    pub tombstones: u64,
     /// Rows in memory.
     pub memtable_rows: u64,
     /// What they take, bytes.
@@ -131,6 +133,7 @@ impl Db {
             stats.measurements += stores.catalog.measurements().len() as u64;
             stats.index_bytes += database.registry.size_bytes() as u64;
             stats.registry_files += database.registry.files().len() as u64;
+            stats.tombstones += stores.tombstones.iter().len() as u64;
             let indexes = stores.indexes.iter();
             stats.index_bytes += indexes.map(|index| index.size_bytes() as u64).sum::<u64>();
             for state in stores.policies.values() {

@@ -80,7 +80,8 @@ impl FileKind {
     /// The newest version of the kind's layout that this build writes and reads.
     pub fn version(self) -> u32 {
         match self {
-            FileKind::Block | FileKind::Manifest | FileKind::Registry | FileKind::WalSegment => 1,
+            FileKind::Block | FileKind::Registry => 1,
+            FileKind::Manifest | FileKind::WalSegment => 2,
         }
     }
 }

@@ -4,14 +4,17 @@
 //! Invariants: a record's checksum covers its length, number and payload under file id and offset;
 //! an edit that this build does not know is an error, never skipped.
 
+use std::sync::Arc;
+
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::block::{BlockInfo, BlockMeta, SequenceRange};
 use crate::format::definitions::{
     Names, damaged, push_bytes, take_byte, take_bytes, take_id, take_number,
 };
 use crate::format::sealed::checksum;
+use crate::format::tombstone::{decode_tombstone, encode_tombstone};
 use crate::model::{
-    DatabaseId, MeasurementId, PolicyId, PolicyInfo, Sequence, TimeRange, push_varint,
+    DatabaseId, MeasurementId, PolicyId, PolicyInfo, Sequence, TimeRange, Tombstone, push_varint,
 };
 
 /// Size of a record's frame in front of its payload, bytes: length, CRC32, number.
@@ -110,6 +113,10 @@ pub enum Edit {
         /// Sequence.
         sequence: Sequence,
     },
+    /// A delete hides what blocks hold that end below its sequence.
+    PutTombstone(DatabaseId, Arc<Tombstone>),
+    /// A delete hides nothing any more: what it hid is gone.
+    RemoveTombstone(DatabaseId, Sequence),
 }
 
 const PADDING: u8 = 0;
@@ -128,6 +135,8 @@ const FLUSHED_THROUGH: u8 = 13;
 const CLEAN_STOP: u8 = 14;
 const GIVEN: u8 = 15;
 const GIVEN_IN_DIRECTORY: u8 = 16;
+const PUT_TOMBSTONE: u8 = 17;
+const REMOVE_TOMBSTONE: u8 = 18;
 
 impl Edit {
     /// Appends tag and body.
@@ -188,6 +197,14 @@ impl Edit {
                 let last = [u64::from(*database), *file, sequence.0];
                 tagged(bytes, GIVEN_IN_DIRECTORY, &last);
             }
+            Edit::PutTombstone(database, tombstone) => {
+                tagged(bytes, PUT_TOMBSTONE, &[tombstone.sequence.0]);
+                encode_tombstone(*database, tombstone, bytes);
+            }
+            Edit::RemoveTombstone(database, sequence) => {
+                let ids = [u64::from(database.0), sequence.0];
+                tagged(bytes, REMOVE_TOMBSTONE, &ids);
+            }
         }
     }
 
@@ -239,23 +256,21 @@ impl Edit {
                 offset: take_number(bytes)?,
                 sequence: Sequence(take_number(bytes)?),
             }),
-            GIVEN => {
-                let database = DatabaseId(take_id(bytes)?);
-                let series = take_number(bytes)?;
-                let last = LastIds {
-                    policy: take_small(bytes)?,
-                    measurement: take_small(bytes)?,
-                    tag_key: take_small(bytes)?,
-                    field: take_small(bytes)?,
-                    series,
-                };
-                Edit::Given(database, last)
-            }
+            GIVEN => decode_given(bytes)?,
             GIVEN_IN_DIRECTORY => Edit::GivenInDirectory {
                 database: take_small(bytes)?,
                 file: take_number(bytes)?,
                 sequence: Sequence(take_number(bytes)?),
             },
+            PUT_TOMBSTONE => {
+                let sequence = Sequence(take_number(bytes)?);
+                let (database, tombstone) = decode_tombstone(bytes, sequence)?;
+                Edit::PutTombstone(database, Arc::new(tombstone))
+            }
+            REMOVE_TOMBSTONE => {
+                let database = DatabaseId(take_id(bytes)?);
+                Edit::RemoveTombstone(database, Sequence(take_number(bytes)?))
+            }
             tag => return Err(damaged(&format!("no edit has the tag {tag}"))),
         })
     }
@@ -403,6 +418,19 @@ fn decode_policy(bytes: &mut &[u8]) -> Result<Edit> {
     Ok(Edit::PutPolicy(database, policy))
 }
 
+fn decode_given(bytes: &mut &[u8]) -> Result<Edit> {
+    let database = DatabaseId(take_id(bytes)?);
+    let series = take_number(bytes)?;
+    let last = LastIds {
+        policy: take_small(bytes)?,
+        measurement: take_small(bytes)?,
+        tag_key: take_small(bytes)?,
+        field: take_small(bytes)?,
+        series,
+    };
+    Ok(Edit::Given(database, last))
+}
+
 fn tagged(bytes: &mut Vec<u8>, tag: u8, numbers: &[u64]) {
     bytes.push(tag);
     for number in numbers {
@@ -410,7 +438,7 @@ fn tagged(bytes: &mut Vec<u8>, tag: u8, numbers: &[u64]) {
     }
 }
 
-fn take_array<const N: usize>(bytes: &mut &[u8]) -> Result<[u8; N]> {
+pub(super) fn take_array<const N: usize>(bytes: &mut &[u8]) -> Result<[u8; N]> {
     let (array, rest) = bytes
         .split_first_chunk::<N>()
         .ok_or_else(|| damaged("the bytes end early"))?;

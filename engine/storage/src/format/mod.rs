@@ -8,4 +8,5 @@ pub mod manifest;
 pub mod registry;
 pub mod rows;
 pub mod sealed;
+pub mod tombstone;
 pub mod wal;

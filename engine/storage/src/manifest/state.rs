@@ -7,7 +7,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::format::block::BlockMeta;
 use crate::format::manifest::{CleanStop, Edit, LastIds, RegistryMeta};
 use crate::manifest::catalog::{Catalog, DatabaseCatalog};
-use crate::model::{DatabaseId, Sequence};
+use crate::model::{DatabaseId, Sequence, Tombstone, Tombstones};
 
 /// All that a manifest says.
 #[derive(Clone, Debug)]
@@ -22,6 +22,8 @@ pub struct State {
     pub blocks: BTreeMap<u64, BlockMeta>,
     /// Live registry files by file id.
     pub registries: BTreeMap<u64, RegistryMeta>,
+    /// Deletes that hide rows of live blocks.
+    pub tombstones: BTreeMap<DatabaseId, Tombstones>,
     /// Every row up to it lies in a live block or was dropped.
     pub flushed_through: Sequence,
     /// Where the log ended at the last clean stop that nothing was flushed after.
@@ -40,6 +42,7 @@ impl Default for State {
             catalog: Catalog::default(),
             blocks: BTreeMap::new(),
             registries: BTreeMap::new(),
+            tombstones: BTreeMap::new(),
             flushed_through: Sequence(0),
             clean_stop: None,
             last_file: 0,
@@ -89,6 +92,12 @@ impl State {
             | Edit::RemoveBlock(_)
             | Edit::AddRegistry(_)
             | Edit::RemoveRegistry(_) => self.apply_file(edit)?,
+            Edit::PutTombstone(id, tombstone) => self.put_tombstone(*id, tombstone)?,
+            Edit::RemoveTombstone(id, sequence) => {
+                if let Some(own) = self.tombstones.get_mut(id) {
+                    own.remove(|one| one.sequence == *sequence);
+                }
+            }
             Edit::FlushedThrough(sequence) => {
                 self.flushed_through = self.flushed_through.max(*sequence);
                 self.last_sequence = self.last_sequence.max(*sequence);
@@ -149,7 +158,9 @@ impl State {
             | Edit::FlushedThrough(_)
             | Edit::CleanStop(_)
             | Edit::Given(..)
-            | Edit::GivenInDirectory { .. } => None,
+            | Edit::GivenInDirectory { .. }
+            | Edit::PutTombstone(..)
+            | Edit::RemoveTombstone(..) => None,
         };
         fault.map_or(Ok(()), |fault| Err(contradiction(fault)))
     }
@@ -179,6 +190,12 @@ impl State {
             edits.push(Edit::DefineNames(id, database.names()));
             // Behind the names: an id up to the last one that is not there counts as dropped.
             edits.push(Edit::Given(id, database.last_ids()));
+            let tombstones = self
+                .tombstones
+                .get(&id)
+                .into_iter()
+                .flat_map(Tombstones::iter);
+            edits.extend(tombstones.map(|one| Edit::PutTombstone(id, Arc::clone(one))));
             records.push(edits);
         }
         let mut files: Vec<Edit> = self.blocks.values().copied().map(Edit::AddBlock).collect();
@@ -208,12 +225,23 @@ impl State {
         self.catalog.put(Arc::new(database))
     }
 
+    fn put_tombstone(&mut self, id: DatabaseId, tombstone: &Arc<Tombstone>) -> Result<()> {
+        if self.catalog.by_id(id).is_none() {
+            return Err(contradiction("a delete is of an unknown database"));
+        }
+        self.last_sequence = self.last_sequence.max(tombstone.sequence);
+        let own = self.tombstones.entry(id).or_default();
+        own.put(Arc::clone(tombstone));
+        Ok(())
+    }
+
     fn drop_database(&mut self, id: DatabaseId) -> Result<()> {
         if self.catalog.drop_database(id).is_none() {
             return Err(contradiction("an unknown database is dropped"));
         }
         self.blocks.retain(|_, block| block.info.database != id);
         self.registries.retain(|_, file| file.database != id);
+        self.tombstones.remove(&id);
         Ok(())
     }
 }

@@ -3,7 +3,8 @@
 //!
 //! A memtable does not know the log, files or names; it takes only rows that are durable already,
 //! in order of their sequences. Small runs are merged into larger ones as they come, so that a
-//! reader meets few; a merged run covers consecutive sequences of its measurement. Readers hold the
+//! reader meets few; a merged run covers consecutive sequences of its measurement, and never those
+//! on both sides of a delete. Readers hold the
 //! lock while they copy a short list of pointers, never while rows are read.
 
 mod gather;
@@ -47,6 +48,8 @@ struct State {
     row_count: usize,
     sequences: Option<(Sequence, Sequence)>,
     oldest_push: Option<Duration>,
+    /// The last delete: runs before it and runs behind it are not merged.
+    barrier: Option<Sequence>,
     is_frozen: bool,
 }
 
@@ -99,6 +102,14 @@ impl Memtable {
         let gone = state.runs.remove(&measurement).unwrap_or_default();
         state.size_bytes -= gone.iter().map(|run| run.size_bytes()).sum::<usize>();
         state.row_count -= gone.iter().map(|run| run.rows().len()).sum::<usize>();
+    }
+
+    /// Keeps what was written up to a delete apart from what comes behind it, so that the delete
+    /// hides whole runs' rows or none.
+    pub fn bar(&self, sequence: Sequence) {
+        let _writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.write();
+        state.barrier = state.barrier.max(Some(sequence));
     }
 
     /// Ends the time of writing, once a push that is under way has returned. Safe to call twice.
@@ -170,7 +181,11 @@ impl State {
         let runs = self.list(measurement);
         (0..=tier(MERGED_ROWS_MAX - 1)).find_map(|highest| {
             let small = |run: &&Arc<Run>| {
-                run.rows().len() < MERGED_ROWS_MAX && tier(run.rows().len()) <= highest
+                let is_apart = self
+                    .barrier
+                    .is_none_or(|barrier| run.sequences().0 > barrier);
+                let rows = run.rows().len();
+                is_apart && rows < MERGED_ROWS_MAX && tier(rows) <= highest
             };
             let count = runs.iter().rev().take_while(small).count();
             (count >= MERGE_RUNS).then(|| runs.len() - count)

@@ -9,8 +9,8 @@ use std::sync::{Arc, OnceLock};
 use crate::budget::{Budget, Charge, Class};
 use crate::memtable::gather::arrange;
 use crate::memtable::order::ascends;
-use crate::memtable::slice::Slice;
-use crate::model::{Bitmap, MeasurementId, Presence, Rows, Sequence, SeriesId};
+use crate::memtable::slice::{Slice, pick_rows};
+use crate::model::{Bitmap, Column, FieldId, MeasurementId, Presence, Rows, Sequence, SeriesId};
 
 /// Immutable rows of one measurement and what is known of them at a glance.
 #[derive(Debug)]
@@ -106,6 +106,43 @@ impl Run {
         let run = Run::spanning(arrange(&parts), sequences, charge);
         debug_assert!(run.is_sorted, "a merge sorts");
         run
+    }
+
+    /// The run without the rows for which `gone` holds: `None` where none is left, itself where all
+    /// are. Cost: a look at each row, and a copy of those that stay where some go.
+    ///
+    /// # Panics
+    /// If there are 2^32 rows or more.
+    pub fn without(
+        self: &Arc<Run>,
+        mut gone: impl FnMut(SeriesId, i64) -> bool,
+    ) -> Option<Arc<Run>> {
+        let rows = &self.rows;
+        let places = (0_u32..).zip(rows.series.iter().zip(&rows.timestamps));
+        let kept = places.filter(|(_, (series, time))| !gone(**series, **time));
+        let kept: Vec<u32> = kept.map(|(row, _)| row).collect();
+        if kept.len() == rows.len() {
+            return Some(Arc::clone(self));
+        }
+        if kept.is_empty() {
+            return None;
+        }
+        let column = |(field, column): &(FieldId, Column)| {
+            let column = pick_rows(column, &kept);
+            (!column.values.is_empty()).then_some((*field, column))
+        };
+        let rows = Rows {
+            measurement: rows.measurement,
+            series: kept.iter().map(|row| rows.series[*row as usize]).collect(),
+            timestamps: kept
+                .iter()
+                .map(|row| rows.timestamps[*row as usize])
+                .collect(),
+            columns: rows.columns.iter().filter_map(column).collect(),
+        };
+        // The flush that asks counts the copies it makes.
+        let charge = self.budget().map(|budget| (budget, Class::Upkeep));
+        Some(Arc::new(Run::spanning(rows, self.sequences, charge)))
     }
 
     /// The run with its rows sorted: itself where they are. Else the copy that the first caller

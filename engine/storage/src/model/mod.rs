@@ -11,6 +11,7 @@ mod rows;
 mod schema;
 mod series;
 mod time;
+mod tombstone;
 mod value;
 
 pub use batch::{Batch, FieldColumn, KeyError, KeyParser, KeyRef, MeasurementRows};
@@ -26,4 +27,5 @@ pub use rows::{Rows, SeriesEntry};
 pub use schema::{FieldInfo, MeasurementInfo, PolicyInfo, PolicySpec};
 pub use series::{KeyHash, KeyHasher, SeriesKey, Tag, TagSet};
 pub use time::{TIMESTAMP_MAX, TIMESTAMP_MIN, TimeRange};
+pub use tombstone::{Hides, SeriesSet, Tombstone, Tombstones, covers, is_hidden, meets, visible};
 pub use value::{FieldType, FieldValue};

@@ -5,6 +5,7 @@
 //! not overlap; the merge opens a piece only when the scan reaches its time.
 
 mod block;
+mod hidden;
 mod input;
 mod merge;
 mod partial;
@@ -20,9 +21,12 @@ use std::sync::Arc;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::manifest::catalog::field_by_id;
-use crate::model::{AggregateRequest, FieldType, ScanRequest};
+use crate::model::{AggregateRequest, FieldType, ScanRequest, Sequence};
+use crate::scan::block::BlockStore;
+use crate::scan::hidden::HiddenStore;
 use crate::scan::piece::Store;
 pub use crate::scan::rows::RowCursor;
+use crate::scan::run::RunStore;
 pub use crate::scan::window::WindowCursor;
 use crate::snapshot::Snapshot;
 
@@ -73,14 +77,27 @@ fn stores<'snapshot>(
 ) -> Result<Vec<Box<dyn Store<'snapshot> + 'snapshot>>> {
     snapshot.check_blocks(Some(request.policy), request.range)?;
     let mut stores: Vec<Box<dyn Store<'snapshot> + 'snapshot>> = Vec::new();
+    let mut add = |store: Box<dyn Store<'snapshot> + 'snapshot>, last: Sequence| {
+        let tombstones = snapshot.tombstones();
+        let hides = tombstones.hides(last, request.policy, request.measurement);
+        stores.push(if hides.is_empty() {
+            store
+        } else {
+            Box::new(HiddenStore {
+                inner: store,
+                hides,
+                field_count: request.fields.len(),
+            })
+        });
+    };
     for block in snapshot.blocks(request.policy) {
-        if let Some(store) = block::BlockStore::new(block, request)? {
-            stores.push(Box::new(store));
+        if let Some(store) = BlockStore::new(block, request)? {
+            add(Box::new(store), block.meta().info.sequences.last);
         }
     }
     for run in &*snapshot.runs(request.policy, request.measurement) {
-        if let Some(store) = run::RunStore::new(run, request) {
-            stores.push(Box::new(store));
+        if let Some(store) = RunStore::new(run, request) {
+            add(Box::new(store), run.sequences().1);
         }
     }
     Ok(stores)

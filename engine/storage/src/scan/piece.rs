@@ -45,7 +45,7 @@ pub(super) trait Pieces: fmt::Debug + Send {
     /// `Corrupt` or `Io` where the statistics cannot be read.
     fn summary(&mut self) -> Result<Option<Partials>>;
 
-    /// Passes over the next piece; only called behind a summary.
+    /// Passes over the next piece; only called where there is one.
     fn skip_piece(&mut self);
 }
 

@@ -14,7 +14,7 @@ use crate::env::Env;
 use crate::error::Result;
 use crate::format::block::{BlockInfo, BlockMeta};
 use crate::memtable::{Memtable, Run};
-use crate::model::{MeasurementId, SeriesEntry, SeriesId};
+use crate::model::{MeasurementId, PolicyId, SeriesEntry, SeriesId, Tombstones, is_hidden};
 
 use gather::Gather;
 
@@ -52,13 +52,15 @@ pub struct Flushed {
     pub rows_without_key: u64,
 }
 
-/// Writes the rows of `memtables`, oldest first, all of one database and policy, as one block.
+/// Writes the rows of `memtables`, oldest first, all of one database and policy, as one block,
+/// without those that `tombstones` hide.
 ///
 /// # Errors
 /// `Io`, `NoSpace` or `Limit`: no block is left behind, the memtables are as they were.
 pub fn write_block(
     target: &Target<'_>,
     memtables: &[Arc<Memtable>],
+    tombstones: &Tombstones,
     keys: &dyn Keys,
 ) -> Result<Flushed> {
     let mut writer = BlockWriter::create(
@@ -80,6 +82,7 @@ pub fn write_block(
         let runs: Vec<Arc<Run>> = memtables
             .iter()
             .flat_map(|memtable| memtable.runs(measurement))
+            .filter_map(|run| shown(run, target.info.policy, tombstones))
             .collect();
         let merged = match &runs[..] {
             [] => continue,
@@ -93,6 +96,22 @@ pub fn write_block(
     Ok(Flushed {
         block: writer.finish()?,
         rows_without_key,
+    })
+}
+
+/// What deletes leave of a run.
+fn shown(run: Arc<Run>, policy: PolicyId, tombstones: &Tombstones) -> Option<Arc<Run>> {
+    let hides = tombstones.hides(run.sequences().1, policy, run.measurement());
+    if hides.is_empty() {
+        return Some(run);
+    }
+    // Rows of one series mostly stand together.
+    let mut last = (SeriesId(0), Vec::new());
+    run.without(|series, time| {
+        if series != last.0 {
+            last = (series, hides.ranges(series));
+        }
+        is_hidden(&last.1, time)
     })
 }
 

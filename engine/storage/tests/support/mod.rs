@@ -163,6 +163,18 @@ pub(crate) fn write(db: &Db, database: &str, rows: &[Row]) -> Result<()> {
     submitted.ticket.wait().map(drop)
 }
 
+/// Bytes as text.
+pub(crate) fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+/// Tags by key.
+pub(crate) fn tags_by_name(tags: &TagSet) -> BTreeMap<String, String> {
+    tags.iter()
+        .map(|(key, value)| (text(key), text(value)))
+        .collect()
+}
+
 /// Everything that a database shows.
 ///
 /// # Errors
@@ -171,7 +183,6 @@ pub(crate) fn read_database(db: &Db, database: &str, contents: &mut Contents) ->
     let snapshot = db
         .snapshot(database)
         .ok_or_else(|| Error::new(ErrorKind::NotFound, "no such database"))?;
-    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
     for measurement in snapshot.catalog().measurements() {
         for policy in snapshot.catalog().policies() {
             let series = snapshot.series(
@@ -190,11 +201,7 @@ pub(crate) fn read_database(db: &Db, database: &str, contents: &mut Contents) ->
             };
             let mut cursor = scan::rows(&snapshot, request, Arc::new(|| Ok(())))?;
             while let Some(rows) = cursor.next_rows()? {
-                let tags: BTreeMap<String, String> = series[rows.index]
-                    .1
-                    .iter()
-                    .map(|(key, value)| (text(key), text(value)))
-                    .collect();
+                let tags = tags_by_name(&series[rows.index].1);
                 for (place, time) in rows.timestamps.iter().enumerate() {
                     for (field, column) in measurement.fields.iter().zip(&rows.columns) {
                         if let Some(value) = column.get(place) {

@@ -1,5 +1,5 @@
 use super::*;
-use crate::model::{FieldId, FieldInfo, FieldType, TagKeyId};
+use crate::model::{FieldId, FieldInfo, FieldType, SeriesId, SeriesSet, TagKeyId};
 
 fn every_edit() -> Vec<Edit> {
     let names = Names {
@@ -97,6 +97,16 @@ fn file_edits(database: DatabaseId) -> Vec<Edit> {
             file: 10,
             sequence: Sequence(11),
         },
+        Edit::PutTombstone(
+            database,
+            Arc::new(Tombstone {
+                sequence: Sequence(12),
+                policy: Some(PolicyId(7)),
+                targets: vec![(MeasurementId(1), SeriesSet::of(vec![SeriesId(5)]))],
+                range: TimeRange::ALL,
+            }),
+        ),
+        Edit::RemoveTombstone(database, Sequence(12)),
     ]
 }
 

@@ -10,7 +10,7 @@ use crate::codec::Effort;
 use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::block::{BlockInfo, BlockMeta, SequenceRange, block_path};
-use crate::model::{MeasurementId, TimeRange};
+use crate::model::{MeasurementId, TimeRange, Tombstones};
 use crate::upkeep::compact::partition;
 use crate::upkeep::compact::series::{Source, write_measurement};
 
@@ -25,6 +25,8 @@ pub struct Compaction<'job> {
     pub blocks: &'job [Arc<Block>],
     /// Width of a partition, ns.
     pub partition_ns: i64,
+    /// Deletes: what they hide is left out.
+    pub tombstones: &'job Tombstones,
     /// Whether a measurement lives; rows of others are left out.
     pub is_live: &'job dyn Fn(MeasurementId) -> bool,
     /// Asked now and then: whether to give up.
@@ -74,7 +76,7 @@ fn write_partitions(
     next_file_id: &mut dyn FnMut() -> u64,
     done: &mut Vec<BlockMeta>,
 ) -> Result<()> {
-    let info = info_of(job.blocks);
+    let info = info_of(job);
     let measurements = measurements(job)?;
     for partition in partitions(job, &measurements)? {
         let range = partition_range(partition, job.partition_ns);
@@ -86,7 +88,7 @@ fn write_partitions(
             for block in job.blocks {
                 let range = range.intersect(block.meta().range);
                 if let Some(source) = Source::open(block, *id, range)? {
-                    sources.push(source);
+                    sources.push(source.without(job.tombstones));
                 }
             }
             if !sources.is_empty() {
@@ -100,8 +102,9 @@ fn write_partitions(
 }
 
 /// What the new blocks state of themselves.
-fn info_of(blocks: &[Arc<Block>]) -> BlockInfo {
-    let infos = blocks.iter().map(|block| block.meta().info);
+fn info_of(job: &Compaction<'_>) -> BlockInfo {
+    let deletes = job.tombstones.last();
+    let infos = job.blocks.iter().map(|block| block.meta().info);
     infos
         .reduce(|one, other| BlockInfo {
             level: one.level.max(other.level),
@@ -113,6 +116,14 @@ fn info_of(blocks: &[Arc<Block>]) -> BlockInfo {
         })
         .map(|info| BlockInfo {
             level: info.level.saturating_add(1),
+            sequences: SequenceRange {
+                // Deletes up to there are done with it.
+                last: info
+                    .sequences
+                    .last
+                    .max(deletes.unwrap_or(info.sequences.last)),
+                ..info.sequences
+            },
             ..info
         })
         .expect("there are blocks to merge")

@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use crate::block::{Block, BlockCursor, BlockRows, BlockWriter, Chunk};
 use crate::error::{Error, Result};
-use crate::memtable::Run;
+use crate::memtable::{Run, pick_rows};
 use crate::model::{
-    CanonicalKey, FieldId, FieldType, MeasurementId, Rows, Sequence, SeriesEntry, TimeRange,
+    CanonicalKey, FieldId, FieldType, Hides, MeasurementId, Rows, Sequence, SeriesEntry, TimeRange,
+    Tombstones, visible,
 };
 use crate::upkeep::compact::merge::stopped;
 
@@ -25,6 +26,9 @@ pub(super) struct Source<'block> {
     /// Time of the last row read of the series at hand.
     last_time: Option<i64>,
     block: &'block Block,
+    /// What deletes hide of the block, and when of the series at hand.
+    hides: Hides,
+    hidden: Vec<TimeRange>,
     next_ordinal: usize,
     last_key: Option<Box<[u8]>>,
 }
@@ -55,9 +59,19 @@ impl<'block> Source<'block> {
             rows: None,
             last_time: None,
             block,
+            hides: Hides::default(),
+            hidden: Vec::new(),
             next_ordinal: 0,
             last_key: None,
         }))
+    }
+
+    /// The same without what `tombstones` hide.
+    pub(super) fn without(mut self, tombstones: &Tombstones) -> Source<'block> {
+        let info = &self.block.meta().info;
+        let measurement = self.cursor.measurement().id();
+        self.hides = tombstones.hides(info.sequences.last, info.policy, measurement);
+        self
     }
 
     /// The next series, `None` behind the last.
@@ -88,7 +102,8 @@ impl<'block> Source<'block> {
 
     /// Goes to the rows of the series that [`Source::peek`] shows.
     fn enter(&mut self) -> Result<()> {
-        if let Some((ordinal, _)) = self.keys.pop_front() {
+        if let Some((ordinal, entry)) = self.keys.pop_front() {
+            self.hidden = self.hides.ranges(entry.id);
             self.chunks = self.cursor.chunks_at(ordinal)?.into();
             self.rows = None;
             self.last_time = None;
@@ -110,6 +125,7 @@ impl<'block> Source<'block> {
                 }
                 self.last_time = rows.timestamps.last().copied();
             }
+            self.rows = self.rows.take().and_then(|rows| shown(rows, &self.hidden));
         }
         Ok(())
     }
@@ -132,6 +148,24 @@ impl<'block> Source<'block> {
     fn corrupt(&self, what: &str) -> Error {
         Error::corrupt(self.block.file().path(), 0, what)
     }
+}
+
+/// The rows that do not lie in `hidden`; `None` where there is none.
+fn shown(rows: BlockRows, hidden: &[TimeRange]) -> Option<BlockRows> {
+    let Some(kept) = visible(hidden, &rows.timestamps) else {
+        return Some(rows);
+    };
+    let columns = rows.columns.iter().map(|column| {
+        let column = pick_rows(column.as_ref()?, &kept);
+        (!column.values.is_empty()).then_some(column)
+    });
+    (!kept.is_empty()).then(|| BlockRows {
+        columns: columns.collect(),
+        timestamps: kept
+            .iter()
+            .map(|row| rows.timestamps[*row as usize])
+            .collect(),
+    })
 }
 
 /// Writes all series of `sources`, oldest source first, to `writer`.

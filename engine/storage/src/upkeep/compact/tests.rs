@@ -15,7 +15,7 @@ use crate::error::ErrorKind;
 use crate::format::block::{BlockInfo, block_path};
 use crate::model::{
     CanonicalKey, DatabaseId, FieldColumn, FieldId, FieldType, FieldValue, MeasurementId, PolicyId,
-    Rows, Sequence, SeriesEntry, SeriesId, TagKeyId, TimeRange,
+    Rows, Sequence, SeriesEntry, SeriesId, TagKeyId, TimeRange, Tombstones,
 };
 
 const DIRECTORY: u128 = 3;
@@ -223,6 +223,7 @@ fn run(
         directory_id: DIRECTORY,
         blocks,
         partition_ns: WIDTH,
+        tombstones: &Tombstones::default(),
         is_live: &|id| id != MeasurementId(3),
         is_stopped,
     };

@@ -1,0 +1,93 @@
+//! A store seen through the deletes: pieces without the rows that are hidden. Where no delete
+//! touches a series, its pieces are the store's own.
+
+use crate::error::Result;
+use crate::memtable::pick_rows;
+use crate::model::{Hides, SeriesId, TimeRange, covers, meets, visible};
+use crate::scan::piece::{Decoded, Partials, Piece, Pieces, Store};
+
+/// A run or a block of which deletes hide something.
+#[derive(Debug)]
+pub(super) struct HiddenStore<'snapshot> {
+    pub(super) inner: Box<dyn Store<'snapshot> + 'snapshot>,
+    pub(super) hides: Hides,
+    pub(super) field_count: usize,
+}
+
+impl<'snapshot> Store<'snapshot> for HiddenStore<'snapshot> {
+    fn open(
+        &self,
+        series: SeriesId,
+        range: TimeRange,
+        descending: bool,
+    ) -> Result<Option<Box<dyn Pieces + 'snapshot>>> {
+        let ranges = self.hides.ranges(series);
+        if covers(&ranges, range.start, range.end - 1) {
+            return Ok(None);
+        }
+        let inner = self.inner.open(series, range, descending)?;
+        Ok(inner.map(|inner| {
+            if ranges.is_empty() {
+                return inner;
+            }
+            let pieces: Box<dyn Pieces + 'snapshot> = Box::new(HiddenPieces {
+                inner,
+                ranges,
+                field_count: self.field_count,
+            });
+            pieces
+        }))
+    }
+}
+
+/// Pieces of one series.
+#[derive(Debug)]
+struct HiddenPieces<'snapshot> {
+    inner: Box<dyn Pieces + 'snapshot>,
+    /// What is hidden: spans that ascend and do not meet.
+    ranges: Vec<TimeRange>,
+    field_count: usize,
+}
+
+impl Pieces for HiddenPieces<'_> {
+    fn span(&self) -> Option<(i64, i64)> {
+        self.inner.span()
+    }
+
+    fn next_piece(&mut self) -> Result<Piece> {
+        if let Some((first, last)) = self.inner.span()
+            && covers(&self.ranges, first, last)
+        {
+            // Nothing of it is seen: it need not be decoded.
+            self.inner.skip_piece();
+            return Ok(Piece::Decoded(Decoded::default()));
+        }
+        let piece = self.inner.next_piece()?;
+        let Some(rows) = visible(&self.ranges, piece.timestamps()) else {
+            return Ok(piece);
+        };
+        let all = 0..piece.timestamps().len();
+        let column = |field: usize| {
+            let column = piece.slice(field, all.clone()).to_column()?;
+            let column = pick_rows(&column, &rows);
+            (!column.values.is_empty()).then_some(column)
+        };
+        let times = piece.timestamps();
+        Ok(Piece::Decoded(Decoded {
+            columns: (0..self.field_count).map(column).collect(),
+            timestamps: rows.iter().map(|row| times[*row as usize]).collect(),
+        }))
+    }
+
+    fn summary(&mut self) -> Result<Option<Partials>> {
+        match self.inner.span() {
+            // The statistics count rows that are not seen.
+            Some((first, last)) if meets(&self.ranges, first, last) => Ok(None),
+            Some(_) | None => self.inner.summary(),
+        }
+    }
+
+    fn skip_piece(&mut self) {
+        self.inner.skip_piece();
+    }
+}
