@@ -14,7 +14,7 @@ use silverback_storage::model::{
 use silverback_storage::{Error, ErrorKind, Result};
 
 use crate::lineprotocol::{Keys, ParseOptions, Precision, parse};
-use crate::source::{Catalog, PolicySpec, Source};
+use crate::source::{Catalog, Delete, PolicySpec, Source};
 
 const HOUR_NS: i64 = 3_600_000_000_000;
 const DAY_NS: i64 = 24 * HOUR_NS;
@@ -274,6 +274,31 @@ impl Catalog for NaiveCatalog {
             return Err(Error::new(ErrorKind::NotFound, text));
         };
         Arc::make_mut(database).measurements.remove(measurement);
+        Ok(())
+    }
+
+    fn delete(&self, database: &str, delete: &Delete<'_>) -> Result<()> {
+        self.change(database, |database| {
+            for (name, predicate) in &delete.measurements {
+                let Some(own) = database.measurements.get_mut(*name) else {
+                    continue;
+                };
+                let meant: BTreeSet<SeriesId> = own
+                    .series
+                    .iter()
+                    .filter(|(tags, _)| predicate.holds(tags))
+                    .map(|(_, id)| *id)
+                    .collect();
+                own.rows.retain(|(series, _, time), _| {
+                    !meant.contains(series) || !delete.range.contains(*time)
+                });
+                let left: BTreeSet<SeriesId> = own.rows.keys().map(|key| key.0).collect();
+                own.series.retain(|_, id| left.contains(id));
+                if own.series.is_empty() {
+                    database.measurements.remove(*name);
+                }
+            }
+        });
         Ok(())
     }
 }

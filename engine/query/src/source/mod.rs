@@ -8,6 +8,7 @@ use std::sync::Arc;
 use silverback_storage::Result;
 
 pub use crate::source::storage::SnapshotSource;
+pub use silverback_storage::db::Delete;
 pub use silverback_storage::model::PolicySpec;
 
 use silverback_storage::model::{
@@ -105,4 +106,12 @@ pub trait Catalog: Send + Sync {
     /// # Errors
     /// `NotFound` for the database; else as [`Catalog::drop_database`].
     fn drop_measurement(&self, database: &str, measurement: &[u8]) -> Result<()>;
+
+    /// Deletes rows, and measurements that have none left. Durable and seen by all who begin to
+    /// read when it returns.
+    ///
+    /// # Errors
+    /// `NotFound` for the database or policy, `Limit` where too many deletes wait for compaction;
+    /// else as [`Catalog::drop_database`].
+    fn delete(&self, database: &str, delete: &Delete<'_>) -> Result<()>;
 }

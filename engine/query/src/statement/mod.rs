@@ -6,6 +6,7 @@
 
 mod cardinality;
 mod change;
+mod delete;
 mod filter;
 mod show;
 
@@ -99,8 +100,8 @@ fn run(
         Statement::DropDatabase { name } => change::drop_database(catalog, name),
         Statement::DropMeasurement { name } => change::drop_measurement(catalog, name, options),
         Statement::Explain { .. } => not_yet("EXPLAIN"),
-        Statement::DropSeries(_) => not_yet("DROP SERIES"),
-        Statement::Delete(_) => not_yet("DELETE"),
+        Statement::DropSeries(deletion) => delete::drop_series(catalog, deletion, options),
+        Statement::Delete(deletion) => delete::delete(catalog, deletion, options),
         Statement::CreatePolicy(_) => not_yet("CREATE RETENTION POLICY"),
         Statement::AlterPolicy(_) => not_yet("ALTER RETENTION POLICY"),
         Statement::DropPolicy { .. } => not_yet("DROP RETENTION POLICY"),
