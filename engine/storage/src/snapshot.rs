@@ -177,6 +177,7 @@ impl Snapshot {
                     let shown = ShownChunks::new(block, measurement, &self.tombstones)?;
                     self.add_series(&mut found, (&own, shown), predicate)?;
                 }
+                block.check_intact()?;
             }
         }
         let mut series: Vec<(SeriesId, TagSet)> = found.into_iter().collect();

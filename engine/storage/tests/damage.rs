@@ -1,6 +1,8 @@
 //! Damaged files, full disks, failed syncs: what is told, what is served, and what comes back.
 #![expect(clippy::unwrap_used, reason = "a test's helpers may stop the test")]
 
+#[path = "damage/mapped.rs"]
+mod mapped;
 #[path = "support/small.rs"]
 mod small;
 mod support;
@@ -273,6 +275,14 @@ fn a_full_disk_refuses_writes_serves_reads_and_recovers_by_itself() {
     }
     assert!(refused > 0);
     assert!(db.flush().is_err());
+    let problems = || -> Vec<String> {
+        let problems = db.stats().problems.into_iter();
+        problems.map(|problem| problem.message).collect()
+    };
+    let told = problems();
+    assert_eq!(told.len(), 2, "{told:?}");
+    assert!(told[0].starts_with("flush: "), "{told:?}");
+    assert!(told[1].starts_with("writes are refused: "), "{told:?}");
     let stored = values(&db, "f").len();
     assert_eq!(stored, 199 - refused);
     env.set_capacity(None);
@@ -283,6 +293,7 @@ fn a_full_disk_refuses_writes_serves_reads_and_recovers_by_itself() {
     )
     .unwrap();
     db.flush().unwrap();
+    assert_eq!(problems(), [""; 0], "it has passed");
     assert_eq!(values(&db, "f").len(), stored + 1);
     drop(db);
     let db = open(&env.after_kill()).unwrap();

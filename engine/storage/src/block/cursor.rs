@@ -297,12 +297,14 @@ impl<'block> BlockCursor<'block> {
     /// If the chunk is of another cursor.
     pub fn rows(&mut self, chunk: &Chunk) -> Result<Option<BlockRows>> {
         let measurement = &self.measurement;
+        let mut is_decoded = false;
         if self
             .times
             .as_ref()
             .is_none_or(|(own, _)| *own != chunk.group)
         {
             self.times = Some((chunk.group, measurement.timestamps(chunk.group)?));
+            is_decoded = true;
         }
         let (_, times) = self.times.as_ref().expect("it has just been set");
         let own = &times[chunk.rows.clone()];
@@ -328,10 +330,14 @@ impl<'block> BlockCursor<'block> {
                 .is_none_or(|(own, _)| *own != chunk.group)
             {
                 reader.page = Some((chunk.group, read_page(measurement, entry, chunk.group)?));
+                is_decoded = true;
             }
             let (_, page) = reader.page.as_ref().expect("it has just been set");
             let column = page.column.as_ref();
             columns.push(column.and_then(|column| slice(column, rows.clone())));
+        }
+        if is_decoded {
+            measurement.block().check_intact()?;
         }
         Ok(Some(BlockRows {
             timestamps,
@@ -376,9 +382,10 @@ fn read_stats(
     let chunks = measurement.directory().chunk_rows.len() - page * PAGE_ENTRIES;
     let block = measurement.block();
     let bytes = block.file().read(span.offset..span.end())?;
-    StatsPage::decode(&bytes, entry.field_type, chunks.min(PAGE_ENTRIES))
-        .map(Some)
-        .map_err(|damage| block.corrupt(span.offset, damage))
+    let page = StatsPage::decode(&bytes, entry.field_type, chunks.min(PAGE_ENTRIES))
+        .map_err(|damage| block.corrupt(span.offset, damage))?;
+    block.check_intact()?;
+    Ok(Some(page))
 }
 
 /// `rows` of `column`, or `None` where none has a value.

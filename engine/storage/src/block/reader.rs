@@ -167,8 +167,17 @@ impl Block {
         entry.map_err(|damage| self.corrupt(self.measurements.offset, damage))
     }
 
+    /// Whether all that was read of the block so far was what the file holds: see
+    /// [`SealedReader::check_intact`].
+    ///
+    /// # Errors
+    /// `Corrupt` where the file was cut, or its disk failed, under its readers; `Io`.
+    pub fn check_intact(&self) -> Result<()> {
+        self.file.check_intact()
+    }
+
     pub(super) fn corrupt(&self, offset: u64, damage: Damage) -> Error {
-        Error::corrupt(self.file.path(), offset, damage.0)
+        self.file.corrupt(offset, damage.0)
     }
 }
 

@@ -10,9 +10,8 @@ use crate::db::core::{Core, lock};
 use crate::db::database::Database;
 use crate::db::flush::open_block;
 use crate::db::purge::Purge;
-use crate::db::stats::Problem;
 use crate::env::StepOutcome;
-use crate::error::{ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::format::block::{BlockMeta, block_path};
 use crate::format::manifest::Edit;
 use crate::model::{MeasurementId, PolicyId};
@@ -79,22 +78,22 @@ impl Core {
             Ok(Some(job)) => job,
             Ok(None) => return StepOutcome::Idle,
             Err(error) => {
-                self.report(Problem::from_error(&error));
+                self.note_outcome("compact", &Err(error));
                 return StepOutcome::Idle;
             }
         };
-        match self.compact_job(&job) {
-            Ok(()) => StepOutcome::Again,
-            Err(error) => {
-                if error.kind() == ErrorKind::Corrupt {
-                    // Trying again would meet the same damage. What is whole is served as it is.
-                    set_aside.insert((job.database.id, job.policy));
-                }
-                if error.kind() != ErrorKind::Closed {
-                    self.report(Problem::from_error(&error));
-                }
-                StepOutcome::Idle
-            }
+        let done = self.compact_job(&job);
+        match done.as_ref().map_err(Error::kind) {
+            Err(ErrorKind::Closed) => return StepOutcome::Idle,
+            // Trying again would meet the same damage. What is whole is served as it is.
+            Err(ErrorKind::Corrupt) => drop(set_aside.insert((job.database.id, job.policy))),
+            Ok(()) | Err(_) => {}
+        }
+        self.note_outcome("compact", &done);
+        if done.is_ok() {
+            StepOutcome::Again
+        } else {
+            StepOutcome::Idle
         }
     }
 

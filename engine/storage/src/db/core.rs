@@ -24,7 +24,7 @@ use crate::model::{DatabaseId, KeyHasher, PolicyId, Sequence};
 use crate::wal::{Durability, Wal};
 
 /// Problems that are listed; the rest is counted.
-const PROBLEMS_LISTED_MAX: usize = 1000;
+pub(super) const PROBLEMS_LISTED_MAX: usize = 1000;
 
 /// Kinds of the log's records, on disk.
 pub(super) const RECORD_DEFINITIONS: u8 = 1;
@@ -70,6 +70,8 @@ pub(super) struct Core {
     /// What series took when the last flush was done, bytes: another would not free it.
     pub(super) flushed_index_bytes: AtomicUsize,
     problems: Mutex<(Vec<Problem>, u64)>,
+    /// What background work fails at, until it succeeds.
+    failing: Mutex<BTreeMap<&'static str, Problem>>,
     pub(super) steps: Mutex<Vec<Box<dyn StepHandle>>>,
     pub(super) counters: Counters,
     _lock: Box<dyn DirLock>,
@@ -218,6 +220,7 @@ impl Core {
             unflushed_bytes: AtomicUsize::new(0),
             flushed_index_bytes: AtomicUsize::new(0),
             problems: Mutex::default(),
+            failing: Mutex::default(),
             steps: Mutex::default(),
             counters: Counters::default(),
             _lock: parts.lock,
@@ -366,9 +369,29 @@ impl Core {
         }
     }
 
-    /// What was reported, the first of it, and how much there was.
+    /// Notes how background work went: that it fails is a problem until it succeeds.
+    pub(super) fn note_outcome(&self, work: &'static str, outcome: &Result<()>) {
+        let mut failing = lock(&self.failing);
+        match outcome {
+            Ok(()) => drop(failing.remove(work)),
+            Err(error) => {
+                let problem = Problem::from_error(&error.duplicate().context(work));
+                failing.insert(work, problem);
+            }
+        }
+    }
+
+    /// What was reported and what fails, the first of it, and how much there was.
     pub(super) fn problems(&self) -> (Vec<Problem>, u64) {
-        lock(&self.problems).clone()
+        let (mut problems, mut count) = lock(&self.problems).clone();
+        let failing = lock(&self.failing);
+        problems.extend(failing.values().cloned());
+        count += failing.len() as u64;
+        if let Some(error) = self.wal.get().and_then(Wal::failing) {
+            problems.push(Problem::from_error(&error.context("writes are refused")));
+            count += 1;
+        }
+        (problems, count)
     }
 
     /// Asks the background steps to look.

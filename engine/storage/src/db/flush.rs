@@ -89,6 +89,7 @@ impl Core {
     pub(super) fn flush_noted(&self, flushing: &mut Flushing) -> Result<()> {
         let flushed = self.flush_locked(flushing);
         flushing.failed_at = flushed.is_err().then(|| self.env.monotonic());
+        self.note_outcome("flush", &flushed);
         flushed
     }
 
@@ -366,9 +367,7 @@ impl Core {
     pub(super) fn flush_step(&self) -> StepOutcome {
         if self.is_flush_due() {
             // An error is kept with the time of the failure; the next write or flush meets it too.
-            if let Err(error) = self.flush() {
-                self.report(Problem::from_error(&error));
-            }
+            self.flush().ok();
         }
         StepOutcome::Idle
     }

@@ -230,6 +230,7 @@ impl Core {
                         known.push((self.hasher.hash(&entry.key), own));
                     }
                 }
+                block.check_intact()?;
             }
         }
         let mut files = database.registry.files();

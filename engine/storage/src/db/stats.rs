@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::db::Db;
+use crate::db::core::PROBLEMS_LISTED_MAX;
 use crate::error::Error;
 use crate::wal::{Damage, SequenceSpan, Wal, WalCounters};
 
@@ -33,7 +34,7 @@ pub struct DbStats {
     pub block_bytes: u64,
     /// Their rows; a row written twice may count twice until compaction.
     pub block_rows: u64,
-    /// Blocks that cannot be opened.
+    /// Blocks that cannot be opened, and those in which a reader met damage.
     pub damaged_blocks: u64,
     /// Deletes that may hide rows which are stored yet.
     pub tombstones: u64,
@@ -59,9 +60,10 @@ pub struct DbStats {
     pub compactions: u64,
     /// What the log counts.
     pub log: WalCounters,
-    /// What is wrong, the first thousand.
+    /// What is wrong, the first thousand: what was found when the store was opened, damage that a
+    /// reader met since, and what background work fails at as of now.
     pub problems: Vec<Problem>,
-    /// How much is wrong.
+    /// How much is wrong; damage in one file counts for at most 16.
     pub problem_count: u64,
 }
 
@@ -114,7 +116,12 @@ impl Db {
     pub fn stats(&self) -> DbStats {
         let core = &self.core;
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        let (problems, problem_count) = core.problems();
+        let (mut problems, mut problem_count) = core.problems();
+        let mut note = |errors: &[Error]| {
+            problem_count += errors.len() as u64;
+            let room = PROBLEMS_LISTED_MAX.saturating_sub(problems.len());
+            problems.extend(errors.iter().take(room).map(Problem::from_error));
+        };
         let mut stats = DbStats {
             rows_written: read(&core.counters.rows_written),
             rows_rejected: read(&core.counters.rows_rejected),
@@ -123,8 +130,6 @@ impl Db {
             flushed_rows: read(&core.counters.flushed_rows),
             compactions: read(&core.counters.compactions),
             log: core.wal().map(Wal::counters).unwrap_or_default(),
-            problems,
-            problem_count,
             ..DbStats::default()
         };
         for database in core.all_databases() {
@@ -132,8 +137,11 @@ impl Db {
             let stores = database.stores().clone();
             stats.measurements += stores.catalog.measurements().len() as u64;
             stats.index_bytes += database.registry.size_bytes() as u64;
-            stats.registry_files += database.registry.files().len() as u64;
             stats.tombstones += stores.tombstones.iter().len() as u64;
+            for file in database.registry.files() {
+                stats.registry_files += 1;
+                note(&file.problems());
+            }
             let indexes = stores.indexes.iter();
             stats.index_bytes += indexes.map(|index| index.size_bytes() as u64).sum::<u64>();
             for state in stores.policies.values() {
@@ -142,6 +150,9 @@ impl Db {
                 for block in &state.blocks {
                     stats.block_bytes += block.meta().size_bytes;
                     stats.block_rows += block.meta().row_count;
+                    let found = block.file().problems();
+                    stats.damaged_blocks += u64::from(!found.is_empty());
+                    note(&found);
                 }
                 for memtable in &state.memtables {
                     stats.memtable_rows += memtable.row_count() as u64;
@@ -149,6 +160,7 @@ impl Db {
                 }
             }
         }
+        (stats.problems, stats.problem_count) = (problems, problem_count);
         let sequencer = core.sequencer();
         stats.series = sequencer
             .writers

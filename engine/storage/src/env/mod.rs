@@ -58,8 +58,25 @@ pub trait ReadFile: Send + Sync + fmt::Debug {
     /// `UnexpectedEof` where the file ends before; else what the system says.
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()>;
 
-    /// The whole file as memory, where it is mapped; `None` where callers must use `read_at`.
+    /// The whole file as memory, where it is mapped; `None` where callers must use `read_at`. What
+    /// was read through it holds only if [`ReadFile::fault`] and [`ReadFile::size_now`] say so
+    /// afterwards.
     fn bytes(&self) -> Option<&[u8]>;
+
+    /// Where the mapped file could not be read, if that happened: from then on all of its memory
+    /// is zeros. Costs a load.
+    fn fault(&self) -> Option<u64> {
+        None
+    }
+
+    /// Size of a mapped file as of now; one that is not mapped notices a cut by itself. Where a
+    /// file was cut within a page, the rest of that page reads as zeros without a fault.
+    ///
+    /// # Errors
+    /// What the system says.
+    fn size_now(&self) -> io::Result<u64> {
+        Ok(self.size_bytes())
+    }
 }
 
 /// Held as long as this process owns the directory; dropping it lets go.

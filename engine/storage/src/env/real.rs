@@ -2,12 +2,10 @@
 //!
 //! Every open refuses links and special files; files are made 0600 and folders 0700. A failed sync
 //! is told once and never tried again here. Mapped files are read-only and were finished before.
-#![expect(
-    unsafe_code,
-    reason = "mapping a file is unsafe: another process could cut it while it is read"
-)]
 
+mod guard;
 mod lock;
+mod map;
 mod memory;
 mod step;
 
@@ -16,14 +14,16 @@ use std::io::{self, IoSlice};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Component, Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use memmap2::Mmap;
 use rustix::fs::{FallocateFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::rand::GetRandomFlags;
 use rustix::time::ClockId;
+
+pub use guard::guard_mapped_files;
+use map::Mapping;
 
 use crate::env::{DirEntry, DirLock, Env, ReadFile, StepHandle, StepOutcome, WriteFile};
 
@@ -35,7 +35,8 @@ static ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
 #[derive(Clone, Copy, Debug)]
 pub struct RealOptions {
     /// Map finished files into memory. Without it they are read by `pread`, and a file that is cut
-    /// or a disk that fails under a reader is an error and no signal.
+    /// or a disk that fails under a reader is an error and no signal. With it that is an error too
+    /// in a process that called [`guard_mapped_files`], and ends any other.
     pub mmap: bool,
 }
 
@@ -88,18 +89,11 @@ impl Env for RealEnv {
     fn open_read(&self, path: &Path) -> io::Result<Arc<dyn ReadFile>> {
         let file = open_regular(&self.full(path)?, OFlags::RDONLY)?;
         let size_bytes = size_of(&file)?;
-        let map = (self.options.mmap && size_bytes > 0)
-            .then(|| {
-                // SAFETY: the engine maps finished files only: none of its writers touches them
-                // again, and the directory's lock keeps other engines out. A stranger who cuts the
-                // file causes SIGBUS, which is why mapping is the caller's choice.
-                unsafe { Mmap::map(&file) }
-            })
-            .transpose()?;
         Ok(Arc::new(RealReadFile {
             file,
             size_bytes,
-            map,
+            may_map: self.options.mmap,
+            map: OnceLock::new(),
         }))
     }
 
@@ -249,7 +243,16 @@ impl WriteFile for RealWriteFile {
 struct RealReadFile {
     file: OwnedFd,
     size_bytes: u64,
-    map: Option<Mmap>,
+    may_map: bool,
+    /// Made when it is first asked for. Where the system has no room for another one, the file is
+    /// read without.
+    map: OnceLock<Option<Mapping>>,
+}
+
+impl RealReadFile {
+    fn mapping(&self) -> Option<&Mapping> {
+        self.map.get().and_then(Option::as_ref)
+    }
 }
 
 impl ReadFile for RealReadFile {
@@ -273,7 +276,21 @@ impl ReadFile for RealReadFile {
     }
 
     fn bytes(&self) -> Option<&[u8]> {
-        self.map.as_deref()
+        let may_map = self.may_map && self.size_bytes > 0;
+        let map = || may_map.then(|| Mapping::new(&self.file, self.size_bytes).ok());
+        let mapping = self.map.get_or_init(|| map().flatten());
+        mapping.as_ref().map(Mapping::bytes)
+    }
+
+    fn fault(&self) -> Option<u64> {
+        self.mapping().and_then(Mapping::fault)
+    }
+
+    fn size_now(&self) -> io::Result<u64> {
+        match self.mapping() {
+            Some(_) => size_of(&self.file),
+            None => Ok(self.size_bytes),
+        }
     }
 }
 

@@ -124,11 +124,16 @@ impl RegistryReader {
             let middle = low + middle.min(width - 1);
             let (found, series) = self.entry(middle)?;
             match found.cmp(&hash) {
-                std::cmp::Ordering::Equal => return Ok(Some(series)),
+                std::cmp::Ordering::Equal => {
+                    self.sealed.check_intact()?;
+                    return Ok(Some(series));
+                }
                 std::cmp::Ordering::Less => (low, floor) = (middle + 1, found.0),
                 std::cmp::Ordering::Greater => (high, ceiling) = (middle, found.0),
             }
         }
+        // Else a series would get a second id.
+        self.sealed.check_intact()?;
         Ok(None)
     }
 

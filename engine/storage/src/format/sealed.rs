@@ -22,8 +22,8 @@ use std::borrow::Cow;
 use std::io::{self, IoSlice};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use crate::env::{Env, ReadFile, WriteFile};
 use crate::error::{Error, Result};
@@ -37,6 +37,8 @@ pub const TRAILER_BYTES: usize = 32;
 pub const TRAILER_MAGIC: [u8; 8] = *b"SLVREND\n";
 
 const PIECE: u64 = PIECE_BYTES as u64;
+/// Damaged places of one file that are remembered one by one.
+const FOUND_MAX: usize = 16;
 /// What a writer gathers before it asks the disk; whole pieces.
 const BUFFER_BYTES: usize = 16 * PIECE_BYTES;
 
@@ -179,6 +181,10 @@ pub struct SealedReader {
     /// One bit per piece: its checksum was found wrong, once and for ever.
     damaged: Box<[AtomicU64]>,
     damaged_count: AtomicU64,
+    /// From where on the file was lost while it was open.
+    lost: OnceLock<u64>,
+    /// What readers met, the first [`FOUND_MAX`] places.
+    found: Mutex<Vec<Error>>,
 }
 
 impl SealedReader {
@@ -218,6 +224,8 @@ impl SealedReader {
             verified: bits(),
             damaged: bits(),
             damaged_count: AtomicU64::new(0),
+            lost: OnceLock::new(),
+            found: Mutex::default(),
             file,
         })
     }
@@ -247,8 +255,61 @@ impl SealedReader {
         self.damaged_count.load(Ordering::Relaxed)
     }
 
+    /// What is wrong with the file as far as readers have met it since it was opened, the first of
+    /// it. Cost: a lock.
+    pub fn problems(&self) -> Vec<Error> {
+        let found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        found.iter().map(Error::duplicate).collect()
+    }
+
+    /// The damage at `offset` that a reader of the contents met, remembered for
+    /// [`SealedReader::problems`].
+    pub fn corrupt(&self, offset: u64, message: impl Into<String>) -> Error {
+        self.note(Error::corrupt(&self.path, offset, message))
+    }
+
+    /// Remembers an error, which is the reader's. A file that was lost is to blame for all others.
+    fn note(&self, error: Error) -> Error {
+        let error = self.check_mapped().err().unwrap_or(error);
+        let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_known =
+            |known: &Error| (known.place(), known.message()) == (error.place(), error.message());
+        if found.len() < FOUND_MAX && !found.iter().any(is_known) {
+            found.push(error.duplicate());
+        }
+        error
+    }
+
+    /// Whether what was read so far was the file: to be asked behind the last use of what
+    /// [`SealedReader::read`] gave, before anything is made of it that stays. Cost: where the file is
+    /// mapped, a call of the system.
+    ///
+    /// # Errors
+    /// `Corrupt` where the file was cut, or its disk failed, while it was mapped; now and at every
+    /// later read. `Io`.
+    pub fn check_intact(&self) -> Result<()> {
+        let size = self.file.size_now();
+        let size = size.map_err(|error| self.note(Error::io("read file", &self.path, error)))?;
+        if size < self.file.size_bytes() {
+            self.lost.get_or_init(|| size);
+        }
+        self.check_mapped().map_err(|error| self.note(error))
+    }
+
+    /// As [`SealedReader::check_intact`], but a cut within the last page is not seen. Costs a load.
+    fn check_mapped(&self) -> Result<()> {
+        if let Some(at) = self.file.fault() {
+            self.lost.get_or_init(|| at);
+        }
+        self.lost.get().map_or(Ok(()), |at| {
+            let message = "the file was cut, or its disk failed, while it was open";
+            Err(Error::corrupt(&self.path, *at, message))
+        })
+    }
+
     /// The contents from `range.start` to `range.end`, offsets in the file, checked. Borrowed where
-    /// the file is mapped. Cost: at first touch the checksum of each 16 KiB touched.
+    /// the file is mapped; see [`SealedReader::check_intact`] then. Cost: at first touch the checksum
+    /// of each 16 KiB touched.
     ///
     /// # Errors
     /// `Corrupt` where a piece is damaged, now and at every later call, or where the range is not
@@ -259,14 +320,15 @@ impl SealedReader {
                 "bytes {} to {} are asked for and the contents end at {}",
                 range.start, range.end, self.contents
             );
-            return Err(Error::corrupt(&self.path, range.start, message));
+            return Err(self.corrupt(range.start, message));
         }
+        self.check_mapped().map_err(|error| self.note(error))?;
         let pieces = range.start / PIECE..range.end.div_ceil(PIECE);
         if range.is_empty() || pieces.clone().all(|piece| self.is_verified(piece)) {
-            return fetch(&*self.file, &self.path, &range);
+            return self.fetch(&range);
         }
         let outer = pieces.start * PIECE..(pieces.end * PIECE).min(self.contents);
-        let bytes = fetch(&*self.file, &self.path, &outer)?;
+        let bytes = self.fetch(&outer)?;
         for (piece, bytes) in pieces.zip(bytes.chunks(PIECE_BYTES)) {
             if !self.is_verified(piece) {
                 self.verify(piece, bytes)?;
@@ -298,8 +360,12 @@ impl SealedReader {
     pub fn verify_piece(&self, piece: u64) -> Result<()> {
         assert!(piece < self.piece_count(), "piece {piece} is none");
         let range = piece * PIECE..((piece + 1) * PIECE).min(self.contents);
-        let bytes = fetch(&*self.file, &self.path, &range)?;
+        let bytes = self.fetch(&range)?;
         self.verify(piece, &bytes)
+    }
+
+    fn fetch(&self, range: &Range<u64>) -> Result<Cow<'_, [u8]>> {
+        fetch(&*self.file, &self.path, range).map_err(|error| self.note(error))
     }
 
     /// Checks every piece anew; returns all that is wrong, in the order of the file.
@@ -336,7 +402,7 @@ impl SealedReader {
         }
         self.verified[word].fetch_and(!mask, Ordering::Relaxed);
         let message = format!("checksum is {stored:08x}, the bytes give {computed:08x}");
-        Err(Error::corrupt(&self.path, piece * PIECE, message))
+        Err(self.corrupt(piece * PIECE, message))
     }
 }
 

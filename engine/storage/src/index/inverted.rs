@@ -446,7 +446,7 @@ impl<'block> InvertedIndex<'block> {
 
     fn corrupt(&self, damage: Damage) -> Error {
         let offset = self.directory.postings.offset;
-        Error::corrupt(self.file.path(), offset, damage.0)
+        self.file.corrupt(offset, damage.0)
     }
 }
 

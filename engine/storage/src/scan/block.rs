@@ -12,6 +12,7 @@ use crate::scan::piece::{Decoded, Partials, Piece, Pieces, Store};
 /// decoded pages, so the cursor lives as long as the scan; only one series' pieces use it at a time.
 #[derive(Debug)]
 pub(super) struct BlockStore<'snapshot> {
+    block: &'snapshot Block,
     cursor: Arc<Mutex<BlockCursor<'snapshot>>>,
     field_count: usize,
     range: TimeRange,
@@ -30,7 +31,7 @@ impl<'snapshot> BlockStore<'snapshot> {
             return Ok(None);
         }
         let Some(measurement) = block.measurement(request.measurement)? else {
-            return Ok(None);
+            return block.check_intact().map(|()| None);
         };
         if !measurement
             .fields()
@@ -39,7 +40,9 @@ impl<'snapshot> BlockStore<'snapshot> {
             return Ok(None);
         }
         let cursor = measurement.cursor(&request.fields, request.range);
+        block.check_intact()?;
         Ok(Some(BlockStore {
+            block,
             cursor: Arc::new(Mutex::new(cursor)),
             field_count: request.fields.len(),
             range: request.range,
@@ -67,6 +70,10 @@ impl<'snapshot> Store<'snapshot> for BlockStore<'snapshot> {
             range: self.range,
             chunks,
         })))
+    }
+
+    fn check_intact(&self) -> Result<()> {
+        self.block.check_intact()
     }
 }
 

@@ -70,6 +70,11 @@ fn types(snapshot: &Snapshot, request: &ScanRequest) -> Result<Arc<[FieldType]>>
     types.collect::<Option<_>>().ok_or_else(|| unknown("field"))
 }
 
+/// Whether all that a scan read was what is stored: what it answered holds only then.
+fn check_intact(stores: &[Box<dyn Store<'_> + '_>]) -> Result<()> {
+    stores.iter().try_for_each(|store| store.check_intact())
+}
+
 /// What may hold rows of the request, oldest first.
 fn stores<'snapshot>(
     snapshot: &'snapshot Snapshot,

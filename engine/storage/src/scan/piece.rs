@@ -24,6 +24,14 @@ pub(super) trait Store<'snapshot>: fmt::Debug + Send {
         range: TimeRange,
         descending: bool,
     ) -> Result<Option<Box<dyn Pieces + 'snapshot>>>;
+
+    /// Whether all that was read so far was what is stored. Asked at the end of the scan.
+    ///
+    /// # Errors
+    /// `Corrupt` where a file was cut, or its disk failed, under its reader; `Io`.
+    fn check_intact(&self) -> Result<()> {
+        Ok(())
+    }
 }
 
 /// One series' rows in one store: pieces that do not overlap, in the order of the scan.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::error::Result;
 use crate::model::{FieldType, ScanRequest, SeriesRows};
 use crate::scan::Check;
+use crate::scan::check_intact;
 use crate::scan::merge::{Merge, Step};
 use crate::scan::piece::Store;
 
@@ -59,6 +60,7 @@ impl<'snapshot> RowCursor<'snapshot> {
             }
             let Some(series) = self.request.series.get(self.next) else {
                 self.merge = None;
+                check_intact(&self.stores)?;
                 return Ok(None);
             };
             let way = (self.request.range, self.request.descending);

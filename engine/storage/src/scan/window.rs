@@ -9,6 +9,7 @@ use crate::model::{
     AggregateRequest, Column, FieldType, Presence, SeriesWindows, TimeRange, WindowPartial,
 };
 use crate::scan::Check;
+use crate::scan::check_intact;
 use crate::scan::merge::{Merge, Step};
 use crate::scan::partial::{extend, partial};
 use crate::scan::piece::{Partials, Store};
@@ -62,6 +63,7 @@ impl<'snapshot> WindowCursor<'snapshot> {
                 }));
             }
         }
+        check_intact(&self.stores)?;
         Ok(None)
     }
 

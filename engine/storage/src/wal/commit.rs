@@ -190,6 +190,8 @@ pub(super) struct Shared {
     writer: Mutex<Writer>,
     pub(super) durable: std::sync::atomic::AtomicU64,
     pub(super) counting: Counting,
+    /// Why the last group was refused, if it was.
+    refusal: Mutex<Option<Error>>,
 }
 
 const SPARE_BUFFERS_MAX: usize = 16;
@@ -208,7 +210,23 @@ impl Shared {
             }),
             writer: Mutex::new(writer),
             counting: Counting::default(),
+            refusal: Mutex::default(),
         }
+    }
+
+    /// Why nothing can be written as far as is known: the last group was refused, or nothing is
+    /// taken any more. `None` for a log that was closed in order.
+    pub(super) fn failing(&self) -> Option<Error> {
+        let mode = self.queue().mode;
+        if mode == Mode::Closed {
+            return None;
+        }
+        let refusal = self.refusal().as_ref().map(Error::duplicate);
+        refusal.or_else(|| Shared::check_open(mode).err())
+    }
+
+    fn refusal(&self) -> MutexGuard<'_, Option<Error>> {
+        self.refusal.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn queue(&self) -> MutexGuard<'_, Queue> {
@@ -302,7 +320,10 @@ impl Shared {
         }
         let first = writer.next_sequence();
         match self.write(&mut writer, &group) {
-            Ok(()) => self.publish(&mut group, first, writer.durable()),
+            Ok(()) => {
+                drop(self.refusal().take());
+                self.publish(&mut group, first, writer.durable());
+            }
             Err(Failed::Group(error)) => self.refuse(group, &error),
             Err(Failed::Sync(error)) => self.refuse_all(group, &error),
         }
@@ -385,6 +406,7 @@ impl Shared {
         Counting::add(&self.counting.refused, group.len() as u64);
         let told = group.iter().filter(|queued| queued.slot.is_done()).count();
         Counting::add(&self.counting.refused_acknowledged, told as u64);
+        *self.refusal() = Some(error.duplicate());
         for queued in group {
             queued.refuse(error);
         }

@@ -271,6 +271,11 @@ impl Wal {
         })
     }
 
+    /// Why writes are refused as of now, as far as the last of them tells.
+    pub fn failing(&self) -> Option<Error> {
+        self.shared.failing()
+    }
+
     /// Sums since the log was opened.
     pub fn counters(&self) -> WalCounters {
         self.shared.counting.read()

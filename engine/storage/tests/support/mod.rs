@@ -180,6 +180,22 @@ pub(crate) fn tags_by_name(tags: &TagSet) -> BTreeMap<String, String> {
 /// # Errors
 /// Those of the scan.
 pub(crate) fn read_database(db: &Db, database: &str, contents: &mut Contents) -> Result<()> {
+    each_piece(db, database, &mut |cells| {
+        for (cell, value) in cells {
+            assert!(contents.insert(cell, value).is_none(), "a cell comes twice");
+        }
+    })
+}
+
+/// Hands everything that a database shows to `take`, as the scan gives it.
+///
+/// # Errors
+/// Those of the scan.
+pub(crate) fn each_piece(
+    db: &Db,
+    database: &str,
+    take: &mut dyn FnMut(Vec<(Cell, FieldValue)>),
+) -> Result<()> {
     let snapshot = db
         .snapshot(database)
         .ok_or_else(|| Error::new(ErrorKind::NotFound, "no such database"))?;
@@ -202,6 +218,7 @@ pub(crate) fn read_database(db: &Db, database: &str, contents: &mut Contents) ->
             let mut cursor = scan::rows(&snapshot, request, Arc::new(|| Ok(())))?;
             while let Some(rows) = cursor.next_rows()? {
                 let tags = tags_by_name(&series[rows.index].1);
+                let mut cells = Vec::new();
                 for (place, time) in rows.timestamps.iter().enumerate() {
                     for (field, column) in measurement.fields.iter().zip(&rows.columns) {
                         if let Some(value) = column.get(place) {
@@ -212,10 +229,11 @@ pub(crate) fn read_database(db: &Db, database: &str, contents: &mut Contents) ->
                                 *time,
                                 text(&field.name),
                             );
-                            assert!(contents.insert(cell, value).is_none(), "a cell comes twice");
+                            cells.push((cell, value));
                         }
                     }
                 }
+                take(cells);
             }
         }
     }

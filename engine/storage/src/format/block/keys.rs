@@ -245,7 +245,7 @@ impl<'block> KeyList<'block> {
     }
 
     fn corrupt(&self, offset: u64, damage: Damage) -> Error {
-        Error::corrupt(self.file.path(), offset, damage.0)
+        self.file.corrupt(offset, damage.0)
     }
 }
 

@@ -108,6 +108,12 @@ impl RegistryFile {
         Ok(self.reader()?.sealed().verify_all())
     }
 
+    /// What is wrong with it as far as lookups have met it; nothing of one that could not be opened.
+    pub fn problems(&self) -> Vec<Error> {
+        let reader = self.reader.as_ref();
+        reader.map_or_else(|_| Vec::new(), |reader| reader.sealed().problems())
+    }
+
     fn reader(&self) -> Result<&RegistryReader> {
         self.reader.as_ref().map_err(Error::duplicate)
     }
@@ -146,6 +152,7 @@ pub fn merge(files: &[Arc<RegistryFile>]) -> Result<Vec<Entry>> {
         for index in 0..file.meta.series_count {
             entries.push(reader.entry(index)?);
         }
+        reader.sealed().check_intact()?;
     }
     entries.sort_unstable();
     entries.dedup_by_key(|(hash, _)| *hash);

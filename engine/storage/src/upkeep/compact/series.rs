@@ -146,7 +146,7 @@ impl<'block> Source<'block> {
     }
 
     fn corrupt(&self, what: &str) -> Error {
-        Error::corrupt(self.block.file().path(), 0, what)
+        self.block.file().corrupt(0, what)
     }
 }
 
