@@ -29,6 +29,7 @@ pub use point::Point;
 pub use silverback_query as query;
 pub use silverback_query::result::Cell;
 pub use silverback_storage as storage;
+pub use silverback_storage::env::real::guard_mapped_files;
 pub use silverback_storage::{Error, ErrorKind, Result};
 pub use store::{Options, Silverback};
 pub use write::{PendingWrite, WriteOutcome, WriteRequest};

@@ -34,7 +34,8 @@ impl Options {
     }
 
     /// Reads blocks through memory maps: faster, but if another program cuts a file that is
-    /// mapped, or the disk under it fails, this process gets a `SIGBUS`. Off by default.
+    /// mapped, or the disk under it fails, this process gets a `SIGBUS`, which is an error of the
+    /// query only after [`crate::guard_mapped_files`]. Off by default.
     #[must_use]
     pub fn map_files(mut self, map_files: bool) -> Options {
         self.map_files = map_files;

@@ -31,8 +31,9 @@ fn parse(text: &str) -> Result<Settings, String> {
 }
 
 /// The keys of the file. A test holds that they are the flags.
-pub(super) const KEYS: [&str; 19] = [
+pub(super) const KEYS: [&str; 20] = [
     "data_dir",
+    "map_files",
     "http_bind",
     "grpc_bind",
     "auto_create",

@@ -70,6 +70,15 @@ pub(crate) struct Settings {
     )]
     pub(crate) data_dir: Option<PathBuf>,
 
+    /// Read finished files through memory maps; off for network file systems [default: true]
+    #[arg(
+        long,
+        env = "SILVERBACK_MAP_FILES",
+        value_name = "BOOL",
+        hide_env_values = true
+    )]
+    pub(crate) map_files: Option<bool>,
+
     /// Address for HTTP and gRPC [default: 127.0.0.1:8086]
     #[arg(
         long,
@@ -236,6 +245,8 @@ pub(crate) struct Settings {
 pub(crate) struct Config {
     /// Directory of the data.
     pub(crate) data_dir: PathBuf,
+    /// Whether finished files are mapped.
+    pub(crate) map_files: bool,
     /// Address for HTTP and gRPC.
     pub(crate) http_bind: SocketAddr,
     /// A further address for gRPC.
@@ -346,6 +357,7 @@ fn layered(flags: Settings, file: Settings) -> Config {
     }
     Config {
         data_dir: first!(data_dir, PathBuf::from("./silverback-data")),
+        map_files: first!(map_files, true),
         http_bind: first!(http_bind, SocketAddr::from(([127, 0, 0, 1], 8086))),
         grpc_bind: flags.grpc_bind.or(file.grpc_bind),
         auto_create: first!(auto_create, AutoCreate::V2),

@@ -25,7 +25,7 @@ pub(crate) fn render(stats: &DbStats, text: &mut Text) {
         ("block_rows", "Rows of the live blocks.", stats.block_rows),
         (
             "damaged_blocks",
-            "Blocks that cannot be opened.",
+            "Blocks that cannot be opened, or in which a reader met damage.",
             stats.damaged_blocks,
         ),
         (
@@ -51,7 +51,7 @@ pub(crate) fn render(stats: &DbStats, text: &mut Text) {
         ),
         (
             "problems",
-            "What is wrong with stored bytes.",
+            "What is wrong with stored bytes, or keeps failing.",
             stats.problem_count,
         ),
     ];

@@ -86,10 +86,14 @@ async fn run(config: Config) -> Result<Exit, Failure> {
 
 /// Opens the engine.
 async fn open(config: Config) -> Result<Arc<App>, Failure> {
-    let options = Options::new(&config.data_dir).storage(DbOptions {
-        memory_budget_bytes: config.memory_budget,
-        ..DbOptions::default()
-    });
+    silverback::guard_mapped_files()
+        .map_err(|error| Failure::failed(format!("install a signal handler: {error}")))?;
+    let options = Options::new(&config.data_dir)
+        .map_files(config.map_files)
+        .storage(DbOptions {
+            memory_budget_bytes: config.memory_budget,
+            ..DbOptions::default()
+        });
     let opened = tokio::task::spawn_blocking(move || Silverback::open(options)).await;
     match opened {
         Ok(Ok(engine)) => {
