@@ -153,7 +153,7 @@ fn bench_values(criterion: &mut Criterion) {
     for (name, values) in columns() {
         let mut group = criterion.benchmark_group(&name);
         group.throughput(Throughput::Elements(COUNT as u64));
-        for effort in [Effort::Hot, Effort::Cold] {
+        for effort in [Effort::Hot, Effort::Warm, Effort::Cold] {
             let mut bytes = Vec::new();
             codec::encode_values(&values, effort, &mut bytes);
             let what = format!(
@@ -180,7 +180,7 @@ fn bench_times(criterion: &mut Criterion) {
     for (name, times) in time_columns() {
         let mut group = criterion.benchmark_group(format!("times {name}"));
         group.throughput(Throughput::Elements(COUNT as u64));
-        for effort in [Effort::Hot, Effort::Cold] {
+        for effort in [Effort::Hot, Effort::Warm, Effort::Cold] {
             let mut bytes = Vec::new();
             codec::encode_timestamps(&times, effort, &mut bytes);
             let what = format!(

@@ -46,7 +46,7 @@ pub fn fuzz_codec(data: &[u8]) {
 }
 
 fn check_values(values: &Values) {
-    for effort in [Effort::Hot, Effort::Cold] {
+    for effort in [Effort::Hot, Effort::Warm, Effort::Cold] {
         let mut bytes = Vec::new();
         codec::encode_values(values, effort, &mut bytes);
         let again = codec::decode_values(values.field_type(), &bytes, values.len());
@@ -65,7 +65,7 @@ fn check_presence(presence: &Presence, rows: usize) {
 }
 
 fn check_times(times: &[i64]) {
-    for effort in [Effort::Hot, Effort::Cold] {
+    for effort in [Effort::Hot, Effort::Warm, Effort::Cold] {
         let mut bytes = Vec::new();
         codec::encode_timestamps(times, effort, &mut bytes);
         let again = codec::decode_timestamps(&bytes, times.len());

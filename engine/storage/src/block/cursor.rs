@@ -6,6 +6,7 @@ use std::ops::Range;
 
 use crate::block::group::append_values;
 use crate::block::reader::Measurement;
+use crate::block::sets::SetCache;
 use crate::codec;
 use crate::error::{Error, Result};
 use crate::format::block::array::{PAGE_ENTRIES, unbiased};
@@ -89,6 +90,7 @@ pub struct BlockCursor<'block> {
     measurement: Measurement<'block>,
     range: TimeRange,
     times: Option<(usize, Vec<i64>)>,
+    time_sets: SetCache,
     fields: Vec<FieldReader>,
     /// The group looked up last: the next series mostly starts in it.
     group: Cell<Option<GroupInfo>>,
@@ -109,6 +111,7 @@ struct FieldReader {
     /// `None` where the block has no values of it.
     entry: Option<FieldEntry>,
     page: Option<(usize, FieldPage)>,
+    sets: SetCache,
     /// `None` inside: no chunk of the page has a value.
     stats: Option<(usize, Option<StatsPage>)>,
 }
@@ -128,6 +131,7 @@ impl<'block> BlockCursor<'block> {
         let fields = fields.iter().map(|id| FieldReader {
             entry: directory.field(*id).map(|index| directory.fields[index]),
             page: None,
+            sets: SetCache::default(),
             stats: None,
         });
         let fields = fields.collect();
@@ -135,6 +139,7 @@ impl<'block> BlockCursor<'block> {
             measurement,
             range,
             times: None,
+            time_sets: SetCache::default(),
             fields,
             group: Cell::new(None),
         }
@@ -303,7 +308,8 @@ impl<'block> BlockCursor<'block> {
             .as_ref()
             .is_none_or(|(own, _)| *own != chunk.group)
         {
-            self.times = Some((chunk.group, measurement.timestamps(chunk.group)?));
+            let times = measurement.timestamps_with(chunk.group, &mut self.time_sets)?;
+            self.times = Some((chunk.group, times));
             is_decoded = true;
         }
         let (_, times) = self.times.as_ref().expect("it has just been set");
@@ -329,7 +335,8 @@ impl<'block> BlockCursor<'block> {
                 .as_ref()
                 .is_none_or(|(own, _)| *own != chunk.group)
             {
-                reader.page = Some((chunk.group, read_page(measurement, entry, chunk.group)?));
+                let page = read_page(measurement, entry, chunk.group, &mut reader.sets)?;
+                reader.page = Some((chunk.group, page));
                 is_decoded = true;
             }
             let (_, page) = reader.page.as_ref().expect("it has just been set");
@@ -346,7 +353,12 @@ impl<'block> BlockCursor<'block> {
     }
 }
 
-fn read_page(measurement: &Measurement<'_>, entry: &FieldEntry, group: usize) -> Result<FieldPage> {
+fn read_page(
+    measurement: &Measurement<'_>,
+    entry: &FieldEntry,
+    group: usize,
+    sets: &mut SetCache,
+) -> Result<FieldPage> {
     let rows = measurement.group_row_count(group)?;
     let span = measurement.entry(|_, bytes| entry.pages.get(bytes, group))?;
     if span.len == 0 {
@@ -356,6 +368,8 @@ fn read_page(measurement: &Measurement<'_>, entry: &FieldEntry, group: usize) ->
     let bytes = block.file().read(span.offset..span.end())?;
     let corrupt = |damage: Damage| -> Error { block.corrupt(span.offset, damage) };
     let mut taker = Taker::new(&bytes);
+    let number = taker.varint().map_err(corrupt)?;
+    let shared = sets.get(measurement, &entry.sets, number)?;
     let presence = taker.prefixed().map_err(corrupt)?;
     let presence =
         codec::decode_presence(presence, rows).map_err(|error| corrupt(stats::damage(error)))?;
@@ -364,7 +378,7 @@ fn read_page(measurement: &Measurement<'_>, entry: &FieldEntry, group: usize) ->
         Presence::Some(bits) => bits.count_ones(),
     };
     let values = taker.take(taker.remaining()).map_err(corrupt)?;
-    let values = codec::decode_values(entry.field_type, values, count)
+    let values = codec::decode_values_with(entry.field_type, values, count, shared)
         .map_err(|error| corrupt(stats::damage(error)))?;
     let column = Some(Column { values, presence });
     Ok(FieldPage { column })

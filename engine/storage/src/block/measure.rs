@@ -5,22 +5,21 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use crate::block::group::Group;
-use crate::codec::{self, Effort};
+use crate::block::pages::{ColumnWriter, PageWriter};
+use crate::codec::Effort;
 use crate::error::Result;
 use crate::format::block::STATS_ROWS_MIN;
 use crate::format::block::array::PAGE_ENTRIES;
-use crate::format::block::directory::{
-    ChunkEntry, DirectoryParts, FieldParts, GroupEntry, PagesParts,
-};
+use crate::format::block::directory::{ChunkEntry, DirectoryParts, FieldParts, GroupEntry};
 use crate::format::block::stats::{self, ChunkTimes};
 use crate::format::sealed::SealedWriter;
 use crate::index::IndexBuilder;
 use crate::model::{
-    Column, FieldId, FieldType, MeasurementId, Presence, Rows, SeriesEntry, SeriesId,
-    WindowPartial, push_varint,
+    Column, FieldId, FieldType, MeasurementId, Presence, Rows, SeriesEntry, SeriesId, WindowPartial,
 };
 
-/// Encoded pages in memory before they are written, field by field; few in tests, so that they
+/// Pages in memory before they are written, field by field, encoded or, where they stay cold, not
+/// yet; few in tests, so that they
 /// write them too.
 const PENDING_BYTES_MAX: usize = if cfg!(test) { 1 << 14 } else { 32 << 20 };
 
@@ -33,11 +32,11 @@ pub(super) struct MeasurementWriter {
     index: IndexBuilder,
     last: Option<LastRow>,
     group: Group,
-    times: PageWriter,
+    times: ColumnWriter<Vec<i64>>,
     fields: BTreeMap<FieldId, FieldWriter>,
     /// Chunks whose statistics are not yet encoded: their times.
     chunk_times: Vec<ChunkTimes>,
-    /// Encoded pages in memory.
+    /// Pages in memory.
     pending_bytes: usize,
 }
 
@@ -48,46 +47,13 @@ struct LastRow {
     timestamp: i64,
 }
 
-/// Pages of one column, the last of them not yet written.
-#[derive(Debug, Default)]
-struct PageWriter {
-    pages: PagesParts,
-    pending: Vec<u8>,
-    /// How many of `pages` lie in `pending`, their offsets counted from its start.
-    pending_count: usize,
-}
-
 #[derive(Debug)]
 struct FieldWriter {
     field_type: FieldType,
-    pages: PageWriter,
+    pages: ColumnWriter<Column>,
     stats: PageWriter,
     /// Statistics of the chunks in `MeasurementWriter::chunk_times`.
     partials: Vec<Option<WindowPartial>>,
-}
-
-impl PageWriter {
-    /// Appends the page that `encode` appends to the bytes it is given.
-    fn push(&mut self, encode: impl FnOnce(&mut Vec<u8>)) -> usize {
-        let start = self.pending.len();
-        encode(&mut self.pending);
-        self.pages.offsets.push(start as u64);
-        self.pages.lengths.push((self.pending.len() - start) as u64);
-        self.pending_count += 1;
-        self.pending.len() - start
-    }
-
-    fn write(&mut self, file: &mut SealedWriter) -> Result<()> {
-        let base = file.position();
-        let pending = self.pages.offsets.len() - self.pending_count;
-        for offset in &mut self.pages.offsets[pending..] {
-            *offset += base;
-        }
-        file.write(&self.pending)?;
-        self.pending.clear();
-        self.pending_count = 0;
-        Ok(())
-    }
 }
 
 impl MeasurementWriter {
@@ -96,10 +62,10 @@ impl MeasurementWriter {
             id,
             effort,
             parts: DirectoryParts::default(),
-            index: IndexBuilder::new(effort == Effort::Cold),
+            index: IndexBuilder::new(effort != Effort::Hot),
             last: None,
             group: Group::default(),
-            times: PageWriter::default(),
+            times: ColumnWriter::new(effort, 0),
             fields: BTreeMap::new(),
             chunk_times: Vec::new(),
             pending_bytes: 0,
@@ -157,21 +123,17 @@ impl MeasurementWriter {
 
     /// Encodes the gathered rows as a group.
     fn cut(&mut self, file: &mut SealedWriter) -> Result<()> {
-        let group = std::mem::take(&mut self.group);
+        let mut group = std::mem::take(&mut self.group);
         let times = group.timestamps.iter().copied();
         let (Some(time_first), Some(time_last)) = (times.clone().min(), times.max()) else {
             return Ok(());
         };
-        let effort = self.effort;
         let page_count = self.parts.groups.len();
         self.parts.groups.push(GroupEntry {
             row: self.parts.row_count,
             time_first,
             time_last,
         });
-        self.pending_bytes += self
-            .times
-            .push(|out| codec::encode_timestamps(&group.timestamps, effort, out));
         let enough = |rows: &Range<usize>| rows.len() >= STATS_ROWS_MIN;
         let chunks: Vec<Range<usize>> = group.slices().filter(enough).collect();
         for (id, column) in &group.columns {
@@ -180,23 +142,19 @@ impl MeasurementWriter {
             }
             let known = self.parts.chunks.len();
             let field = self.fields.entry(*id).or_insert_with(|| {
-                FieldWriter::absent(column.values.field_type(), page_count, known)
+                FieldWriter::absent(column.values.field_type(), self.effort, (page_count, known))
             });
-            self.pending_bytes += field
-                .pages
-                .push(|out| encode_column(column, &group, effort, out));
+            debug_assert_eq!(field.field_type, column.values.field_type());
         }
         for (id, field) in &mut self.fields {
             let column = group.columns.get(id);
-            if column.is_none() {
-                field.pages.push(|_| ());
-            }
             if stats::has_stats(field.field_type) {
                 let partials = chunks.iter().map(|rows| {
                     column.and_then(|column| partial_of(column, &group.timestamps, rows.clone()))
                 });
                 field.partials.extend(partials);
             }
+            self.pending_bytes += field.pages.push(group.columns.get_mut(id));
         }
         for rows in chunks {
             let times = ChunkTimes {
@@ -212,6 +170,7 @@ impl MeasurementWriter {
             });
         }
         self.parts.row_count += group.timestamps.len() as u64;
+        self.pending_bytes += self.times.push(Some(&mut group.timestamps));
         self.group = group.cleared();
         self.encode_stats(PAGE_ENTRIES);
         if self.pending_bytes >= PENDING_BYTES_MAX {
@@ -260,15 +219,19 @@ impl MeasurementWriter {
             field.stats.write(file)?;
         }
         self.parts.index = self.index.finish(file)?;
-        self.parts.times = self.times.pages;
+        (self.parts.times, self.parts.time_sets) = self.times.finish();
         self.parts.fields = self
             .fields
             .into_iter()
-            .map(|(id, field)| FieldParts {
-                id,
-                field_type: field.field_type,
-                pages: field.pages.pages,
-                stats: field.stats.pages,
+            .map(|(id, field)| {
+                let (pages, sets) = field.pages.finish();
+                FieldParts {
+                    id,
+                    field_type: field.field_type,
+                    pages,
+                    sets,
+                    stats: field.stats.pages,
+                }
             })
             .collect();
         Ok(Some(self.parts))
@@ -277,17 +240,17 @@ impl MeasurementWriter {
 
 impl FieldWriter {
     /// A field that had no value in the first `pages` groups and `chunks` chunks with statistics.
-    fn absent(field_type: FieldType, pages: usize, chunks: usize) -> FieldWriter {
+    fn absent(
+        field_type: FieldType,
+        effort: Effort,
+        (pages, chunks): (usize, usize),
+    ) -> FieldWriter {
         let mut field = FieldWriter {
             field_type,
-            pages: PageWriter::default(),
+            pages: ColumnWriter::new(effort, pages),
             stats: PageWriter::default(),
             partials: Vec::new(),
         };
-        for _ in 0..pages {
-            field.pages.pages.offsets.push(0);
-            field.pages.pages.lengths.push(0);
-        }
         if stats::has_stats(field_type) {
             for _ in 0..chunks / PAGE_ENTRIES {
                 field.stats.pages.offsets.push(0);
@@ -297,19 +260,6 @@ impl FieldWriter {
         }
         field
     }
-}
-
-/// Appends a page: length of the presence (varint), presence, values. Nothing where no row has one.
-fn encode_column(column: &Column, group: &Group, effort: Effort, out: &mut Vec<u8>) {
-    let rows = group.timestamps.len();
-    if column.values.is_empty() {
-        return;
-    }
-    let mut presence = Vec::new();
-    codec::encode_presence(&column.presence, rows, &mut presence);
-    push_varint(out, presence.len() as u64);
-    out.extend_from_slice(&presence);
-    codec::encode_values(&column.values, effort, out);
 }
 
 /// What `rows` of a column come to.

@@ -7,7 +7,9 @@
 mod cursor;
 mod group;
 mod measure;
+mod pages;
 mod reader;
+mod sets;
 #[cfg(test)]
 pub(crate) mod tests;
 mod weight;

@@ -6,11 +6,12 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::block::cursor::BlockCursor;
+use crate::block::sets::SetCache;
 use crate::codec;
 use crate::env::{Env, ReadFile};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::block::array::unbiased;
-use crate::format::block::bytes::Damage;
+use crate::format::block::bytes::{Damage, Taker};
 use crate::format::block::directory::Directory;
 use crate::format::block::stats;
 use crate::format::block::{
@@ -358,11 +359,21 @@ impl<'block> Measurement<'block> {
     /// # Errors
     /// As [`Block::measurements`]; `Corrupt` too where there are not that many groups.
     pub fn timestamps(&self, group: usize) -> Result<Vec<i64>> {
+        self.timestamps_with(group, &mut SetCache::default())
+    }
+
+    /// As [`Measurement::timestamps`], the sets that pages share read once.
+    pub(super) fn timestamps_with(&self, group: usize, sets: &mut SetCache) -> Result<Vec<i64>> {
         let count = self.group_row_count(group)?;
         let span = self.entry(|directory, bytes| directory.times.get(bytes, group))?;
         let bytes = self.block.file.read(span.offset..span.end())?;
-        codec::decode_timestamps(&bytes, count)
-            .map_err(|error| self.block.corrupt(span.offset, stats::damage(error)))
+        let corrupt = |damage: Damage| self.block.corrupt(span.offset, damage);
+        let mut taker = Taker::new(&bytes);
+        let number = taker.varint().map_err(corrupt)?;
+        let shared = sets.get(self, &self.directory.time_sets, number)?;
+        let stream = taker.take(taker.remaining()).map_err(corrupt)?;
+        codec::decode_timestamps_with(stream, count, shared)
+            .map_err(|error| corrupt(stats::damage(error)))
     }
 
     /// From the earliest time of group `group` to behind its latest.

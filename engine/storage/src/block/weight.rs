@@ -6,15 +6,16 @@ use crate::format::block::directory::Pages;
 use crate::model::FieldId;
 
 impl Measurement<'_> {
-    /// What the pages of field `id` take, bytes, without its statistics; 0 where there is no such
-    /// field. Cost: an entry of the directory for each group.
+    /// What the pages of field `id` and what they share take, bytes, without its statistics; 0 where
+    /// there is no such field. Cost: an entry of the directory for each group.
     ///
     /// # Errors
     /// `Corrupt` where the block's bytes are damaged.
     pub fn field_bytes(&self, id: FieldId) -> Result<u64> {
         let directory = self.directory();
         directory.field(id).map_or(Ok(0), |index| {
-            self.pages_bytes(&directory.fields[index].pages)
+            let field = &directory.fields[index];
+            Ok(self.pages_bytes(&field.pages)? + self.pages_bytes(&field.sets)?)
         })
     }
 
@@ -23,7 +24,8 @@ impl Measurement<'_> {
     /// # Errors
     /// As [`Measurement::field_bytes`].
     pub fn times_bytes(&self) -> Result<u64> {
-        self.pages_bytes(&self.directory().times)
+        let directory = self.directory();
+        Ok(self.pages_bytes(&directory.times)? + self.pages_bytes(&directory.time_sets)?)
     }
 
     fn pages_bytes(&self, pages: &Pages) -> Result<u64> {

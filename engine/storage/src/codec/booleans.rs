@@ -4,12 +4,12 @@
 
 use super::bytes::Cursor;
 use super::integers::{self, Tries};
-use super::{DecodeError, Depth, Effort, id, push_len};
+use super::{Context, DecodeError, Effort, id, push_len};
 
 /// Appends the stream of `values`.
-pub(super) fn encode(values: &[bool], out: &mut Vec<u8>) {
+pub(super) fn encode(values: &[bool], effort: Effort, out: &mut Vec<u8>) {
     let words: Vec<u64> = values.chunks(64).map(word_of).collect();
-    encode_bits(&words, values.len(), out);
+    encode_bits(&words, values.len(), effort, out);
 }
 
 fn word_of(bits: &[bool]) -> u64 {
@@ -27,7 +27,7 @@ pub(super) fn encode_constant(bit: bool, count: usize, out: &mut Vec<u8>) {
 }
 
 /// Appends the lowest `count` bits of `words`, as runs or bitmap, whichever is smaller.
-pub(super) fn encode_bits(words: &[u64], count: usize, out: &mut Vec<u8>) {
+pub(super) fn encode_bits(words: &[u64], count: usize, effort: Effort, out: &mut Vec<u8>) {
     let Some(first) = words.first().map(|word| word & 1 == 1) else {
         return;
     };
@@ -43,7 +43,12 @@ pub(super) fn encode_bits(words: &[u64], count: usize, out: &mut Vec<u8>) {
         out.push(u8::from(first));
         let lengths = run_lengths(words, count, changes + 1);
         push_len(out, lengths.len());
-        integers::encode(&lengths, Effort::Cold, Tries::INNER, out);
+        // Few as they are, their size counts in hot columns too.
+        let effort = match effort {
+            Effort::Hot | Effort::Warm => Effort::Warm,
+            Effort::Cold => Effort::Cold,
+        };
+        integers::encode(&lengths, effort, Tries::INNER, out);
         if out.len() - start <= bitmap_size {
             return;
         }
@@ -147,7 +152,7 @@ fn take_bit_runs(cursor: &mut Cursor<'_>, count: usize) -> Result<Vec<u64>, Deco
     let mut bit = take_bit(cursor)?;
     let runs = cursor.len(count)?;
     let mut lengths: Vec<u64> = vec![0; runs];
-    integers::take(cursor, Depth::TOP, &mut lengths)?;
+    integers::take(cursor, Context::TOP, &mut lengths)?;
     let mut words = vec![0; count.div_ceil(64)];
     let mut start = 0;
     for length in lengths {

@@ -13,6 +13,7 @@ mod booleans;
 pub(crate) mod bytes;
 mod floats;
 mod integers;
+mod shared;
 mod strings;
 #[cfg(test)]
 mod tests;
@@ -25,6 +26,7 @@ pub(crate) use bytes::{Cursor, push_len};
 
 use crate::model::{Bitmap, FieldType, Presence, Values};
 use integers::Tries;
+pub use shared::Shared;
 
 /// The most values one stream may hold. Decoders refuse a larger count before they allocate.
 pub const COUNT_MAX: usize = 1 << 20;
@@ -53,12 +55,20 @@ pub mod id {
     pub const DELTA_DELTA: u8 = 8;
     /// A power of ten and the stream of what it divides.
     pub const SCALED: u8 = 9;
+    /// Numbers of bins and offsets in them, coded by a model of its own.
+    pub const ENTROPY: u8 = 10;
+    /// The same by a model that many columns share.
+    pub const ENTROPY_SHARED: u8 = 11;
+    /// Numbers of an even beat and distances from it.
+    pub const BEAT: u8 = 12;
     /// Floats as decimals: integers over a power of ten, with exceptions.
     pub const DECIMAL: u8 = 16;
     /// Floats, each as what differs from the one before (Gorilla).
     pub const XOR: u8 = 17;
     /// Distinct floats and, for each value, which one it is.
     pub const DICTIONARY: u8 = 18;
+    /// For each value, which one of the floats it is that many columns share.
+    pub const DICTIONARY_SHARED: u8 = 19;
     /// Bits, eight to a byte.
     pub const BITMAP: u8 = 24;
     /// Bits as lengths of runs that take turns.
@@ -76,7 +86,9 @@ pub mod id {
 pub enum Effort {
     /// A few nanoseconds a value, chosen by ranges: for the log and what is soon merged.
     Hot,
-    /// Some ten nanoseconds a value, chosen by measured size: for what stays.
+    /// Some ten nanoseconds a value, chosen by measured size: for what is merged again.
+    Warm,
+    /// Some fifty, entropy coding included: for what stays.
     Cold,
 }
 
@@ -103,20 +115,35 @@ impl fmt::Display for DecodeError {
 
 impl std::error::Error for DecodeError {}
 
-/// How many streams stand around the one being read.
+/// What stands around the stream being read: how many others, and what it may refer to.
 #[derive(Clone, Copy, Debug)]
-struct Depth(u8);
+struct Context<'set> {
+    depth: u8,
+    shared: &'set Shared,
+}
 
-impl Depth {
+impl<'set> Context<'set> {
     /// Encoders go half as deep: a dictionary, its entries as decimals, in runs, packed.
-    const MAX: u8 = 6;
-    const TOP: Depth = Depth(0);
+    const DEPTH_MAX: u8 = 6;
+    /// A stream that stands alone and refers to nothing.
+    const TOP: Context<'static> = Context {
+        depth: 0,
+        shared: &shared::NONE,
+    };
 
-    fn deeper(self) -> Result<Depth, DecodeError> {
-        if self.0 == Depth::MAX {
+    /// A stream that stands alone.
+    fn of(shared: &'set Shared) -> Context<'set> {
+        Context { depth: 0, shared }
+    }
+
+    fn deeper(self) -> Result<Context<'set>, DecodeError> {
+        if self.depth == Context::DEPTH_MAX {
             return Err(DecodeError::Invalid("streams are nested too deep"));
         }
-        Ok(Depth(self.0 + 1))
+        Ok(Context {
+            depth: self.depth + 1,
+            ..self
+        })
     }
 }
 
@@ -168,12 +195,24 @@ fn whole<T>(
 /// # Panics
 /// If there are more than [`COUNT_MAX`] values, or strings of more than [`STRING_BYTES_MAX`].
 pub fn encode_values(values: &Values, effort: Effort, out: &mut Vec<u8>) {
+    encode_values_with(values, effort, Shared::none(), out);
+}
+
+/// As [`encode_values`]; the stream may refer to `shared`, which decoding then needs too.
+///
+/// # Panics
+/// As [`encode_values`].
+pub fn encode_values_with(values: &Values, effort: Effort, shared: &Shared, out: &mut Vec<u8>) {
     assert!(values.len() <= COUNT_MAX, "callers cut columns to size");
+    let tries = Tries {
+        models: &shared.models,
+        ..Tries::VALUES
+    };
     match values {
-        Values::Float(values) => floats::encode(values, effort, out),
-        Values::Integer(values) => integers::encode(values, effort, Tries::VALUES, out),
-        Values::Unsigned(values) => integers::encode(values, effort, Tries::VALUES, out),
-        Values::Boolean(values) => booleans::encode(values, out),
+        Values::Float(values) => floats::encode(values, effort, shared, out),
+        Values::Integer(values) => integers::encode(values, effort, tries, out),
+        Values::Unsigned(values) => integers::encode(values, effort, tries, out),
+        Values::Boolean(values) => booleans::encode(values, effort, out),
         Values::String(values) => strings::encode(values, effort, out),
     }
 }
@@ -187,8 +226,24 @@ pub fn decode_values(
     bytes: &[u8],
     count: usize,
 ) -> Result<Values, DecodeError> {
+    decode_values_with(field_type, bytes, count, Shared::none())
+}
+
+/// As [`decode_values`], of a stream that may refer to `shared`.
+///
+/// # Errors
+/// As [`decode_values`].
+pub fn decode_values_with(
+    field_type: FieldType,
+    bytes: &[u8],
+    count: usize,
+    shared: &Shared,
+) -> Result<Values, DecodeError> {
     let mut values = Values::new(field_type);
-    decode_values_into(bytes, count, &mut values)?;
+    let context = Context::of(shared);
+    whole(bytes, |cursor| {
+        take_values_in(cursor, context, count, &mut values)
+    })?;
     Ok(values)
 }
 
@@ -229,15 +284,15 @@ pub fn decode_values_range(
     match values {
         Values::Float(values) => {
             resize(values, range.len())?;
-            floats::take(cursor, Depth::TOP, span, values)
+            floats::take(cursor, Context::TOP, span, values)
         }
         Values::Integer(values) => {
             resize(values, range.len())?;
-            integers::take_span(cursor, Depth::TOP, span, values)
+            integers::take_span(cursor, Context::TOP, span, values)
         }
         Values::Unsigned(values) => {
             resize(values, range.len())?;
-            integers::take_span(cursor, Depth::TOP, span, values)
+            integers::take_span(cursor, Context::TOP, span, values)
         }
         Values::Boolean(values) => {
             booleans::take(cursor, count, values)?;
@@ -246,7 +301,7 @@ pub fn decode_values_range(
             Ok(())
         }
         Values::String(values) => {
-            strings::take(cursor, Depth::TOP, count, values)?;
+            strings::take(cursor, Context::TOP, count, values)?;
             strings::keep(values, range);
             Ok(())
         }
@@ -259,22 +314,31 @@ pub(crate) fn take_values(
     count: usize,
     values: &mut Values,
 ) -> Result<(), DecodeError> {
+    take_values_in(cursor, Context::TOP, count, values)
+}
+
+fn take_values_in(
+    cursor: &mut Cursor<'_>,
+    context: Context<'_>,
+    count: usize,
+    values: &mut Values,
+) -> Result<(), DecodeError> {
     check_count(count)?;
     match values {
         Values::Float(values) => {
             resize(values, count)?;
-            floats::take(cursor, Depth::TOP, Span::whole(count), values)
+            floats::take(cursor, context, Span::whole(count), values)
         }
         Values::Integer(values) => {
             resize(values, count)?;
-            integers::take(cursor, Depth::TOP, values)
+            integers::take(cursor, context, values)
         }
         Values::Unsigned(values) => {
             resize(values, count)?;
-            integers::take(cursor, Depth::TOP, values)
+            integers::take(cursor, context, values)
         }
         Values::Boolean(values) => booleans::take(cursor, count, values),
-        Values::String(values) => strings::take(cursor, Depth::TOP, count, values),
+        Values::String(values) => strings::take(cursor, context, count, values),
     }
 }
 
@@ -283,8 +347,25 @@ pub(crate) fn take_values(
 /// # Panics
 /// If there are more than [`COUNT_MAX`].
 pub fn encode_timestamps(timestamps: &[i64], effort: Effort, out: &mut Vec<u8>) {
+    encode_timestamps_with(timestamps, effort, Shared::none(), out);
+}
+
+/// As [`encode_timestamps`]; the stream may refer to `shared`, which decoding then needs too.
+///
+/// # Panics
+/// As [`encode_timestamps`].
+pub fn encode_timestamps_with(
+    timestamps: &[i64],
+    effort: Effort,
+    shared: &Shared,
+    out: &mut Vec<u8>,
+) {
     assert!(timestamps.len() <= COUNT_MAX, "callers cut columns to size");
-    integers::encode(timestamps, effort, Tries::TIMES, out);
+    let tries = Tries {
+        models: &shared.models,
+        ..Tries::TIMES
+    };
+    integers::encode(timestamps, effort, tries, out);
 }
 
 /// The `count` timestamps in `bytes`.
@@ -293,6 +374,23 @@ pub fn encode_timestamps(timestamps: &[i64], effort: Effort, out: &mut Vec<u8>) 
 /// If `bytes` are not exactly such a stream.
 pub fn decode_timestamps(bytes: &[u8], count: usize) -> Result<Vec<i64>, DecodeError> {
     decode_ids(bytes, count)
+}
+
+/// As [`decode_timestamps`], of a stream that may refer to `shared`.
+///
+/// # Errors
+/// As [`decode_timestamps`].
+pub fn decode_timestamps_with(
+    bytes: &[u8],
+    count: usize,
+    shared: &Shared,
+) -> Result<Vec<i64>, DecodeError> {
+    let mut out = Vec::new();
+    resize(&mut out, count)?;
+    whole(bytes, |cursor| {
+        integers::take(cursor, Context::of(shared), &mut out)
+    })?;
+    Ok(out)
 }
 
 /// As [`decode_timestamps`], in place of what `out` holds.
@@ -358,7 +456,7 @@ pub fn decode_ids_range<T: Word>(
         count,
         start: range.start,
     };
-    integers::take_span(&mut Cursor::new(bytes), Depth::TOP, span, out)
+    integers::take_span(&mut Cursor::new(bytes), Context::TOP, span, out)
 }
 
 /// Takes the next `count` ids or timestamps off `cursor`.
@@ -368,7 +466,7 @@ pub(crate) fn take_ids<T: Word>(
     out: &mut Vec<T>,
 ) -> Result<(), DecodeError> {
     resize(out, count)?;
-    integers::take(cursor, Depth::TOP, out)
+    integers::take(cursor, Context::TOP, out)
 }
 
 /// Appends which of `rows` rows have a value, as all, none, runs or a bitmap, whatever is smallest.
@@ -381,7 +479,7 @@ pub fn encode_presence(presence: &Presence, rows: usize, out: &mut Vec<u8>) {
         Presence::All => booleans::encode_constant(true, rows, out),
         Presence::Some(bits) => {
             assert_eq!(bits.len(), rows, "presence spans all rows");
-            booleans::encode_bits(bits.words(), rows, out);
+            booleans::encode_bits(bits.words(), rows, Effort::Warm, out);
         }
     }
 }

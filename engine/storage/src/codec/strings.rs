@@ -10,10 +10,11 @@ use std::ops::Range;
 
 use super::bytes::Cursor;
 use super::integers::{self, Tries};
-use super::{DecodeError, Depth, Effort, STRING_BYTES_MAX, id, push_len};
+use super::{Context, DecodeError, Effort, STRING_BYTES_MAX, id, push_len};
 use crate::model::Strings;
 
-const ZSTD_LEVEL: i32 = 1;
+/// What is tried: more effort finds more, and now and then less.
+const ZSTD_LEVELS: [i32; 2] = [1, 9];
 /// Below this a frame's header and tables eat the gain.
 const ZSTD_BYTES_MIN: usize = 128;
 
@@ -28,7 +29,7 @@ pub(super) fn encode(strings: &Strings, effort: Effort, out: &mut Vec<u8>) {
     }
     let distinct_max = match effort {
         Effort::Hot => 1,
-        Effort::Cold => strings.len().div_ceil(4),
+        Effort::Warm | Effort::Cold => strings.len().div_ceil(4),
     };
     match dictionary_of(strings, distinct_max) {
         Some((entries, ids)) => {
@@ -68,14 +69,17 @@ fn dictionary_of(strings: &Strings, distinct_max: usize) -> Option<(Strings, Vec
 }
 
 fn encode_text(strings: &Strings, effort: Effort, out: &mut Vec<u8>) {
-    let compressed = match effort {
-        Effort::Cold if strings.bytes.len() >= ZSTD_BYTES_MIN => {
-            zstd::bulk::compress(&strings.bytes, ZSTD_LEVEL)
-                .ok()
-                .filter(|compressed| compressed.len() + 4 < strings.bytes.len())
-        }
-        Effort::Cold | Effort::Hot => None,
+    let levels = match effort {
+        _ if strings.bytes.len() < ZSTD_BYTES_MIN => &[][..],
+        Effort::Hot => &[],
+        Effort::Warm => &ZSTD_LEVELS[..1],
+        Effort::Cold => &ZSTD_LEVELS,
     };
+    let compressed = levels
+        .iter()
+        .filter_map(|level| zstd::bulk::compress(&strings.bytes, *level).ok())
+        .min_by_key(Vec::len)
+        .filter(|compressed| compressed.len() + 4 < strings.bytes.len());
     out.push(match compressed {
         Some(_) => id::STRINGS_ZSTD,
         None => id::STRINGS,
@@ -100,7 +104,7 @@ fn encode_text(strings: &Strings, effort: Effort, out: &mut Vec<u8>) {
 /// Fills `out` with the next `count` strings.
 pub(super) fn take(
     cursor: &mut Cursor<'_>,
-    depth: Depth,
+    context: Context<'_>,
     count: usize,
     out: &mut Strings,
 ) -> Result<(), DecodeError> {
@@ -110,8 +114,8 @@ pub(super) fn take(
         return Ok(());
     }
     match cursor.byte()? {
-        id::STRING_DICTIONARY => take_dictionary(cursor, depth, count, out),
-        codec => take_text(codec, cursor, depth, count, out),
+        id::STRING_DICTIONARY => take_dictionary(cursor, context, count, out),
+        codec => take_text(codec, cursor, context, count, out),
     }
 }
 
@@ -134,7 +138,7 @@ pub(super) fn keep(strings: &mut Strings, range: Range<usize>) {
 fn take_text(
     codec: u8,
     cursor: &mut Cursor<'_>,
-    depth: Depth,
+    context: Context<'_>,
     count: usize,
     out: &mut Strings,
 ) -> Result<(), DecodeError> {
@@ -142,7 +146,7 @@ fn take_text(
         return Err(DecodeError::UnknownCodec(codec));
     }
     let mut lengths: Vec<u64> = vec![0; count];
-    integers::take(cursor, depth.deeper()?, &mut lengths)?;
+    integers::take(cursor, context.deeper()?, &mut lengths)?;
     out.ends.reserve(count);
     let mut end = 0_usize;
     for length in lengths {
@@ -185,7 +189,7 @@ fn decompress(frame: &[u8], size: usize, out: &mut Vec<u8>) -> Result<(), Decode
 
 fn take_dictionary(
     cursor: &mut Cursor<'_>,
-    depth: Depth,
+    context: Context<'_>,
     count: usize,
     out: &mut Strings,
 ) -> Result<(), DecodeError> {
@@ -193,10 +197,10 @@ fn take_dictionary(
     let mut entries = Strings::default();
     if distinct > 0 {
         let codec = cursor.byte()?;
-        take_text(codec, cursor, depth.deeper()?, distinct, &mut entries)?;
+        take_text(codec, cursor, context.deeper()?, distinct, &mut entries)?;
     }
     let mut ids: Vec<u64> = vec![0; count];
-    integers::take(cursor, depth.deeper()?, &mut ids)?;
+    integers::take(cursor, context.deeper()?, &mut ids)?;
     let mut size = 0;
     for id in &ids {
         let id = usize::try_from(*id).unwrap_or(usize::MAX);

@@ -1,12 +1,14 @@
 //! What every codec must do: give back each bit, stay small, and survive any bytes.
 
+mod shared;
+
 use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::*;
 use crate::model::{FieldValue, Strings};
 
-const EFFORTS: [Effort; 2] = [Effort::Hot, Effort::Cold];
+const EFFORTS: [Effort; 3] = [Effort::Hot, Effort::Warm, Effort::Cold];
 
 fn encoded(values: &Values, effort: Effort) -> Vec<u8> {
     let mut bytes = Vec::new();
@@ -190,7 +192,7 @@ proptest! {
     #[test]
     fn a_range_is_what_stands_there_in_the_whole(
         which in 0..samples().len(),
-        effort in prop_oneof![Just(Effort::Hot), Just(Effort::Cold)],
+        effort in prop_oneof![Just(Effort::Hot), Just(Effort::Warm), Just(Effort::Cold)],
         ends in (0..=1250_usize, 0..=1250_usize),
     ) {
         let values = &samples()[which];
@@ -294,13 +296,19 @@ fn every_codec_is_chosen_for_some_column() {
             seen.insert(encoded(&values, effort)[0]);
         }
     }
-    for (times, effort) in [(cyclic(), Effort::Hot), (jittered(), Effort::Cold)] {
+    for (times, effort) in [
+        (cyclic(), Effort::Hot),
+        (jittered(), Effort::Warm),
+        (jittered(), Effort::Cold),
+    ] {
         times_size(&times, effort);
         let mut bytes = Vec::new();
         encode_timestamps(&times, effort, &mut bytes);
         seen.insert(bytes[0]);
     }
-    let all = [1, 2, 3, 4, 5, 6, 7, 8, 9, 16, 17, 18, 24, 25, 32, 33, 34];
+    let all = [
+        1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 16, 17, 18, 24, 25, 32, 33, 34,
+    ];
     assert_eq!(seen.into_iter().collect::<Vec<_>>(), all);
 }
 
@@ -526,9 +534,13 @@ fn the_page_states_ids_and_bounds() {
         (id::DELTA, "DELTA"),
         (id::DELTA_DELTA, "DELTA_DELTA"),
         (id::SCALED, "SCALED"),
+        (id::ENTROPY, "ENTROPY"),
+        (id::BEAT, "BEAT"),
+        (id::ENTROPY_SHARED, "ENTROPY_SHARED"),
         (id::DECIMAL, "DECIMAL"),
         (id::XOR, "XOR"),
         (id::DICTIONARY, "DICTIONARY"),
+        (id::DICTIONARY_SHARED, "DICTIONARY_SHARED"),
         (id::BITMAP, "BITMAP"),
         (id::BIT_RUNS, "BIT_RUNS"),
         (id::STRINGS, "STRINGS"),
@@ -541,5 +553,5 @@ fn the_page_states_ids_and_bounds() {
     for bound in [COUNT_MAX, STRING_BYTES_MAX] {
         assert!(page.contains(&format!("at most {bound}")), "{bound}");
     }
-    assert!(page.contains(&format!("at most {} deep", Depth::MAX)));
+    assert!(page.contains(&format!("at most {} deep", Context::DEPTH_MAX)));
 }

@@ -12,7 +12,7 @@ use crate::db::flush::open_block;
 use crate::db::purge::Purge;
 use crate::env::StepOutcome;
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::block::{BlockMeta, block_path};
+use crate::format::block::{BlockMeta, LEVEL_FINAL, block_path};
 use crate::format::manifest::Edit;
 use crate::model::{MeasurementId, PolicyId};
 use crate::upkeep::compact::{Compaction, Goal, choose, compact};
@@ -22,6 +22,7 @@ struct Job {
     database: Arc<Database>,
     policy: PolicyId,
     partition_ns: i64,
+    goal: Goal,
     blocks: Vec<Arc<Block>>,
 }
 
@@ -33,6 +34,10 @@ impl Job {
             partition_ns: catalog.policy_by_id(purge.policy)?.partition_ns,
             database: purge.database,
             policy: purge.policy,
+            goal: match purge.block.meta().info.level {
+                LEVEL_FINAL => Goal::Final,
+                _ => Goal::Balance,
+            },
             blocks: vec![purge.block],
         })
     }
@@ -124,6 +129,7 @@ impl Core {
                     database: Arc::clone(&database),
                     policy: *id,
                     partition_ns: policy.partition_ns,
+                    goal,
                     blocks: chosen.iter().filter_map(find).collect(),
                 };
                 if accept(&job) {
@@ -144,6 +150,7 @@ impl Core {
             directory_id: self.directory_id,
             blocks: &job.blocks,
             partition_ns: job.partition_ns,
+            goal: job.goal,
             is_live: &is_live,
             tombstones: &tombstones,
             is_stopped: &|| self.stopping.load(Ordering::Acquire),

@@ -11,7 +11,7 @@
 //! |-------:|------:|------|
 //! |      0 |     4 | database id |
 //! |      4 |     4 | policy id |
-//! |      8 |     1 | level |
+//! |      8 |     1 | level: 0 = flushed, 255 = final form |
 //! |      9 |     1 | field types it holds, bit `code` for each |
 //! |     10 |     2 | number of sections |
 //! |     12 |     4 | reserved, zero |
@@ -38,6 +38,8 @@ use bytes::{Damage, Taker};
 pub const GROUP_ROWS_MAX: usize = 8192;
 /// A chunk has statistics from this many rows on.
 pub const STATS_ROWS_MIN: usize = 256;
+/// The level of a block in its final form: one partition, encoded to stay.
+pub const LEVEL_FINAL: u8 = u8::MAX;
 /// Size of a footer without its section list, bytes.
 pub const FOOTER_BYTES: usize = 56;
 /// Size of an entry of the section list, bytes.
@@ -63,7 +65,8 @@ pub struct BlockInfo {
     pub database: DatabaseId,
     /// Under which policy.
     pub policy: PolicyId,
-    /// 0 = flushed, may span partitions; 1 and more = compacted, one partition.
+    /// 0 = flushed, may span partitions; 1 and more = compacted, one partition; [`LEVEL_FINAL`] = as
+    /// small as it gets.
     pub level: u8,
     /// The writes it holds.
     pub sequences: SequenceRange,
@@ -333,6 +336,7 @@ mod tests {
         let page = flowing(page);
         let numbers = [
             format!("at most {GROUP_ROWS_MAX} rows"),
+            format!("{LEVEL_FINAL} = final form"),
             format!("of {STATS_ROWS_MIN} rows or more"),
             format!("in pages of {};", array::PAGE_ENTRIES),
             format!("spans {} such chunks", array::PAGE_ENTRIES),

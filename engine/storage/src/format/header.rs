@@ -80,8 +80,8 @@ impl FileKind {
     /// The newest version of the kind's layout that this build writes and reads.
     pub fn version(self) -> u32 {
         match self {
-            FileKind::Block | FileKind::Registry => 1,
-            FileKind::Manifest | FileKind::WalSegment => 2,
+            FileKind::Registry => 1,
+            FileKind::Block | FileKind::Manifest | FileKind::WalSegment => 2,
         }
     }
 }
@@ -350,7 +350,7 @@ mod tests {
         assert_eq!(
             error.to_string(),
             "a newer Silverback wrote this block: reading it takes format version 8, this one \
-             knows 1"
+             knows 2"
         );
         assert_eq!(
             error.into_error(Path::new("x")).kind(),
@@ -379,10 +379,10 @@ mod tests {
             Err(HeaderError::Kind(b'?'))
         );
         let mut bytes = header().encode();
-        bytes[12] = 2;
+        bytes[12] = 3;
         assert_eq!(
             FileHeader::decode(&resealed(bytes)),
-            Err(HeaderError::Versions(1, 2))
+            Err(HeaderError::Versions(2, 3))
         );
     }
 

@@ -8,7 +8,7 @@ mod series;
 #[cfg(test)]
 mod tests;
 
-use crate::format::block::{BlockMeta, SequenceRange};
+use crate::format::block::{BlockMeta, LEVEL_FINAL, SequenceRange};
 
 pub use merge::{Compaction, compact};
 
@@ -26,7 +26,7 @@ const INPUTS_MAX: usize = 32;
 pub enum Goal {
     /// Few blocks for little writing.
     Balance,
-    /// One block for each partition, none of level 0.
+    /// One block for each partition, in its final form.
     Final,
 }
 
@@ -53,8 +53,8 @@ pub fn choose(blocks: &[BlockMeta], partition_ns: i64, goal: Goal) -> Option<Vec
         })
         .find_map(|own| match goal {
             Goal::Balance => neighbours(own),
-            Goal::Final if own.len() > 1 => Some(own[..own.len().min(INPUTS_MAX)].to_vec()),
-            Goal::Final => None,
+            Goal::Final if own.len() == 1 && own[0].info.level == LEVEL_FINAL => None,
+            Goal::Final => Some(own[..own.len().min(INPUTS_MAX)].to_vec()),
         })
 }
 

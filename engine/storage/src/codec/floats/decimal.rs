@@ -10,7 +10,7 @@
 
 use crate::codec::bytes::{Cursor, Word, push_len};
 use crate::codec::integers::{self, Tries};
-use crate::codec::{DecodeError, Depth, Effort, Span, id};
+use crate::codec::{Context, DecodeError, Effort, Span, id};
 
 /// Powers of ten that are exact as floats and that short decimals need.
 const POWERS: [f64; 16] = [
@@ -43,22 +43,8 @@ fn difference<const DIVIDE: bool>(value: f64, whole: u64, power: f64) -> u64 {
 }
 
 /// Appends `values` as decimals, or nothing and says false where too many are none.
-pub(super) fn encode(values: &[f64], effort: Effort, out: &mut Vec<u8>) -> bool {
-    let (sampled, exceptions_max) = match effort {
-        Effort::Hot => (8, values.len() / 16),
-        Effort::Cold => (32, values.len() / 6),
-    };
-    let Some(exponent) = exponent_of(values, sampled) else {
-        return false;
-    };
-    let power = POWERS[usize::from(exponent)];
-    let mut exceptions = Vec::new();
-    let wholes = if exponent == 0 {
-        convert::<false>(values, power, exceptions_max, &mut exceptions)
-    } else {
-        convert::<true>(values, power, exceptions_max, &mut exceptions)
-    };
-    let Some(wholes) = wholes else {
+pub(super) fn encode(values: &[f64], effort: Effort, tries: Tries<'_>, out: &mut Vec<u8>) -> bool {
+    let Some((exponent, exceptions, wholes)) = wholes(values, effort) else {
         return false;
     };
     out.push(id::DECIMAL);
@@ -70,8 +56,25 @@ pub(super) fn encode(values: &[f64], effort: Effort, out: &mut Vec<u8>) -> bool 
         let odd: Vec<f64> = exceptions.iter().map(|index| values[*index]).collect();
         integers::encode(&odd, effort, Tries::VALUES, out);
     }
-    integers::encode(&wholes, effort, Tries::VALUES, out);
+    integers::encode(&wholes, effort, tries, out);
     true
+}
+
+/// The exponent, where the exceptions stand, and the integers; none where too many are none.
+pub(super) fn wholes(values: &[f64], effort: Effort) -> Option<(u8, Vec<usize>, Vec<u64>)> {
+    let (sampled, exceptions_max) = match effort {
+        Effort::Hot => (8, values.len() / 16),
+        Effort::Warm | Effort::Cold => (32, values.len() / 6),
+    };
+    let exponent = exponent_of(values, sampled)?;
+    let power = POWERS[usize::from(exponent)];
+    let mut exceptions = Vec::new();
+    let wholes = if exponent == 0 {
+        convert::<false>(values, power, exceptions_max, &mut exceptions)
+    } else {
+        convert::<true>(values, power, exceptions_max, &mut exceptions)
+    };
+    Some((exponent, exceptions, wholes?))
 }
 
 /// The smallest exponent that most of a sample needs; none where fewer than half are decimals.
@@ -142,7 +145,7 @@ fn set_apart<const DIVIDE: bool>(values: &[f64], wholes: &mut [u64], power: f64)
 /// Fills `out` with decimals.
 pub(super) fn take(
     cursor: &mut Cursor<'_>,
-    depth: Depth,
+    context: Context<'_>,
     span: Span,
     out: &mut [f64],
 ) -> Result<(), DecodeError> {
@@ -152,10 +155,10 @@ pub(super) fn take(
         .ok_or(DecodeError::Invalid("a decimal exponent passes its bound"))?;
     let count = cursor.len(span.count)?;
     let mut places: Vec<u64> = vec![0; count];
-    integers::take(cursor, depth.deeper()?, &mut places)?;
+    integers::take(cursor, context.deeper()?, &mut places)?;
     let mut odd: Vec<f64> = vec![0.0; count];
-    integers::take(cursor, depth.deeper()?, &mut odd)?;
-    integers::take_span(cursor, depth.deeper()?, span, out)?;
+    integers::take(cursor, context.deeper()?, &mut odd)?;
+    integers::take_span(cursor, context.deeper()?, span, out)?;
     if exponent == 0 {
         restore::<false>(out, power);
     } else {

@@ -1,29 +1,49 @@
 //! Floats of many digits that repeat: the distinct ones, sorted, and for each value its place among
 //! them. A ratio of small counts has 16 digits and a few thousand forms.
 
-use super::encode_smallest;
+use super::encode_alone;
 use crate::codec::bytes::{Cursor, push_len};
 use crate::codec::integers::{self, Tries};
-use crate::codec::{DecodeError, Depth, Effort, Span, id};
+use crate::codec::{Context, DecodeError, Effort, Shared, Span, id};
 
 /// Appends `values` by dictionary, or nothing and says false where more than half are distinct.
-pub(super) fn encode(values: &[f64], out: &mut Vec<u8>) -> bool {
-    let Some(mut entries) = distinct(values) else {
+pub(super) fn encode(values: &[f64], effort: Effort, out: &mut Vec<u8>) -> bool {
+    let Some(entries) = distinct(values, values.len() / 2) else {
         return false;
     };
-    entries.sort_unstable_by(f64::total_cmp);
-    let slots = Slots::of(&entries);
-    let ids: Vec<u64> = values.iter().map(|value| slots.find(*value)).collect();
+    let places = Slots::of(&entries).places(values);
+    let places = places.expect("every value is an entry");
     out.push(id::DICTIONARY);
     push_len(out, entries.len());
-    encode_smallest(&entries, false, out);
-    integers::encode(&ids, Effort::Cold, Tries::VALUES, out);
+    encode_alone(&entries, effort, out);
+    integers::encode(&places, effort, Tries::VALUES, out);
     true
 }
 
-/// The distinct values, or none where they are more than half of all.
-fn distinct(values: &[f64]) -> Option<Vec<f64>> {
-    let most = values.len() / 2;
+/// Appends `values` by the dictionary of `shared`, or nothing and says false where one is not in it.
+pub(super) fn encode_shared(
+    values: &[f64],
+    effort: Effort,
+    shared: &Shared,
+    out: &mut Vec<u8>,
+) -> bool {
+    let Some(places) = shared.slots().places(values) else {
+        return false;
+    };
+    out.push(id::DICTIONARY_SHARED);
+    let tries = Tries {
+        models: &shared.models,
+        ..Tries::VALUES
+    };
+    integers::encode(&places, effort, tries, out);
+    true
+}
+
+/// The distinct values by bits, ascending, or none where they are more than `most`.
+pub(super) fn distinct<'all>(
+    values: impl IntoIterator<Item = &'all f64>,
+    most: usize,
+) -> Option<Vec<f64>> {
     let mut slots = Slots::new(most);
     let mut entries = Vec::new();
     for value in values {
@@ -36,11 +56,13 @@ fn distinct(values: &[f64]) -> Option<Vec<f64>> {
             entries.push(*value);
         }
     }
+    entries.sort_unstable_by(f64::total_cmp);
     Some(entries)
 }
 
 /// Open addressing over the bits: at most half full, looked at one behind another.
-struct Slots {
+#[derive(Debug)]
+pub(in crate::codec) struct Slots {
     slots: Vec<Option<(u64, u64)>>,
     shift: u32,
 }
@@ -54,7 +76,7 @@ impl Slots {
         }
     }
 
-    fn of(entries: &[f64]) -> Slots {
+    pub(in crate::codec) fn of(entries: &[f64]) -> Slots {
         let mut slots = Slots::new(entries.len());
         for (place, entry) in (0..).zip(entries) {
             let slot = slots.slot_of(*entry);
@@ -74,23 +96,43 @@ impl Slots {
         slot
     }
 
-    fn find(&self, value: f64) -> u64 {
-        let found = self.slots[self.slot_of(value)];
-        found.expect("every value is an entry").1
+    /// The places of `values` among the entries, or none where one is no entry.
+    pub(super) fn places(&self, values: &[f64]) -> Option<Vec<u64>> {
+        let place = |value: &f64| self.slots[self.slot_of(*value)].map(|(_, place)| place);
+        values.iter().map(place).collect()
     }
 }
 
 /// Fills `out` by dictionary.
 pub(super) fn take(
     cursor: &mut Cursor<'_>,
-    depth: Depth,
+    context: Context<'_>,
     span: Span,
     out: &mut [f64],
 ) -> Result<(), DecodeError> {
     let count = cursor.len(span.count)?;
     let mut entries = vec![0.0; count];
-    super::take(cursor, depth.deeper()?, Span::whole(count), &mut entries)?;
-    integers::take_span(cursor, depth.deeper()?, span, out)?;
+    super::take(cursor, context.deeper()?, Span::whole(count), &mut entries)?;
+    take_places(cursor, context, (&entries, span), out)
+}
+
+/// Fills `out` by the dictionary that the column shares.
+pub(super) fn take_shared(
+    cursor: &mut Cursor<'_>,
+    context: Context<'_>,
+    span: Span,
+    out: &mut [f64],
+) -> Result<(), DecodeError> {
+    take_places(cursor, context, (&context.shared.floats, span), out)
+}
+
+fn take_places(
+    cursor: &mut Cursor<'_>,
+    context: Context<'_>,
+    (entries, span): (&[f64], Span),
+    out: &mut [f64],
+) -> Result<(), DecodeError> {
+    integers::take_span(cursor, context.deeper()?, span, out)?;
     for slot in out {
         let place = usize::try_from(slot.to_bits()).ok();
         *slot = *place

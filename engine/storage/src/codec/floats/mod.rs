@@ -5,41 +5,46 @@ mod decimal;
 mod dictionary;
 mod xor;
 
-use super::bytes::Cursor;
-use super::integers::{self, Tries};
-use super::{DecodeError, Depth, Effort, Span, id};
+pub(super) use dictionary::Slots;
 
-/// Appends the stream of `values`.
-pub(super) fn encode(values: &[f64], effort: Effort, out: &mut Vec<u8>) {
-    match effort {
-        Effort::Hot => {
-            if !decimal::encode(values, effort, out) {
-                integers::encode(values, effort, Tries::VALUES, out);
-            }
-        }
-        Effort::Cold => encode_smallest(values, true, out),
+use super::bytes::{Cursor, Word};
+use super::integers::{self, Tries};
+use super::shared::{FLOATS_MAX, Shared};
+use super::{Context, DecodeError, Effort, Span, id};
+
+/// Appends the stream of `values`, which may refer to `shared`.
+pub(super) fn encode(values: &[f64], effort: Effort, shared: &Shared, out: &mut Vec<u8>) {
+    let tries = Tries {
+        models: &shared.models,
+        ..Tries::VALUES
+    };
+    let start = out.len();
+    if !decimal::encode(values, effort, tries, out) {
+        integers::encode(values, effort, tries, out);
     }
+    if effort == Effort::Hot {
+        return;
+    }
+    let mut best = Best { start, out };
+    // The costlier codecs are tried only where the cheap ones leave much.
+    if best.size() * 2 > values.len() * 3 {
+        if !shared.floats.is_empty() {
+            best.offer(|out| dictionary::encode_shared(values, effort, shared, out));
+        }
+        if best.size() * 2 > values.len() * 5 {
+            best.offer(|out| dictionary::encode(values, effort, out));
+        }
+    }
+    best.offer_xor(values);
 }
 
-/// Tries what the data calls for and keeps the smallest: the costlier codecs are tried only where
-/// the cheap ones leave much.
-fn encode_smallest(values: &[f64], dictionary: bool, out: &mut Vec<u8>) {
+/// As [`encode`], of what is an entry itself: no dictionary stands in another.
+pub(super) fn encode_alone(values: &[f64], effort: Effort, out: &mut Vec<u8>) {
     let start = out.len();
-    let decimal = decimal::encode(values, Effort::Cold, out);
-    let mut best = Best { start, out };
-    if !decimal {
-        integers::encode(values, Effort::Cold, Tries::VALUES, best.out);
+    if !decimal::encode(values, effort, Tries::VALUES, out) {
+        integers::encode(values, effort, Tries::VALUES, out);
     }
-    if dictionary && best.size() * 2 > values.len() * 3 {
-        best.offer(|out| dictionary::encode(values, out));
-    }
-    if best.size() > values.len() * 3 {
-        best.offer(|out| {
-            out.push(id::XOR);
-            xor::encode(values, out);
-            true
-        });
-    }
+    Best { start, out }.offer_xor(values);
 }
 
 /// The smallest stream so far stands in `out` behind `start`.
@@ -61,12 +66,43 @@ impl Best<'_> {
             self.out.extend_from_slice(&other);
         }
     }
+
+    fn offer_xor(&mut self, values: &[f64]) {
+        if self.size() > values.len() * 3 {
+            self.offer(|out| {
+                out.push(id::XOR);
+                xor::encode(values, out);
+                true
+            });
+        }
+    }
+}
+
+/// The integers that most of `columns` will be encoded as, and the dictionary they share, if they do.
+pub(super) fn shared_form(columns: &[&[f64]]) -> (Vec<Vec<u64>>, Vec<f64>) {
+    let decimals: Vec<Vec<u64>> = columns
+        .iter()
+        .filter_map(|values| decimal::wholes(values, Effort::Cold))
+        .map(|(_, _, wholes)| wholes)
+        .collect();
+    if decimals.len() * 2 > columns.len() {
+        return (decimals, Vec::new());
+    }
+    let count: usize = columns.iter().map(|values| values.len()).sum();
+    let most = (count / 4).min(FLOATS_MAX);
+    if let Some(entries) = dictionary::distinct(columns.iter().copied().flatten(), most) {
+        let slots = Slots::of(&entries);
+        let places = columns.iter().map(|values| slots.places(values));
+        return (places.flatten().collect(), entries);
+    }
+    let bits = |values: &&[f64]| values.iter().map(|value| value.to_word()).collect();
+    (columns.iter().map(bits).collect(), Vec::new())
 }
 
 /// Fills `out` with the values that `span` wants of the next stream.
 pub(super) fn take(
     cursor: &mut Cursor<'_>,
-    depth: Depth,
+    context: Context<'_>,
     span: Span,
     out: &mut [f64],
 ) -> Result<(), DecodeError> {
@@ -74,9 +110,10 @@ pub(super) fn take(
         return Ok(());
     }
     match cursor.byte()? {
-        id::DECIMAL => decimal::take(cursor, depth, span, out),
+        id::DECIMAL => decimal::take(cursor, context, span, out),
         id::XOR => xor::take(cursor, span, out),
-        id::DICTIONARY => dictionary::take(cursor, depth, span, out),
-        codec => integers::take_codec(codec, cursor, depth, span, out),
+        id::DICTIONARY => dictionary::take(cursor, context, span, out),
+        id::DICTIONARY_SHARED => dictionary::take_shared(cursor, context, span, out),
+        codec => integers::take_codec(codec, cursor, context, span, out),
     }
 }

@@ -11,13 +11,13 @@ use crate::codec::{DecodeError, Span};
 
 /// How often differences are taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Order {
+pub(in crate::codec) enum Order {
     /// Values as they are.
-    Zero,
+    Zero = 0,
     /// Steps from value to value.
-    One,
+    One = 1,
     /// Changes of the step.
-    Two,
+    Two = 2,
 }
 
 /// One block, ready to pack.
@@ -68,7 +68,7 @@ impl Block {
     pub(super) fn plan(&self, effort: Effort, floor: i64) -> Plan {
         match effort {
             Effort::Hot => packed::plan_above(&self.words, floor),
-            Effort::Cold => packed::plan_patched(&self.words),
+            Effort::Warm | Effort::Cold => packed::plan_patched(&self.words),
         }
     }
 

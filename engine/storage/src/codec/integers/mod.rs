@@ -4,13 +4,16 @@
 //! inside one another without lengths. All arithmetic wraps: signed, unsigned and a float's bits
 //! are the same words here, and every word survives.
 
-mod delta;
+mod beat;
+pub(super) mod delta;
+pub(super) mod entropy;
 mod packed;
 mod runs;
 
-use super::bytes::{Cursor, Word, push_signed};
-use super::{DecodeError, Depth, Effort, Span, id};
+use super::bytes::{Cursor, Word, push_len, push_signed};
+use super::{Context, DecodeError, Effort, Span, id};
 use delta::{Block, Order};
+use entropy::{Chosen, Model};
 use packed::BLOCK;
 
 /// Powers of ten that times are rounded to, largest first: s, ms, us.
@@ -21,41 +24,58 @@ const BLOCKS_MEASURED: usize = 2;
 /// Runs that take less than one byte for so many words are not measured against packing.
 const LOSS_MAX: usize = 64;
 
+/// What many words may have in common, as times do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Scale {
+    /// Nothing worth looking for.
+    Never,
+    /// All are multiples of a power of ten.
+    Powers,
+    /// They lie around an even beat, or that.
+    Beat,
+}
+
 /// What is worth looking for beside packing and differences.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Tries {
+pub(super) struct Tries<'set> {
     /// Runs of equal words.
     pub(super) runs: bool,
     /// The whole starting again, as ids and times of series that report together do.
     pub(super) cycle: bool,
-    /// Words that are all multiples of a power of ten, as times are.
-    pub(super) scale: bool,
+    /// What all words may have in common.
+    pub(super) scale: Scale,
+    /// The models that all columns of the field share.
+    pub(super) models: &'set [Model],
 }
 
-impl Tries {
+impl Tries<'_> {
     /// For times.
-    pub(super) const TIMES: Tries = Tries {
+    pub(super) const TIMES: Tries<'static> = Tries {
         runs: true,
         cycle: true,
-        scale: true,
+        scale: Scale::Beat,
+        models: &[],
     };
     /// For series ids.
-    pub(super) const IDS: Tries = Tries {
+    pub(super) const IDS: Tries<'static> = Tries {
         runs: true,
         cycle: true,
-        scale: false,
+        scale: Scale::Never,
+        models: &[],
     };
     /// For values of fields.
-    pub(super) const VALUES: Tries = Tries {
+    pub(super) const VALUES: Tries<'static> = Tries {
         runs: true,
         cycle: false,
-        scale: false,
+        scale: Scale::Never,
+        models: &[],
     };
     /// For what stands inside another codec.
-    pub(super) const INNER: Tries = Tries {
+    pub(super) const INNER: Tries<'static> = Tries {
         runs: false,
         cycle: false,
-        scale: false,
+        scale: Scale::Never,
+        models: &[],
     };
 }
 
@@ -99,7 +119,7 @@ impl Stats {
 }
 
 /// Appends the stream of `words`. No words, no bytes.
-pub(super) fn encode<T: Word>(words: &[T], effort: Effort, tries: Tries, out: &mut Vec<u8>) {
+pub(super) fn encode<T: Word>(words: &[T], effort: Effort, tries: Tries<'_>, out: &mut Vec<u8>) {
     let [first, .., _] = words else {
         if let [word] = words {
             write_constant(word.to_word(), out);
@@ -122,7 +142,7 @@ pub(super) fn encode<T: Word>(words: &[T], effort: Effort, tries: Tries, out: &m
     }
     let long_runs = match effort {
         Effort::Hot => (stats.changes + 1) * 16 <= words.len(),
-        Effort::Cold => (stats.changes + 1) * 4 <= words.len(),
+        Effort::Warm | Effort::Cold => (stats.changes + 1) * 4 <= words.len(),
     };
     if tries.runs && long_runs {
         encode_runs(words, effort, tries, out);
@@ -137,11 +157,11 @@ fn write_constant(word: u64, out: &mut Vec<u8>) {
 }
 
 /// As runs; cold, as what packs the words where that is smaller.
-fn encode_runs<T: Word>(words: &[T], effort: Effort, tries: Tries, out: &mut Vec<u8>) {
+fn encode_runs<T: Word>(words: &[T], effort: Effort, tries: Tries<'_>, out: &mut Vec<u8>) {
     let start = out.len();
     out.push(id::RUNS);
     runs::write_runs(words, effort, tries, out);
-    if effort == Effort::Cold && (out.len() - start) * LOSS_MAX > words.len() {
+    if effort != Effort::Hot && (out.len() - start) * LOSS_MAX > words.len() {
         let mut other = Vec::new();
         let tries = Tries {
             runs: false,
@@ -159,20 +179,56 @@ fn encode_runs<T: Word>(words: &[T], effort: Effort, tries: Tries, out: &mut Vec
 fn encode_spread<T: Word>(
     words: &[T],
     effort: Effort,
-    tries: Tries,
+    tries: Tries<'_>,
     stats: Stats,
     out: &mut Vec<u8>,
 ) {
-    if tries.scale
+    let start = out.len();
+    if tries.scale != Scale::Never
         && let Some((exponent, quotients)) = scaled(words)
     {
         out.push(id::SCALED);
         out.push(exponent);
-        return encode(&quotients, effort, Tries::INNER, out);
+        let inner = Tries {
+            models: tries.models,
+            ..Tries::INNER
+        };
+        encode(&quotients, effort, inner, out);
+    } else {
+        encode_words(words, effort, (tries, stats), out);
     }
+    if effort == Effort::Cold
+        && tries.scale == Scale::Beat
+        && let Some(beat) = beat::of(words)
+    {
+        let mut other = vec![id::BEAT];
+        beat.write(effort, tries, &mut other);
+        if other.len() < out.len() - start {
+            out.truncate(start);
+            out.extend_from_slice(&other);
+        }
+    }
+}
+
+/// Words as they are, packed or by entropy.
+fn encode_words<T: Word>(
+    words: &[T],
+    effort: Effort,
+    (tries, stats): (Tries<'_>, Stats),
+    out: &mut Vec<u8>,
+) {
+    let start = out.len();
+    encode_packed(words, effort, stats, out);
+    if effort == Effort::Cold && words.len() >= entropy::COUNT_MIN {
+        encode_entropy(words, tries.models, start, out);
+    }
+}
+
+/// As blocks of one order, or plain.
+fn encode_packed<T: Word>(words: &[T], effort: Effort, stats: Stats, out: &mut Vec<u8>) {
     let order = match effort {
         Effort::Hot => order_by_range(words.len(), stats),
-        Effort::Cold => order_by_size(words),
+        Effort::Warm | Effort::Cold => order_by_size(words),
     };
     let floor = match order {
         Some(Order::One) => stats.step_low,
@@ -191,6 +247,31 @@ fn encode_spread<T: Word>(
     for values in words.chunks(BLOCK) {
         block.fill(values);
         block.write(block.plan(effort, floor), out);
+    }
+}
+
+/// By entropy, where that is smaller than what stands in `out` behind `start`.
+fn encode_entropy<T: Word>(words: &[T], models: &[Model], start: usize, out: &mut Vec<u8>) {
+    let chosen = entropy::choose(words, models);
+    if chosen.size_bits >= (out.len() - start) * 8 {
+        return;
+    }
+    let mut other = Vec::new();
+    match &chosen.model {
+        Chosen::Own(model) => {
+            other.push(id::ENTROPY);
+            model.write(&mut other);
+            entropy::write(&chosen.residuals, model, &mut other);
+        }
+        Chosen::Shared(number) => {
+            other.push(id::ENTROPY_SHARED);
+            push_len(&mut other, *number);
+            entropy::write(&chosen.residuals, &models[*number], &mut other);
+        }
+    }
+    if other.len() < out.len() - start {
+        out.truncate(start);
+        out.extend_from_slice(&other);
     }
 }
 
@@ -244,19 +325,29 @@ fn scaled<T: Word>(words: &[T]) -> Option<(u8, Vec<u64>)> {
     })
 }
 
+/// What is left to code of columns of times once beat and scale are taken off: what models for them
+/// are made from.
+pub(super) fn times_form<T: Word>(words: &[T]) -> Vec<u64> {
+    let form = match beat::of(words) {
+        Some(beat) => beat.distances,
+        None => words.iter().map(|word| word.to_word()).collect(),
+    };
+    scaled(&form).map_or(form, |(_, quotients)| quotients)
+}
+
 /// Fills `out` with the next stream.
 pub(super) fn take<T: Word>(
     cursor: &mut Cursor<'_>,
-    depth: Depth,
+    context: Context<'_>,
     out: &mut [T],
 ) -> Result<(), DecodeError> {
-    take_span(cursor, depth, Span::whole(out.len()), out)
+    take_span(cursor, context, Span::whole(out.len()), out)
 }
 
 /// Fills `out` with the words that `span` wants of the next stream.
 pub(super) fn take_span<T: Word>(
     cursor: &mut Cursor<'_>,
-    depth: Depth,
+    context: Context<'_>,
     span: Span,
     out: &mut [T],
 ) -> Result<(), DecodeError> {
@@ -264,14 +355,14 @@ pub(super) fn take_span<T: Word>(
         return Ok(());
     }
     let codec = cursor.byte()?;
-    take_codec(codec, cursor, depth, span, out)
+    take_codec(codec, cursor, context, span, out)
 }
 
 /// As [`take_span`], of a stream whose id has been read.
 pub(super) fn take_codec<T: Word>(
     codec: u8,
     cursor: &mut Cursor<'_>,
-    depth: Depth,
+    context: Context<'_>,
     span: Span,
     out: &mut [T],
 ) -> Result<(), DecodeError> {
@@ -282,19 +373,28 @@ pub(super) fn take_codec<T: Word>(
         }
         id::PLAIN => packed::read_plain(cursor, span, out),
         id::STEP => runs::read_step(cursor, span, out),
-        id::RUNS => runs::read_runs(cursor, depth, span, out),
-        id::CYCLE => runs::read_cycle(cursor, depth, span, out),
+        id::RUNS => runs::read_runs(cursor, context, span, out),
+        id::CYCLE => runs::read_cycle(cursor, context, span, out),
         id::PACKED => delta::read(cursor, Order::Zero, span, out),
         id::DELTA => delta::read(cursor, Order::One, span, out),
         id::DELTA_DELTA => delta::read(cursor, Order::Two, span, out),
-        id::SCALED => take_scaled(cursor, depth, span, out),
+        id::SCALED => take_scaled(cursor, context, span, out),
+        id::BEAT => beat::read(cursor, context, span, out),
+        id::ENTROPY => {
+            let model = Model::take(cursor)?;
+            entropy::read(cursor, &model, span, out)
+        }
+        id::ENTROPY_SHARED => {
+            let model = context.shared.model(cursor)?;
+            entropy::read(cursor, model, span, out)
+        }
         unknown => Err(DecodeError::UnknownCodec(unknown)),
     }
 }
 
 fn take_scaled<T: Word>(
     cursor: &mut Cursor<'_>,
-    depth: Depth,
+    context: Context<'_>,
     span: Span,
     out: &mut [T],
 ) -> Result<(), DecodeError> {
@@ -303,7 +403,7 @@ fn take_scaled<T: Word>(
         .into_iter()
         .find(|(known, _)| *known == exponent)
         .ok_or(DecodeError::Invalid("a power of ten is not one of ours"))?;
-    take_span(cursor, depth.deeper()?, span, out)?;
+    take_span(cursor, context.deeper()?, span, out)?;
     for slot in out {
         *slot = T::from_word(slot.to_word().wrapping_mul(scale.cast_unsigned()));
     }

@@ -1,11 +1,11 @@
 //! Repetition: one word for all, an even step, runs of equal words, and a cycle that starts again.
 //!
-//! Runs and cycles hold streams of integers themselves; `Depth` bounds how deep hostile bytes may
+//! Runs and cycles hold streams of integers themselves; `Context` bounds how deep hostile bytes may
 //! nest them.
 
-use super::{Tries, encode, take};
+use super::{Scale, Tries, encode, take};
 use crate::codec::bytes::{Cursor, Word, push_len, push_signed};
-use crate::codec::{DecodeError, Depth, Effort, Span};
+use crate::codec::{Context, DecodeError, Effort, Span};
 
 /// Appends first word and step of an even series.
 pub(super) fn write_step(first: u64, step: u64, out: &mut Vec<u8>) {
@@ -30,7 +30,12 @@ pub(super) fn read_step<T: Word>(
 }
 
 /// Appends the runs of `words`: how many, their words, their lengths.
-pub(super) fn write_runs<T: Word>(words: &[T], effort: Effort, tries: Tries, out: &mut Vec<u8>) {
+pub(super) fn write_runs<T: Word>(
+    words: &[T],
+    effort: Effort,
+    tries: Tries<'_>,
+    out: &mut Vec<u8>,
+) {
     let mut heads: Vec<u64> = Vec::new();
     let mut lengths: Vec<u64> = Vec::new();
     let mut start = 0;
@@ -44,6 +49,7 @@ pub(super) fn write_runs<T: Word>(words: &[T], effort: Effort, tries: Tries, out
     let inner = Tries {
         runs: false,
         cycle: false,
+        models: &[],
         ..tries
     };
     encode(&heads, effort, inner, out);
@@ -53,15 +59,15 @@ pub(super) fn write_runs<T: Word>(words: &[T], effort: Effort, tries: Tries, out
 /// Fills `out` with runs.
 pub(super) fn read_runs<T: Word>(
     cursor: &mut Cursor<'_>,
-    depth: Depth,
+    context: Context<'_>,
     span: Span,
     out: &mut [T],
 ) -> Result<(), DecodeError> {
     let count = cursor.len(span.count)?;
     let mut heads: Vec<u64> = vec![0; count];
-    take(cursor, depth.deeper()?, &mut heads)?;
+    take(cursor, context.deeper()?, &mut heads)?;
     let mut lengths: Vec<u64> = vec![0; count];
-    take(cursor, depth.deeper()?, &mut lengths)?;
+    take(cursor, context.deeper()?, &mut lengths)?;
     let mut left = span.count;
     let mut before = span.start;
     let mut rest = out;
@@ -104,7 +110,7 @@ pub(super) fn cycle_of<T: Word>(words: &[T]) -> Option<usize> {
 pub(super) fn write_cycle<T: Word>(words: &[T], period: usize, effort: Effort, out: &mut Vec<u8>) {
     push_len(out, period);
     let tries = Tries {
-        scale: true,
+        scale: Scale::Powers,
         ..Tries::INNER
     };
     encode(&words[..period], effort, tries, out);
@@ -113,7 +119,7 @@ pub(super) fn write_cycle<T: Word>(words: &[T], period: usize, effort: Effort, o
 /// Fills `out` with a cycle.
 pub(super) fn read_cycle<T: Word>(
     cursor: &mut Cursor<'_>,
-    depth: Depth,
+    context: Context<'_>,
     span: Span,
     out: &mut [T],
 ) -> Result<(), DecodeError> {
@@ -122,7 +128,7 @@ pub(super) fn read_cycle<T: Word>(
         return Err(DecodeError::Invalid("a cycle is empty"));
     }
     let mut words = vec![T::from_word(0); period];
-    take(cursor, depth.deeper()?, &mut words)?;
+    take(cursor, context.deeper()?, &mut words)?;
     let (mut rest, mut from) = (out, span.start % period);
     while !rest.is_empty() {
         let len = rest.len().min(period - from);

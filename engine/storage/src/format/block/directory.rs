@@ -9,10 +9,12 @@
 //! 4. arrays: start of each key run, start of each term run, posting of each term
 //! 5. arrays: series id by ordinal; first row by ordinal; ordinals by id (only where 2. is 0)
 //! 6. arrays by group: first row, earliest time (biased), latest time (biased)
-//! 7. the time pages: arrays by group of offset and length
+//! 7. the time pages: arrays by group of offset and length; the number of their shared sets, arrays of
+//!    their offset and length
 //! 8. arrays by chunk: first row, rows, first time (biased), last time (biased)
 //! 9. for each field, ascending by id: id, type (1 byte), arrays by group of offset and length of its
-//!    pages (0 = no row has a value), arrays of offset and length of its pages of statistics
+//!    pages (0 = no row has a value); the number of its shared sets, arrays of their offset and length;
+//!    the same of its pages of statistics
 //!
 //! An ordinal is a series' place in the order of canonical keys. A posting is `ordinal << 1 | 1`
 //! where one series has the term, else `offset << 1` into the postings, where a length (varint) and
@@ -89,6 +91,8 @@ pub struct FieldParts {
     pub field_type: FieldType,
     /// Its pages by group.
     pub pages: PagesParts,
+    /// What its pages share.
+    pub sets: PagesParts,
     /// Its pages of statistics, each of 1,024 chunks; none where it has no statistics.
     pub stats: PagesParts,
 }
@@ -108,6 +112,8 @@ pub struct DirectoryParts {
     pub groups: Vec<GroupEntry>,
     /// The time pages.
     pub times: PagesParts,
+    /// What the time pages share.
+    pub time_sets: PagesParts,
     /// The chunks with statistics.
     pub chunks: Vec<ChunkEntry>,
     /// The fields, ascending by id.
@@ -118,6 +124,12 @@ impl PagesParts {
     fn encode(&self, out: &mut Vec<u8>) {
         array::encode(&self.offsets, out);
         array::encode(&self.lengths, out);
+    }
+
+    /// With their number in front.
+    fn encode_counted(&self, out: &mut Vec<u8>) {
+        push_varint(out, self.offsets.len() as u64);
+        self.encode(out);
     }
 }
 
@@ -155,6 +167,7 @@ impl DirectoryParts {
         );
         numbers(out, groups().map(|group| biased(group.time_last)).collect());
         self.times.encode(out);
+        self.time_sets.encode_counted(out);
         let chunks = || self.chunks.iter();
         numbers(out, chunks().map(|chunk| chunk.row).collect());
         numbers(out, chunks().map(|chunk| chunk.rows).collect());
@@ -167,8 +180,8 @@ impl DirectoryParts {
             push_varint(out, u64::from(field.id.0));
             out.push(field.field_type.code());
             field.pages.encode(out);
-            push_varint(out, field.stats.offsets.len() as u64);
-            field.stats.encode(out);
+            field.sets.encode_counted(out);
+            field.stats.encode_counted(out);
         }
     }
 }
@@ -182,6 +195,8 @@ pub struct FieldEntry {
     pub field_type: FieldType,
     /// Its pages, by group.
     pub pages: Pages,
+    /// What its pages share.
+    pub sets: Pages,
     /// Its pages of statistics, none where it has no statistics.
     pub stats: Pages,
 }
@@ -219,6 +234,8 @@ pub struct Directory {
     pub group_lasts: Array,
     /// The time pages, by group.
     pub times: Pages,
+    /// What the time pages share.
+    pub time_sets: Pages,
     /// First row by chunk with statistics.
     pub chunk_rows: Array,
     /// Rows by chunk.
@@ -305,6 +322,7 @@ impl Directory {
         let (group_rows, group_firsts) = (next(group_count)?, next(group_count)?);
         let group_lasts = next(group_count)?;
         let times = Pages::take(&mut taker, group_count)?;
+        let time_sets = take_sets(&mut taker, group_count)?;
         let mut next = |count: usize| Array::take(&mut taker, count);
         let (chunk_rows, chunk_counts) = (next(chunk_count)?, next(chunk_count)?);
         let (chunk_firsts, chunk_lasts) = (next(chunk_count)?, next(chunk_count)?);
@@ -328,6 +346,7 @@ impl Directory {
             group_firsts,
             group_lasts,
             times,
+            time_sets,
             chunk_rows,
             chunk_counts,
             chunk_firsts,
@@ -340,6 +359,12 @@ impl Directory {
     pub fn field(&self, id: FieldId) -> Option<usize> {
         self.fields.binary_search_by_key(&id, |field| field.id).ok()
     }
+}
+
+/// Their number, at most one for each group, and where they lie.
+fn take_sets(taker: &mut Taker<'_>, group_count: usize) -> Result<Pages, Damage> {
+    let count = taker.count(group_count)?;
+    Pages::take(taker, count)
 }
 
 fn take_fields(
@@ -357,6 +382,7 @@ fn take_fields(
         let field_type = FieldType::from_code(taker.byte()?);
         let field_type = field_type.ok_or(Damage("a field has an unknown type"))?;
         let pages = Pages::take(taker, group_count)?;
+        let sets = take_sets(taker, group_count)?;
         let stats_count = taker.count(usize::MAX)?;
         if stats_count != 0 && stats_count != chunk_count.div_ceil(PAGE_ENTRIES) {
             return Err(Damage("a field has statistics of other chunks"));
@@ -366,6 +392,7 @@ fn take_fields(
             id,
             field_type,
             pages,
+            sets,
             stats,
         });
     }
@@ -402,6 +429,7 @@ mod tests {
                 })
                 .to_vec(),
             times: pages(2),
+            time_sets: pages(0),
             chunks: vec![ChunkEntry {
                 row: 10,
                 rows: 8182,
@@ -412,6 +440,7 @@ mod tests {
                 id: FieldId(4),
                 field_type: FieldType::Float,
                 pages: pages(2),
+                sets: pages(1),
                 stats: pages(1),
             }],
         }

@@ -348,7 +348,7 @@ mod tests {
         for values in columns {
             let ends = ChunkTimes { first: 0, last: 0 };
             let chunks = [chunk(&values, &times), (ends, None), chunk(&values, &times)];
-            for effort in [Effort::Hot, Effort::Cold] {
+            for effort in [Effort::Hot, Effort::Warm, Effort::Cold] {
                 let mut bytes = Vec::new();
                 encode(&chunks, values.field_type(), effort, &mut bytes);
                 let page = StatsPage::decode(&bytes, values.field_type(), 3).unwrap();

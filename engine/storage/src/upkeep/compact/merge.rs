@@ -9,10 +9,10 @@ use crate::block::{Block, BlockWriter, Measurement};
 use crate::codec::Effort;
 use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::block::{BlockInfo, BlockMeta, SequenceRange, block_path};
+use crate::format::block::{BlockInfo, BlockMeta, LEVEL_FINAL, SequenceRange, block_path};
 use crate::model::{MeasurementId, TimeRange, Tombstones};
-use crate::upkeep::compact::partition;
 use crate::upkeep::compact::series::{Source, write_measurement};
+use crate::upkeep::compact::{Goal, partition};
 
 /// What is to be merged, and for whom.
 pub struct Compaction<'job> {
@@ -27,6 +27,8 @@ pub struct Compaction<'job> {
     pub partition_ns: i64,
     /// Deletes: what they hide is left out.
     pub tombstones: &'job Tombstones,
+    /// What the new blocks are for.
+    pub goal: Goal,
     /// Whether a measurement lives; rows of others are left out.
     pub is_live: &'job dyn Fn(MeasurementId) -> bool,
     /// Asked now and then: whether to give up.
@@ -77,12 +79,15 @@ fn write_partitions(
     done: &mut Vec<BlockMeta>,
 ) -> Result<()> {
     let info = info_of(job);
+    let effort = match job.goal {
+        Goal::Balance => Effort::Warm,
+        Goal::Final => Effort::Cold,
+    };
     let measurements = measurements(job)?;
     for partition in partitions(job, &measurements)? {
         let range = partition_range(partition, job.partition_ns);
         let file_id = next_file_id();
-        let mut writer =
-            BlockWriter::create(job.env, file_id, job.directory_id, info, Effort::Cold)?;
+        let mut writer = BlockWriter::create(job.env, file_id, job.directory_id, info, effort)?;
         for id in &measurements {
             let mut sources = Vec::new();
             for block in job.blocks {
@@ -116,7 +121,10 @@ fn info_of(job: &Compaction<'_>) -> BlockInfo {
             ..one
         })
         .map(|info| BlockInfo {
-            level: info.level.saturating_add(1),
+            level: match job.goal {
+                Goal::Balance => info.level.saturating_add(1).min(LEVEL_FINAL - 1),
+                Goal::Final => LEVEL_FINAL,
+            },
             sequences: SequenceRange {
                 // Deletes up to there are done with it.
                 last: info

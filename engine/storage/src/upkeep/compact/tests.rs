@@ -101,11 +101,17 @@ fn the_final_form_is_one_compacted_block_for_each_partition() {
     let day = |partition: i64| partition * WIDTH + 1;
     let mut blocks = vec![
         meta(1, 2, (1, 9), day(-1), 1_000_000),
-        meta(2, 1, (10, 19), day(1), 900),
+        meta(2, LEVEL_FINAL, (10, 19), day(1), 900),
         meta(3, 1, (20, 29), day(-1), 5),
     ];
     assert_eq!(chosen(&blocks, Goal::Final), [1, 3]);
     blocks.pop();
+    assert_eq!(
+        chosen(&blocks, Goal::Final),
+        [1],
+        "it is not encoded to stay"
+    );
+    blocks[0].info.level = LEVEL_FINAL;
     assert_eq!(chosen(&blocks, Goal::Final), []);
 }
 
@@ -224,6 +230,7 @@ fn run(
         blocks,
         partition_ns: WIDTH,
         tombstones: &Tombstones::default(),
+        goal: goal_of(blocks),
         is_live: &|id| id != MeasurementId(3),
         is_stopped,
     };
@@ -237,6 +244,14 @@ fn run(
 fn any_writes() -> impl Strategy<Value = Vec<Write>> {
     let dense = (0_u8..3, 0_u64..6, -2500_i64..2500, 0_u8..3, any::<u16>());
     proptest::collection::vec(dense, 0..400)
+}
+
+/// Either, so that both are seen.
+fn goal_of(blocks: &[Arc<Block>]) -> Goal {
+    match blocks.len() % 2 {
+        0 => Goal::Balance,
+        _ => Goal::Final,
+    }
 }
 
 proptest! {
@@ -274,7 +289,10 @@ proptest! {
         let mut seen = Vec::new();
         for meta in &metas {
             let block = Block::open(&*env, DIRECTORY, meta).unwrap();
-            prop_assert_eq!(meta.info.level, 1);
+            prop_assert_eq!(meta.info.level, match goal_of(&blocks) {
+                Goal::Balance => 1,
+                Goal::Final => LEVEL_FINAL,
+            });
             prop_assert_eq!(meta.info.sequences.first, blocks[0].meta().info.sequences.first);
             let number = partition(meta.range.start, WIDTH);
             prop_assert_eq!(number, partition(meta.range.end - 1, WIDTH));
