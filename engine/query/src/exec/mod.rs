@@ -91,8 +91,8 @@ impl<'q> Context<'q> {
         let max = self.options.limits.memory_bytes_max;
         if max > 0 && held > max {
             return Err(QueryError::limit(format!(
-                "query memory limit exceeded: ({held}/{max} bytes); narrow the time range, group \
-                 less finely or ask for fewer series"
+                "query memory limit exceeded: ({held}/{max} bytes), query_memory_bytes_max; narrow the \
+                 time range, group less finely or ask for fewer series"
             )));
         }
         Ok(())

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGua
 
 use crate::block::Block;
 use crate::db::core::lock;
+use crate::db::limits::Growth;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::block::SequenceRange;
 use crate::format::definitions::{Definitions, Names};
@@ -22,6 +23,8 @@ pub(super) struct Database {
     pub(super) hasher: KeyHasher,
     pub(super) registry: Registry,
     stores: RwLock<Stores>,
+    /// New series of late.
+    pub(super) growth: Mutex<Growth>,
     unconfirmed: Mutex<Unconfirmed>,
 }
 
@@ -72,6 +75,7 @@ impl Database {
             id: catalog.id(),
             hasher,
             registry,
+            growth: Mutex::default(),
             unconfirmed: Mutex::default(),
             stores: RwLock::new(Stores {
                 policies: ids.map(|id| (id, open())).collect(),

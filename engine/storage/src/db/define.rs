@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering;
 use crate::db::Db;
 use crate::db::core::Core;
 use crate::db::database::Database;
+use crate::db::limits::passes;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::block::block_path;
 use crate::format::definitions::Names;
@@ -26,7 +27,8 @@ impl Db {
     ///
     /// # Errors
     /// `Invalid` for a bad name or duration, `Conflict` where `spec` differs from the policy there
-    /// is, `Io` or `NoSpace` where the manifest cannot be written.
+    /// is, `Limit` where there are as many databases as there may be, `Io` or `NoSpace` where the
+    /// manifest cannot be written.
     ///
     /// # Panics
     /// Never: what the manifest took is there.
@@ -36,6 +38,14 @@ impl Db {
         let mut sequencer = core.sequencer();
         if let Ok(database) = core.database(name) {
             return check_same(&database.stores().catalog, spec);
+        }
+        let max = core.options.limits.databases_max;
+        if passes(core.database_names().len() + 1, max) {
+            let message = format!(
+                "database {name:?} cannot be made: there are {max} (databases_max); drop one or raise \
+                 the limit"
+            );
+            return Err(Error::new(ErrorKind::Limit, message));
         }
         let policy = default_policy(spec)?;
         let mut manifest = core.manifest();

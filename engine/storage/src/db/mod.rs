@@ -13,6 +13,7 @@ mod database;
 mod define;
 mod delete;
 mod flush;
+mod limits;
 mod memory;
 mod open;
 mod purge;
@@ -26,6 +27,7 @@ use std::time::Duration;
 pub use crate::wal::{Durability, WalOptions};
 pub use check::CheckReport;
 pub use delete::{Delete, TOMBSTONE_MEMORY_MAX, TOMBSTONES_MAX};
+pub use limits::Limits;
 pub use stats::{DbStats, Problem};
 pub use write::{KEY_BYTES_MAX, RejectReason, RejectedRow, Submitted, Ticket};
 
@@ -43,6 +45,8 @@ pub struct Db {
 pub struct DbOptions {
     /// Memory for all that is held, bytes; 0 = half of what the machine or its control group gives.
     pub memory_budget_bytes: usize,
+    /// Bounds on names and numbers of things.
+    pub limits: Limits,
     /// The log.
     pub wal: WalOptions,
     /// A flush begins when rows in memory take this much, bytes; an eighth of the budget at most.
@@ -61,6 +65,7 @@ impl Default for DbOptions {
     fn default() -> DbOptions {
         DbOptions {
             memory_budget_bytes: 0,
+            limits: Limits::default(),
             wal: WalOptions::default(),
             memtable_bytes: 512 << 20,
             memtable_bytes_max: 1 << 30,

@@ -169,9 +169,13 @@ struct Seen {
 impl Destination<'_> {
     fn write(&self, mut batch: Batch<'_>, parser: &dyn KeyParser) -> Result<Submitted> {
         resolve::check_size(&batch)?;
+        let limits = &self.core.options.limits;
+        self.check_partitions(&batch)?;
         let seen = self.look();
         let lookups = resolve::look_up(&batch, self.database);
-        if let Some(rows) = resolve::bind_known(&mut batch, &lookups, &seen.catalog) {
+        if !resolve::has_long_strings(&batch, limits)
+            && let Some(rows) = resolve::bind_known(&mut batch, &lookups, &seen.catalog)
+        {
             return self.write_known(rows, &seen);
         }
         drop(lookups);
@@ -179,7 +183,10 @@ impl Destination<'_> {
         let mut sequencer = self.core.sequencer();
         let writer = self.writer(&mut sequencer)?;
         let last = writer.last_series;
-        let bound = resolve::bind_new(batch, self.database, (&writer.catalog, last), parser);
+        let now = self.core.env.monotonic();
+        let bounds = resolve::Bounds { limits, now };
+        let known = (&*writer.catalog, last);
+        let bound = resolve::bind_new(batch, self.database, known, parser, bounds);
         let bound = bound.map_err(|error| self.mend(error))?;
         let new = New {
             definitions: bound.definitions,
@@ -193,6 +200,16 @@ impl Destination<'_> {
             rejected: bound.rejected,
             rows,
             delay: Duration::ZERO,
+        })
+    }
+
+    /// # Errors
+    /// `Limit` where the batch touches too many partitions.
+    fn check_partitions(&self, batch: &Batch<'_>) -> Result<()> {
+        let catalog = Arc::clone(&self.database.stores().catalog);
+        let policy = catalog.policy_by_id(self.policy);
+        policy.map_or(Ok(()), |policy| {
+            resolve::check_partitions(batch, policy, &self.core.options.limits)
         })
     }
 

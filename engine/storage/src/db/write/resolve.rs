@@ -4,12 +4,15 @@
 //! field has its type. The other one, under the sequencing lock, gives ids to what is new and
 //! rejects rows. Nothing here is logged, published or durable.
 
+mod bounds;
 mod draft;
 mod filter;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
+use crate::db::core::lock;
 use crate::db::database::Database;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::definitions::Definitions;
@@ -18,9 +21,11 @@ use crate::index::registry::Known;
 use crate::manifest::catalog::DatabaseCatalog;
 use crate::model::{
     Batch, Column, FieldColumn, FieldId, FieldType, KeyHash, KeyParser, KeyRef, MeasurementId,
-    MeasurementRows, Presence, Rows, SeriesId,
+    MeasurementRows, Presence, Rows, SeriesId, SeriesKey,
 };
 
+pub(in crate::db) use bounds::{Bounds, check_partitions, has_long_strings};
+use bounds::{Room, reject_fields};
 use draft::{Draft, key_size};
 use filter::keep_rows;
 
@@ -55,12 +60,15 @@ pub enum RejectReason {
         /// The type that the field has.
         existing: FieldType,
     },
+    /// It passes a limit, which is named with the way out.
+    Limit(Arc<str>),
 }
 
 impl fmt::Display for RejectReason {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             RejectReason::Key(words) => out.write_str(words),
+            RejectReason::Limit(words) => out.write_str(words),
             RejectReason::FieldType {
                 field,
                 measurement,
@@ -168,6 +176,7 @@ pub(in crate::db) fn bind_new(
     database: &Database,
     (writer, last_series): (&DatabaseCatalog, u64),
     parser: &dyn KeyParser,
+    bounds: Bounds<'_>,
 ) -> Result<Bound> {
     let mut binder = Binder {
         text: batch.text,
@@ -177,6 +186,7 @@ pub(in crate::db) fn bind_new(
         texts: Map::default(),
         series: Map::default(),
         fresh: Vec::new(),
+        room: Room::new(bounds),
     };
     let claims = claims(&batch, writer);
     let mut bound = Vec::with_capacity(batch.rows.len());
@@ -185,6 +195,8 @@ pub(in crate::db) fn bind_new(
         check_rows(&rows);
         let mut keep = vec![true; rows.timestamps.len()];
         reject_types(&rows, (writer, &claims), &mut keep, &mut rejected);
+        let limits = binder.room.limits();
+        reject_fields(&rows, (writer, limits), &mut keep, &mut rejected);
         let mut found = Vec::new();
         database.registry.resolve(&rows.keys, &mut found);
         binder.resolve(&rows, &mut found, (&mut keep, &mut rejected))?;
@@ -340,6 +352,7 @@ struct Binder<'batch, 'catalog> {
     series: Map,
     /// Those of them that no registry has.
     fresh: Vec<KeyHash>,
+    room: Room<'batch>,
 }
 
 impl Binder<'_, '_> {
@@ -404,12 +417,23 @@ impl Binder<'_, '_> {
         if size > KEY_BYTES_MAX {
             return rejected(format!("max key length exceeded: {size} > {KEY_BYTES_MAX}"));
         }
+        // Names of what is refused get no ids.
+        let is_new = !self.draft.knows(&parsed);
+        if is_new && let Some(why) = self.refuse(&parsed) {
+            return Ok(why);
+        }
         let (measurement, key) = self.draft.canonical(&parsed);
         let hash = self.database.hasher.hash(&key);
         if let Some(known) = self.series.get(&hash) {
             return Ok(Resolved::Series(*known));
         }
         let found = self.database.registry.find(hash)?;
+        if found.is_none()
+            && !is_new
+            && let Some(why) = self.refuse(&parsed)
+        {
+            return Ok(why);
+        }
         let known = Known {
             series: found.unwrap_or_else(|| self.draft.new_series()),
             measurement,
@@ -417,9 +441,20 @@ impl Binder<'_, '_> {
         self.series.insert(hash, known);
         if found.is_none() {
             self.fresh.push(hash);
+            lock(&self.database.growth).note(&parsed.tags);
         }
         self.draft.define(known.series, key);
         Ok(Resolved::Series(known))
+    }
+}
+
+impl Binder<'_, '_> {
+    /// Why there cannot be a new series of `key`, if so.
+    fn refuse(&mut self, key: &SeriesKey) -> Option<Resolved> {
+        let made = self.draft.series_made();
+        let why = self.room.limits().refuse_key(key).map(Arc::from);
+        let why = why.or_else(|| self.room.refuse(self.database, key, made));
+        why.map(|why| Resolved::Rejected(RejectReason::Limit(why)))
     }
 }
 

@@ -54,6 +54,27 @@ impl<'catalog> Draft<'catalog> {
         (measurement, CanonicalKey::encode(measurement, &mut tags))
     }
 
+    /// How many series there have been, those made here included.
+    pub(super) fn series_made(&self) -> u64 {
+        self.last.series
+    }
+
+    /// Whether all names of `key` have ids, and its tags occur in its measurement: else it is new.
+    pub(super) fn knows(&self, key: &SeriesKey) -> bool {
+        let known = self.catalog.measurement(&key.measurement);
+        let drafted = self.measurements.get(&key.measurement).copied();
+        let Some(measurement) = known.map(|known| known.id).or(drafted) else {
+            return false;
+        };
+        key.tags.iter().all(|(name, _)| {
+            let place = |own: &[Box<[u8]>]| own.binary_search_by(|own| (**own).cmp(name));
+            let has_key = known.is_some_and(|known| place(&known.tag_keys).is_ok());
+            let drafted = self.tag_keys.get(name).copied();
+            let id = self.catalog.tag_key(name).or(drafted);
+            has_key || id.is_some_and(|id| self.pairs.contains(&(measurement, id)))
+        })
+    }
+
     /// The id of a new series.
     pub(super) fn new_series(&mut self) -> SeriesId {
         self.last.series += 1;

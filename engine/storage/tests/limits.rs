@@ -1,0 +1,192 @@
+//! What passes a limit is refused line by line, with the limit's name and the way out; lines beside
+//! it are stored, and nothing of what was refused stays.
+#![expect(clippy::unwrap_used, reason = "a test's helpers may stop the test")]
+
+mod support;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use silverback_storage::db::{Db, DbOptions, Limits, WriteOptions};
+use silverback_storage::env::SimEnv;
+use silverback_storage::error::{ErrorKind, Result};
+use silverback_storage::model::{Batch, FieldValue, PolicySpec};
+
+use support::{Keys, Row, batch, options, read, row};
+
+fn open_with(env: &SimEnv, limits: Limits) -> Db {
+    let options = DbOptions {
+        limits,
+        ..options()
+    };
+    let db = Db::open(Arc::new(env.clone()), options).unwrap();
+    db.create_database("db", &PolicySpec::default()).unwrap();
+    db
+}
+
+/// Writes rows; the lines that were refused, and why.
+fn write(db: &Db, rows: &[Row]) -> Result<Vec<(u32, String)>> {
+    let (text, rows) = batch(db.hasher(), rows);
+    let batch = Batch { text: &text, rows };
+    let submitted = db.write("db", None, batch, &Keys, WriteOptions::default())?;
+    submitted.ticket.wait()?;
+    let rejected = submitted.rejected.iter();
+    Ok(rejected
+        .map(|row| (row.line, row.reason.to_string()))
+        .collect())
+}
+
+fn float() -> [(&'static str, FieldValue); 1] {
+    [("f", FieldValue::Float(1.0))]
+}
+
+fn of_series(tags: &[(&str, &str)], time: i64) -> Row {
+    row("cpu", tags, time, &float())
+}
+
+#[test]
+fn a_series_too_many_is_refused_by_the_name_of_its_tag_and_others_are_stored() {
+    let env = SimEnv::new(1);
+    let limits = Limits {
+        series_max: 3,
+        ..Limits::default()
+    };
+    let db = open_with(&env, limits);
+    let ids = ["1", "2", "3", "4", "5"].map(|id| of_series(&[("host", "a"), ("id", id)], 1));
+    let refused = write(&db, &ids).unwrap();
+    let lines: Vec<u32> = refused.iter().map(|(line, _)| *line).collect();
+    assert_eq!(lines, [4, 5]);
+    assert!(
+        refused[0]
+            .1
+            .starts_with("max-series-per-database limit exceeded: (3), series_max; tag key \"id\""),
+        "{refused:?}"
+    );
+    assert_eq!(read(&db).unwrap().len(), 3);
+    // Known series go on, by the short way and after a restart by the long one; names of what was
+    // refused are not there.
+    let known = of_series(&[("host", "a"), ("id", "2")], 2);
+    assert_eq!(write(&db, &[known]).unwrap(), []);
+    let new = row("mem", &[("new", "x")], 1, &float());
+    assert_eq!(write(&db, std::slice::from_ref(&new)).unwrap().len(), 1);
+    let snapshot = db.snapshot("db").unwrap();
+    assert_eq!(snapshot.catalog().measurements().len(), 1);
+    drop((snapshot, db));
+    let db = open_with(&env, limits);
+    let known = of_series(&[("host", "a"), ("id", "3")], 3);
+    assert_eq!(write(&db, &[known, new]).unwrap().len(), 1);
+    assert_eq!(read(&db).unwrap().len(), 5);
+    drop(db);
+    // A higher limit is the way out.
+    let db = support::open(&env).unwrap();
+    support::write(&db, "db", &[of_series(&[("host", "new")], 4)]).unwrap();
+}
+
+#[test]
+fn new_series_of_a_minute_are_bounded_where_that_is_asked() {
+    let env = SimEnv::new(2);
+    let limits = Limits {
+        new_series_per_minute_max: 2,
+        ..Limits::default()
+    };
+    let db = open_with(&env, limits);
+    let some = |from: i64| -> Vec<Row> {
+        let one = |id: i64| of_series(&[("id", &id.to_string())], 1);
+        (from..from + 3).map(one).collect()
+    };
+    let refused = write(&db, &some(0)).unwrap();
+    assert_eq!(refused.len(), 1);
+    assert!(refused[0].1.contains("new_series_per_minute_max"));
+    env.advance(Duration::from_secs(59));
+    assert_eq!(write(&db, &some(10)).unwrap().len(), 3);
+    env.advance(Duration::from_secs(2));
+    assert_eq!(write(&db, &some(10)).unwrap().len(), 1);
+}
+
+#[test]
+fn names_values_and_fields_are_bounded_row_by_row() {
+    let limits = Limits {
+        tags_max: 2,
+        name_bytes_max: 8,
+        tag_value_bytes_max: 4,
+        string_bytes_max: 5,
+        fields_max: 3,
+        ..Limits::default()
+    };
+    let db = open_with(&SimEnv::new(3), limits);
+    let text = |text: &str| FieldValue::String(text.as_bytes().into());
+    let rows = [
+        of_series(&[("a", "1"), ("b", "2"), ("c", "3")], 1),
+        row("measurement", &[], 1, &float()),
+        of_series(&[("a", "value")], 1),
+        row("cpu", &[], 1, &[("field_of_cpu", FieldValue::Float(1.0))]),
+        row("cpu", &[], 2, &[("s", text("12345"))]),
+        row("cpu", &[], 3, &[("s", text("123456"))]),
+        row("cpu", &[], 4, &float()),
+    ];
+    let refused = write(&db, &rows).unwrap();
+    let lines: Vec<u32> = refused.iter().map(|(line, _)| *line).collect();
+    assert_eq!(lines, [1, 2, 3, 4, 6]);
+    for ((_, why), name) in refused.iter().zip([
+        "tags_max",
+        "name_bytes_max",
+        "tag_value_bytes_max",
+        "name_bytes_max",
+        "string_bytes_max",
+    ]) {
+        assert!(why.contains(name), "{why}");
+    }
+    // Strings of known series and fields as well.
+    let again = [
+        row("cpu", &[], 5, &[("s", text("1234567"))]),
+        row("cpu", &[], 6, &[("s", text("1"))]),
+    ];
+    assert_eq!(write(&db, &again).unwrap().len(), 1);
+    let more = row(
+        "cpu",
+        &[],
+        7,
+        &[("g", FieldValue::Float(1.0)), ("h", FieldValue::Float(1.0))],
+    );
+    let refused = write(&db, &[more]).unwrap();
+    assert!(refused[0].1.contains("fields_max"), "{refused:?}");
+    let times: Vec<i64> = read(&db).unwrap().keys().map(|cell| cell.3).collect();
+    assert_eq!(times, [2, 4, 6]);
+}
+
+#[test]
+fn a_write_over_all_of_time_is_refused_whole() {
+    let limits = Limits {
+        partitions_max: 10,
+        ..Limits::default()
+    };
+    let db = open_with(&SimEnv::new(4), limits);
+    let day = 86_400_000_000_000;
+    let spread = |count: i64, width: i64| -> Vec<Row> {
+        (0..count).map(|at| of_series(&[], at * width)).collect()
+    };
+    let error = write(&db, &spread(11, 7 * day)).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Limit);
+    assert!(error.message().contains("partitions_max"), "{error}");
+    assert!(read(&db).unwrap().is_empty());
+    // Far apart, but few.
+    assert_eq!(write(&db, &spread(10, 700 * day)).unwrap(), []);
+    assert_eq!(write(&db, &spread(60, day)).unwrap(), []);
+}
+
+#[test]
+fn databases_are_bounded() {
+    let limits = Limits {
+        databases_max: 2,
+        ..Limits::default()
+    };
+    let db = open_with(&SimEnv::new(5), limits);
+    let make = |name| db.create_database(name, &PolicySpec::default());
+    make("two").unwrap();
+    make("two").unwrap();
+    let error = make("three").unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Limit);
+    assert!(error.message().contains("databases_max"), "{error}");
+    db.drop_database("two").unwrap();
+    make("three").unwrap();
+}
