@@ -2,14 +2,17 @@
 
 pub(crate) mod ledger;
 pub(crate) mod submit;
+pub(crate) mod turns;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use crate::app::ledger::Ledger;
+use crate::app::turns::Turns;
 use crate::config::Config;
 use crate::metrics::Metrics;
 use silverback::Silverback;
@@ -36,8 +39,8 @@ pub(crate) struct App {
     pub(crate) writes: Arc<Semaphore>,
     /// Who may parse and hand to the engine: a few for each core.
     pub(crate) parsers: Arc<Semaphore>,
-    /// Who may query, as `writes`.
-    pub(crate) queries: Arc<Semaphore>,
+    /// Who may query.
+    pub(crate) queries: Turns,
     /// The counters.
     pub(crate) metrics: Metrics,
     /// When the process began to serve.
@@ -54,7 +57,11 @@ impl App {
             engine,
             writes: Arc::new(Semaphore::new(config.writes_max)),
             parsers: Arc::new(Semaphore::new(parsers())),
-            queries: Arc::new(Semaphore::new(config.queries_max)),
+            queries: Turns::new(
+                config.queries_max,
+                config.limits.query_queue_max,
+                Duration::from_millis(config.limits.query_queue_timeout_ms),
+            ),
             config,
             metrics: Metrics::default(),
             started: Instant::now(),

@@ -27,11 +27,14 @@ fn parse(text: &str) -> Result<Settings, String> {
             return Err(format!("unknown key {key}{hint}"));
         }
     }
-    toml::from_str(text).map_err(|error| error.to_string())
+    // Unknown keys are found above, so each half may leave those of the other.
+    let settings: Settings = toml::from_str(text).map_err(|error| error.to_string())?;
+    let limits = toml::from_str(text).map_err(|error| error.to_string())?;
+    Ok(Settings { limits, ..settings })
 }
 
 /// The keys of the file. A test holds that they are the flags.
-pub(super) const KEYS: [&str; 20] = [
+pub(super) const KEYS: [&str; 34] = [
     "data_dir",
     "map_files",
     "http_bind",
@@ -52,6 +55,20 @@ pub(super) const KEYS: [&str; 20] = [
     "drain_timeout_ms",
     "log_format",
     "log_level",
+    "series_max",
+    "new_series_per_minute_max",
+    "tags_max",
+    "name_bytes_max",
+    "tag_value_bytes_max",
+    "string_bytes_max",
+    "fields_max",
+    "databases_max",
+    "partitions_max",
+    "query_queue_max",
+    "query_queue_timeout_ms",
+    "query_points_max",
+    "query_series_max",
+    "query_buckets_max",
 ];
 
 /// The setting that `key` may have meant.
@@ -110,8 +127,9 @@ mod tests {
 
     #[test]
     fn values_are_read() {
-        let settings = parse("writes_max = 3\nhttp_bind = \"127.0.0.1:1\"").unwrap();
+        let settings = parse("writes_max = 3\nhttp_bind = \"127.0.0.1:1\"\ntags_max = 9").unwrap();
         assert_eq!(settings.writes_max, Some(3));
+        assert_eq!(settings.limits.tags_max, Some(9));
         assert_eq!(settings.http_bind, Some(([127, 0, 0, 1], 1).into()));
     }
 }

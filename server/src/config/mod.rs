@@ -3,11 +3,13 @@
 //! its default in [`Config`].
 
 mod file;
+mod limits;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use crate::exit::Failure;
+use limits::{LimitSettings, Limits};
 
 /// Which writes make a database that does not exist.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, serde::Deserialize)]
@@ -49,7 +51,6 @@ pub(crate) enum LogLevel {
 
 /// The settings as one source states them.
 #[derive(Clone, Debug, Default, clap::Args, serde::Deserialize)]
-#[serde(deny_unknown_fields)]
 pub(crate) struct Settings {
     /// TOML file with settings; keys are the flags' names with underscores
     #[arg(
@@ -238,6 +239,11 @@ pub(crate) struct Settings {
         hide_env_values = true
     )]
     pub(crate) log_level: Option<LogLevel>,
+
+    /// How many and how long things may be.
+    #[command(flatten)]
+    #[serde(skip)]
+    pub(crate) limits: LimitSettings,
 }
 
 /// The settings in force.
@@ -281,6 +287,8 @@ pub(crate) struct Config {
     pub(crate) log_format: LogFormat,
     /// The least severe event that is logged.
     pub(crate) log_level: LogLevel,
+    /// How many and how long things may be.
+    pub(crate) limits: Limits,
 }
 
 /// Bodies take at most this part of the memory budget: what is parsed of them, and the rows, take
@@ -375,6 +383,7 @@ fn layered(flags: Settings, file: Settings) -> Config {
         drain_timeout_ms: first!(drain_timeout_ms, 20_000),
         log_format: first!(log_format, LogFormat::Logfmt),
         log_level: first!(log_level, LogLevel::Info),
+        limits: Limits::layered(&flags.limits, &file.limits),
     }
 }
 

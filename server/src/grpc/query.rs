@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use futures_util::stream;
 use silverback::query::result::{QueryErrorKind, QueryLimits, QueryOptions, StopFlag};
+use silverback::storage::{Error, ErrorKind};
 use silverback_protos::v1::{QueryRequest, QueryResponse};
 use tokio::sync::mpsc;
 use tonic::{Response, Status};
@@ -45,7 +46,7 @@ pub(super) async fn run(
         read_only_context: false,
         limits: QueryLimits {
             memory_bytes_max: app.config.query_memory_bytes_max,
-            ..QueryLimits::default()
+            ..app.config.limits.query
         },
         stop: Arc::default(),
         memory: None,
@@ -55,7 +56,8 @@ pub(super) async fn run(
         rows => rows.min(BATCH_ROWS_MAX),
     };
     let stop = StopOnDrop(Arc::clone(&options.stop));
-    let permit = Arc::clone(&app.queries).acquire_owned().await;
+    let permit = app.queries.enter().await;
+    let permit = permit.map_err(|text| status::of(&Error::new(ErrorKind::Busy, text)))?;
     let (sender, receiver) = mpsc::channel(PIECES_MAX);
     tokio::task::spawn_blocking(move || {
         let mut results = Results::new(sender, batch_rows);

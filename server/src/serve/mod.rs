@@ -92,6 +92,7 @@ async fn open(config: Config) -> Result<Arc<App>, Failure> {
         .map_files(config.map_files)
         .storage(DbOptions {
             memory_budget_bytes: config.memory_budget,
+            limits: config.limits.storage,
             ..DbOptions::default()
         });
     let opened = tokio::task::spawn_blocking(move || Silverback::open(options)).await;

@@ -16,6 +16,8 @@ use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use silverback::query::result::{QueryError, QueryErrorKind, QueryLimits, QueryOptions, StopFlag};
 
+use silverback::storage::{Error, ErrorKind};
+
 use super::reply::{Refusal, wants_csv, wants_gzip};
 use crate::app::App;
 use crate::door::bind;
@@ -40,7 +42,8 @@ pub(super) async fn query(
     let options = options(&app, &form, is_get)?;
     let stop = Arc::clone(&options.stop);
     let style = render::Style::of(&form, wanted);
-    let permit = app.queries.clone().acquire_owned().await;
+    let permit = app.queries.enter().await;
+    let permit = permit.map_err(|text| Refusal::from(Error::new(ErrorKind::Busy, text)))?;
     let (pipe, mut drain) = pipe::pipe(Arc::clone(&stop));
     let limit_ms = app.config.query_timeout_ms;
     let timer = (limit_ms > 0).then(|| {
@@ -104,7 +107,7 @@ fn options(app: &App, form: &Form, is_get: bool) -> Result<QueryOptions, Refusal
         read_only_context: is_get,
         limits: QueryLimits {
             memory_bytes_max: app.config.query_memory_bytes_max,
-            ..QueryLimits::default()
+            ..app.config.limits.query
         },
         stop: Arc::new(StopFlag::default()),
         memory: None,
