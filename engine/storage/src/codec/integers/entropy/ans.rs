@@ -7,10 +7,17 @@
 //! # Source
 //! Tabled asymmetric numeral systems (Duda 2013, arXiv:1311.2540).
 
+#![expect(
+    unsafe_code,
+    reason = "one call of a function compiled for a newer processor"
+)]
+
 use crate::codec::DecodeError;
 
 /// Symbols that are decoded side by side.
 pub(super) const LANES: usize = 8;
+/// Symbols that one window of bits is enough for.
+const HALF: usize = LANES / 2;
 /// A table has at most two to this many states: 16 KiB, half of a first-level cache.
 pub(super) const LOG_MAX: u32 = 12;
 /// The most symbols of an alphabet.
@@ -37,7 +44,7 @@ fn spread(weights: &[u16], log: u32) -> Vec<u8> {
 
 /// What decoding needs: for each state its symbol and how to reach the next.
 pub(super) struct DecodeTable {
-    /// Bits 0 to 11: base of the next state; 12 to 15: bits to read; 16 to 23: symbol.
+    /// From the lowest: a byte of how many bits to read, one of the symbol, two of the next state's base.
     entries: Box<[u32; STATES_MAX]>,
     log: u32,
 }
@@ -54,7 +61,7 @@ impl DecodeTable {
             let bits = log - next.ilog2();
             let base = (*next << bits) - (1 << log);
             *next += 1;
-            *entry = base | bits << 12 | u32::from(symbol) << 16;
+            *entry = bits | u32::from(symbol) << 8 | base << 16;
         }
         DecodeTable { entries, log }
     }
@@ -87,7 +94,7 @@ fn last_window(bytes: &[u8], at: usize) -> u64 {
 }
 
 impl<'stream> Decoder<'stream> {
-    /// All of `bytes` are the stream.
+    /// `bytes` are the stream, and some zeros so that it is read alike up to its end.
     pub(super) fn new(table: &'stream DecodeTable, bytes: &'stream [u8]) -> Decoder<'stream> {
         let mut bit = 0;
         let states = std::array::from_fn(|_| {
@@ -105,37 +112,56 @@ impl<'stream> Decoder<'stream> {
 
     /// Fills `out` with the next symbols. All calls but the last ask for a multiple of [`LANES`].
     pub(super) fn take(&mut self, out: &mut [u8]) {
+        #[cfg(target_arch = "x86_64")]
+        if std::arch::is_x86_feature_detected!("bmi2") {
+            // SAFETY: the processor has the instructions that the function is compiled to.
+            unsafe { self.take_bmi2(out) };
+            return;
+        }
+        self.take_rows(out);
+    }
+
+    /// The same in fewer instructions: shifts by a variable and masks are one each.
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "bmi1,bmi2")]
+    fn take_bmi2(&mut self, out: &mut [u8]) {
+        self.take_rows(out);
+    }
+
+    #[inline(always)]
+    #[expect(
+        clippy::inline_always,
+        reason = "it is to be compiled once for each processor"
+    )]
+    fn take_rows(&mut self, out: &mut [u8]) {
         let (rows, rest) = out.as_chunks_mut::<LANES>();
-        let mut states = self.states;
+        let (mut left, mut right) = ([0; HALF], [0; HALF]);
+        left.copy_from_slice(&self.states[..HALF]);
+        right.copy_from_slice(&self.states[HALF..]);
         let mut bit = self.bit;
         for row in rows {
-            for half in 0..2 {
-                let mut bits = window(self.bytes, bit);
-                for lane in half * 4..half * 4 + 4 {
-                    let entry = self.table.entries[states[lane] as usize % STATES_MAX];
-                    let count = entry >> 12 & 15;
-                    row[lane] = entry.to_le_bytes()[2];
-                    states[lane] = (entry & 0xfff) + low_bits(bits, count);
-                    bits >>= count;
-                    bit += count as usize;
-                }
-            }
+            let [low, high] = row.as_chunks_mut::<HALF>().0 else {
+                continue;
+            };
+            bit += take_half(self.table, &mut left, window(self.bytes, bit), low);
+            bit += take_half(self.table, &mut right, window(self.bytes, bit), high);
         }
-        for (slot, state) in rest.iter_mut().zip(&mut states) {
+        for (slot, state) in rest.iter_mut().zip(left.iter_mut().chain(&mut right)) {
             let entry = self.table.entries[*state as usize % STATES_MAX];
-            let count = entry >> 12 & 15;
-            *slot = entry.to_le_bytes()[2];
-            *state = (entry & 0xfff) + low_bits(window(self.bytes, bit), count);
-            bit += count as usize;
+            let [count, symbol, ..] = entry.to_le_bytes();
+            *slot = symbol;
+            *state = (entry >> 16) + low_bits(window(self.bytes, bit), count);
+            bit += usize::from(count);
         }
-        self.states = states;
+        self.states[..HALF].copy_from_slice(&left);
+        self.states[HALF..].copy_from_slice(&right);
         self.bit = bit;
     }
 
-    /// Once all symbols are taken: every state must be back where the encoder started, at the
-    /// stream's end.
-    pub(super) fn finish(&self) -> Result<(), DecodeError> {
-        if self.states != [0; LANES] || self.bit.div_ceil(8) != self.bytes.len() {
+    /// Once all symbols are taken: every state must be back where the encoder started, at the end of
+    /// the stream's `size` bytes.
+    pub(super) fn finish(&self, size: usize) -> Result<(), DecodeError> {
+        if self.states != [0; LANES] || self.bit.div_ceil(8) != size {
             return Err(DecodeError::Invalid(
                 "coded symbols do not end as they began",
             ));
@@ -144,12 +170,32 @@ impl<'stream> Decoder<'stream> {
     }
 }
 
+/// Moves four states on by the lowest of `bits`, at most 48, and says how many they took.
+#[inline]
+fn take_half(
+    table: &DecodeTable,
+    states: &mut [u32; HALF],
+    mut bits: u64,
+    out: &mut [u8; HALF],
+) -> usize {
+    let mut taken = 0;
+    for (state, slot) in states.iter_mut().zip(out) {
+        let entry = table.entries[*state as usize % STATES_MAX];
+        let [count, symbol, ..] = entry.to_le_bytes();
+        *slot = symbol;
+        *state = (entry >> 16) + low_bits(bits, count);
+        bits >>= count;
+        taken += usize::from(count);
+    }
+    taken
+}
+
 #[inline]
 #[expect(
     clippy::cast_possible_truncation,
     reason = "at most twelve bits are kept"
 )]
-fn low_bits(bits: u64, count: u32) -> u32 {
+fn low_bits(bits: u64, count: u8) -> u32 {
     bits as u32 & ((1 << count) - 1)
 }
 

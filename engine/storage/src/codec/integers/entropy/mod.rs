@@ -27,6 +27,8 @@ const MODEL_BITS: usize = 256;
 const BATCH: usize = 1024;
 /// Offsets of more bits are read in two parts.
 const WINDOW_BITS: u8 = 57;
+/// What a window may reach behind the end of its section.
+const PADDING: [u8; 16] = [0; 16];
 
 /// Which model a column is best coded by.
 pub(super) enum Chosen {
@@ -235,19 +237,10 @@ pub(super) fn read<T: Word>(
     span: Span,
     out: &mut [T],
 ) -> Result<(), DecodeError> {
-    let seeds = match model.order {
-        Order::Zero => 0,
-        Order::One => 1,
-        Order::Two => 2,
-    };
+    let (seeds, mut sums) = take_seeds(cursor, model.order)?;
     if span.count <= seeds {
         return Err(DecodeError::Invalid("a coded column is too short"));
     }
-    let mut sums = Sums {
-        order: model.order,
-        value: if seeds > 0 { cursor.signed()? } else { 0 },
-        step: if seeds > 1 { cursor.signed()? } else { 0 },
-    };
     let decoding = model.decoding();
     let mut section = |wanted: bool| {
         let size = if wanted {
@@ -257,9 +250,13 @@ pub(super) fn read<T: Word>(
         };
         cursor.take(size)
     };
-    let mut decoder = Decoder::new(&decoding.table, section(true)?);
+    let (symbols, offsets) = (section(true)?, section(decoding.bits_max > 0)?);
+    // With zeros behind, every place of a section is read alike.
+    let padded = [symbols, &PADDING, offsets, &PADDING].concat();
+    let (symbols, offsets) = padded.split_at(symbols.len() + PADDING.len());
+    let mut decoder = Decoder::new(&decoding.table, symbols);
     let mut offsets = Offsets {
-        bytes: section(decoding.bits_max > 0)?,
+        bytes: offsets,
         bit: 0,
     };
     let mut words = [0_u64; BATCH];
@@ -271,7 +268,7 @@ pub(super) fn read<T: Word>(
     }
     let (mut start, mut known) = (0, seeds);
     let end = span.start + out.len();
-    let mut symbols = [0_u8; BATCH];
+    let mut batch_symbols = [0_u8; BATCH];
     while start < end {
         let count = (BATCH - known).min(span.count - start - known);
         // All but the last batch fill the lanes evenly.
@@ -280,28 +277,55 @@ pub(super) fn read<T: Word>(
         } else {
             count
         };
-        decoder.take(&mut symbols[..count]);
+        decoder.take(&mut batch_symbols[..count]);
         let batch = &mut words[..known + count];
-        offsets.add(decoding, &symbols[..count], &mut batch[known..])?;
-        sums.add(&mut batch[known..]);
-        let from = span.start.clamp(start, start + batch.len());
-        let to = end.clamp(from, start + batch.len());
-        let wanted = &mut out[from.max(span.start) - span.start..];
-        for (slot, word) in wanted.iter_mut().zip(&batch[from - start..to - start]) {
-            *slot = T::from_word(*word);
+        let coded = &mut batch[known..];
+        let symbols = &batch_symbols[..count];
+        if sums.order == Order::One && !decoding.has_offsets(symbols) {
+            sums.add_steps(&decoding.lows, symbols, coded);
+        } else {
+            offsets.add(decoding, symbols, coded)?;
+            sums.add(coded);
         }
+        give(batch, start, (span.start, &mut *out));
         start += batch.len();
         known = 0;
     }
     if start == span.count {
-        decoder.finish()?;
-        if offsets.bit.div_ceil(8) != offsets.bytes.len() {
+        decoder.finish(symbols.len() - PADDING.len())?;
+        if offsets.bit.div_ceil(8) + PADDING.len() != offsets.bytes.len() {
             return Err(DecodeError::Invalid(
                 "coded offsets do not fill their bytes",
             ));
         }
     }
     Ok(())
+}
+
+/// How many words stand before the coded ones, and what they are.
+fn take_seeds(cursor: &mut Cursor<'_>, order: Order) -> Result<(usize, Sums), DecodeError> {
+    let seeds = match order {
+        Order::Zero => 0,
+        Order::One => 1,
+        Order::Two => 2,
+    };
+    let sums = Sums {
+        order,
+        value: if seeds > 0 { cursor.signed()? } else { 0 },
+        step: if seeds > 1 { cursor.signed()? } else { 0 },
+    };
+    Ok((seeds, sums))
+}
+
+/// Puts those words of `batch`, which starts at `start` of its column, that lie where `out` does into
+/// their places; `out` starts at `wanted`.
+fn give<T: Word>(batch: &[u64], start: usize, (wanted, out): (usize, &mut [T])) {
+    let from = wanted.clamp(start, start + batch.len());
+    let to = (wanted + out.len()).clamp(from, start + batch.len());
+    let slots = &mut out[from.max(wanted) - wanted..];
+    for (slot, word) in slots.iter_mut().zip(&batch[from - start..to - start]) {
+        *slot = T::from_word(*word);
+    }
 }
 
 impl Offsets<'_> {
@@ -315,7 +339,7 @@ impl Offsets<'_> {
         let Decoding {
             lows, masks, bits, ..
         } = decoding;
-        if decoding.bits_max == 0 {
+        if !decoding.has_offsets(symbols) {
             for (word, symbol) in words.iter_mut().zip(symbols) {
                 *word = lows[usize::from(*symbol)];
             }
@@ -332,14 +356,35 @@ impl Offsets<'_> {
             bit += usize::from(bits[symbol]);
         }
         self.bit = bit;
-        if bit > self.bytes.len() * 8 {
+        if bit > (self.bytes.len() - PADDING.len()) * 8 {
             return Err(DecodeError::Truncated);
         }
         Ok(())
     }
 }
 
+impl Decoding {
+    /// Whether any of `symbols` has an offset.
+    fn has_offsets(&self, symbols: &[u8]) -> bool {
+        self.bits_max > 0
+            && symbols
+                .iter()
+                .fold(0, |any, symbol| any | self.bits[usize::from(*symbol)])
+                != 0
+    }
+}
+
 impl Sums {
+    /// As [`Sums::add`], of steps that are bins of one word.
+    fn add_steps(&mut self, lows: &[u64; SYMBOLS_MAX], symbols: &[u8], words: &mut [u64]) {
+        let mut value = self.value;
+        for (word, symbol) in words.iter_mut().zip(symbols) {
+            value = value.wrapping_add(lows[usize::from(*symbol)]);
+            *word = value;
+        }
+        self.value = value;
+    }
+
     /// Differences become what they are differences of.
     fn add(&mut self, words: &mut [u64]) {
         match self.order {
