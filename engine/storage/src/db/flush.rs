@@ -18,10 +18,11 @@ use crate::db::database::{Database, drop_known};
 use crate::db::delete::UNFLUSHED_DELETES;
 use crate::db::stats::Problem;
 use crate::env::StepOutcome;
-use crate::error::Result;
+use crate::error::{ErrorKind, Result};
 use crate::format::block::{BlockInfo, BlockMeta, SequenceRange, block_path};
 use crate::format::definitions::Names;
 use crate::format::manifest::{Edit, LastIds};
+use crate::format::registry;
 use crate::index::LiveIndex;
 use crate::index::registry::{RegistryFile, choose_merge, merge};
 use crate::manifest::State;
@@ -251,20 +252,13 @@ impl Core {
         database: &Arc<Database>,
         written: &mut Written,
     ) -> Result<(Vec<Arc<RegistryFile>>, Vec<u64>)> {
-        let entries = database.registry.frozen();
+        let frozen = database.registry.frozen();
         let mut files = database.registry.files();
         let mut passing = Vec::new();
-        let mut write = |entries: Vec<_>| {
-            let id = (self.new_file(), database.id);
-            written.files.push(RegistryFile::path(id.0));
-            let count = entries.len() as u64;
-            let entries = (count, entries.into_iter().map(Ok));
-            RegistryFile::write(&*self.env, self.directory_id, id, entries)
-        };
-        if entries.is_empty() {
+        if frozen.is_empty() {
             return Ok((files, passing));
         }
-        let new = write(entries)?;
+        let new = self.write_registry(database, written, frozen.iter().map(Ok))?;
         let new_id = new.meta().file;
         files.push(new);
         let metas: Vec<_> = files.iter().map(|file| file.meta()).collect();
@@ -273,9 +267,10 @@ impl Core {
             return Ok((files, passing));
         }
         let parts: Vec<_> = chosen.iter().map(|at| Arc::clone(&files[*at])).collect();
-        match merge(&parts) {
-            Ok(entries) => {
-                let merged = write(entries)?;
+        let merged =
+            merge(&parts).and_then(|entries| self.write_registry(database, written, entries));
+        match merged {
+            Ok(merged) => {
                 chosen.sort_unstable();
                 for at in chosen.into_iter().rev() {
                     let file = files.remove(at).meta().file;
@@ -284,9 +279,24 @@ impl Core {
                 files.push(merged);
             }
             // A damaged file stays as it is; lookups that meet the damage say so.
-            Err(error) => self.report(Problem::from_error(&error)),
+            Err(error) if error.kind() == ErrorKind::Corrupt => {
+                self.report(Problem::from_error(&error));
+            }
+            Err(error) => return Err(error),
         }
         Ok((files, passing))
+    }
+
+    fn write_registry(
+        &self,
+        database: &Database,
+        written: &mut Written,
+        entries: impl Iterator<Item = Result<registry::Entry>>,
+    ) -> Result<Arc<RegistryFile>> {
+        let file = self.new_file();
+        written.files.push(RegistryFile::path(file));
+        let id = (file, database.id);
+        RegistryFile::write(&*self.env, self.directory_id, id, entries)
     }
 
     /// Makes what was written count, for the manifest, for readers and for writers.

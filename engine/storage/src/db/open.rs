@@ -22,7 +22,7 @@ use crate::format::definitions::Definitions;
 use crate::format::manifest::LastIds;
 use crate::format::rows::decode_rows;
 use crate::format::tombstone::decode_tombstone;
-use crate::index::registry::{Known, Registry, RegistryFile};
+use crate::index::registry::{Registry, RegistryFile};
 use crate::manifest::catalog::DatabaseCatalog;
 use crate::manifest::{Manifest, State};
 use crate::memtable::Run;
@@ -222,12 +222,7 @@ impl Core {
                     };
                     let mut walk = found.walk();
                     while let Some((_, entry)) = walk.advance()? {
-                        let series = entry.id;
-                        let own = Known {
-                            series,
-                            measurement,
-                        };
-                        known.push((self.hasher.hash(&entry.key), own));
+                        known.push((self.hasher.hash(&entry.key), entry.id));
                     }
                 }
                 block.check_intact()?;
@@ -334,20 +329,16 @@ impl Core {
         writer.catalog = Arc::new(catalog);
         for entry in &definitions.series {
             let key = CanonicalKey(&entry.key);
-            let (Some(measurement), Some(_)) = (key.measurement(), key.tags()) else {
+            if key.measurement().is_none() || key.tags().is_none() {
                 let error = Error::new(ErrorKind::Corrupt, "a series has no key");
                 return Err(placed(error));
-            };
-            let known = Known {
-                series: entry.id,
-                measurement,
-            };
+            }
             writer.last_series = writer.last_series.max(entry.id.0);
             let hash = self.hasher.hash(&entry.key);
             // One that a registry file has is defined again for its key alone. Where the file is
             // damaged the log makes up for it.
             if !matches!(database.registry.find(hash), Ok(Some(_))) {
-                database.registry.insert(hash, known);
+                database.registry.insert([(hash, entry.id)]);
             }
         }
         let stores = database.stores();

@@ -80,8 +80,7 @@ impl FileKind {
     /// The newest version of the kind's layout that this build writes and reads.
     pub fn version(self) -> u32 {
         match self {
-            FileKind::Registry => 1,
-            FileKind::Block | FileKind::Manifest | FileKind::WalSegment => 2,
+            FileKind::Block | FileKind::Manifest | FileKind::Registry | FileKind::WalSegment => 2,
         }
     }
 }

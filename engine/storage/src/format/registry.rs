@@ -2,8 +2,7 @@
 //! `docs/format/registry.md`.
 //!
 //! Layout: a sealed file (docs/format/file-header.md) whose contents behind the header are the
-//! number of entries and then the entries, ascending by hash, no hash twice. Knows nothing of which
-//! series live.
+//! entries, ascending by hash, no hash twice. Knows nothing of which series live.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -16,8 +15,11 @@ use crate::model::{KeyHash, SeriesId};
 
 /// Size of an entry, bytes: the hash, then the series.
 pub const ENTRY_BYTES: usize = 24;
-/// Where the first entry stands; the count of entries fills the eight bytes before it.
-pub const ENTRIES_AT: u64 = HEADER_BYTES as u64 + 8;
+/// Where the first entry stands.
+pub const ENTRIES_AT: u64 = HEADER_BYTES as u64;
+
+/// Entries that a walk reads at once: some 16 KiB.
+const WALK_ENTRIES: u64 = 682;
 
 /// Steps of interpolation before halving takes over: hashes are even, so three land within a few
 /// hundred entries of a million.
@@ -26,35 +28,32 @@ const INTERPOLATIONS: u32 = 3;
 /// A hash and the series whose canonical key has it.
 pub type Entry = (KeyHash, SeriesId);
 
-/// Writes a registry of `count` entries; returns the file's size in bytes. Durable but not yet
+/// Writes a registry; returns how many entries it has and its size in bytes. Durable but not yet
 /// named: see [`crate::format::sealed::publish`].
 ///
 /// # Errors
 /// `Io` or `NoSpace`, and what `entries` gives.
 ///
 /// # Panics
-/// If there are more or fewer entries than said, or they do not ascend.
+/// If the entries do not ascend.
 pub fn write(
     (file, path): (Box<dyn WriteFile>, &Path),
     header: &FileHeader,
-    count: u64,
     entries: impl Iterator<Item = Result<Entry>>,
-) -> Result<u64> {
+) -> Result<(u64, u64)> {
     let mut writer = SealedWriter::new(file, path, header);
-    writer.write(&count.to_le_bytes())?;
-    let (mut written, mut last) = (0, None);
+    let (mut count, mut last) = (0, None);
     for entry in entries {
         let (hash, series) = entry?;
         assert!(last.is_none_or(|last| last < hash), "entries ascend");
         last = Some(hash);
-        written += 1;
+        count += 1;
         let mut bytes = [0; ENTRY_BYTES];
         bytes[..16].copy_from_slice(&hash.0.to_le_bytes());
         bytes[16..].copy_from_slice(&series.0.to_le_bytes());
         writer.write(&bytes)?;
     }
-    assert_eq!(written, count, "as many entries as said");
-    writer.finish()
+    Ok((count, writer.finish()?))
 }
 
 /// A registry file that is asked.
@@ -75,21 +74,15 @@ impl RegistryReader {
         expected: &FileHeader,
     ) -> Result<RegistryReader> {
         let sealed = SealedReader::open(file, path, expected)?;
-        let count_at = HEADER_BYTES as u64;
-        if sealed.contents_bytes() < ENTRIES_AT {
-            let message = "the file ends before its count of entries";
-            return Err(Error::corrupt(path, count_at, message));
-        }
-        let bytes = sealed.read(count_at..ENTRIES_AT)?;
-        let count = bytes
-            .first_chunk()
-            .map_or(0, |count| u64::from_le_bytes(*count));
-        let end = count
-            .checked_mul(ENTRY_BYTES as u64)
-            .and_then(|size| size.checked_add(ENTRIES_AT));
-        if end != Some(sealed.contents_bytes()) {
-            let message = "the count of entries does not give the file's size";
-            return Err(Error::corrupt(path, count_at, message));
+        let size = sealed.contents_bytes().saturating_sub(ENTRIES_AT);
+        let count = size / ENTRY_BYTES as u64;
+        if !size.is_multiple_of(ENTRY_BYTES as u64) {
+            let message = "the file ends within an entry";
+            return Err(Error::corrupt(
+                path,
+                ENTRIES_AT + count * ENTRY_BYTES as u64,
+                message,
+            ));
         }
         Ok(RegistryReader { sealed, count })
     }
@@ -144,13 +137,67 @@ impl RegistryReader {
     pub fn entry(&self, index: u64) -> Result<Entry> {
         let at = ENTRIES_AT + index * ENTRY_BYTES as u64;
         let bytes = self.sealed.read(at..at + ENTRY_BYTES as u64)?;
-        let hash = bytes
-            .first_chunk()
-            .map_or(0, |hash| u128::from_le_bytes(*hash));
-        let series = bytes
-            .last_chunk()
-            .map_or(0, |series| u64::from_le_bytes(*series));
-        Ok((KeyHash(hash), SeriesId(series)))
+        Ok(decode(&bytes))
+    }
+
+    /// All entries, ascending by hash; ends behind the first error.
+    pub fn walk(&self) -> RegistryWalk<'_> {
+        RegistryWalk {
+            reader: self,
+            next: 0,
+            read: Vec::new().into_iter(),
+        }
+    }
+
+    fn entries(&self, from: u64) -> Result<Vec<Entry>> {
+        let count = WALK_ENTRIES.min(self.count - from);
+        let at = ENTRIES_AT + from * ENTRY_BYTES as u64;
+        let bytes = self.sealed.read(at..at + count * ENTRY_BYTES as u64)?;
+        let entries: Vec<Entry> = bytes.chunks_exact(ENTRY_BYTES).map(decode).collect();
+        self.sealed.check_intact()?;
+        if entries.is_sorted_by_key(|(hash, _)| *hash) {
+            return Ok(entries);
+        }
+        let message = "the entries do not ascend";
+        Err(Error::corrupt(self.sealed.path(), at, message))
+    }
+}
+
+fn decode(bytes: &[u8]) -> Entry {
+    let hash = bytes.first_chunk().copied().map_or(0, u128::from_le_bytes);
+    let series = bytes.last_chunk().copied().map_or(0, u64::from_le_bytes);
+    (KeyHash(hash), SeriesId(series))
+}
+
+/// Walks a registry file.
+#[derive(Debug)]
+pub struct RegistryWalk<'file> {
+    reader: &'file RegistryReader,
+    next: u64,
+    read: std::vec::IntoIter<Entry>,
+}
+
+impl Iterator for RegistryWalk<'_> {
+    type Item = Result<Entry>;
+
+    fn next(&mut self) -> Option<Result<Entry>> {
+        if let Some(entry) = self.read.next() {
+            return Some(Ok(entry));
+        }
+        if self.next >= self.reader.count {
+            return None;
+        }
+        match self.reader.entries(self.next) {
+            Ok(entries) => {
+                self.next += entries.len() as u64;
+                self.read = entries.into_iter();
+                self.read.next().map(Ok)
+            }
+            Err(error) => {
+                self.next = self.reader.count;
+                Some(Err(error))
+            }
+        }
     }
 }
 

@@ -14,20 +14,20 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 pub use files::{RegistryFile, choose_merge, merge};
 pub use slots::Known;
-use slots::Slots;
+use slots::{Front, Slots};
 
 use crate::error::Result;
 use crate::format::registry::Entry;
 use crate::model::{KeyHash, KeyRef, SeriesId};
 
-/// Entries of the front cache at most, of 32 bytes each, slots half empty: when it is full it
-/// starts anew.
+/// Entries of the front cache at most, some 33 bytes each with the slots that are free. When it is
+/// full a 256th of it starts anew.
 pub const FRONT_SERIES_MAX: usize = 4 << 20;
 
 /// The series of one database by hash.
 #[derive(Debug, Default)]
 pub struct Registry {
-    front: RwLock<Slots>,
+    front: RwLock<Front>,
     behind: RwLock<Behind>,
 }
 
@@ -64,17 +64,18 @@ impl Registry {
     /// Lets the front cache know keys by the hash of their text.
     pub fn remember(&self, keys: &[(KeyHash, Known)]) {
         let mut front = self.front.write().unwrap_or_else(PoisonError::into_inner);
-        if front.len() + keys.len() > FRONT_SERIES_MAX {
-            *front = Slots::default();
-        }
         for (hash, known) in keys {
-            front.insert(*hash, *known);
+            front.insert(*hash, *known, FRONT_SERIES_MAX);
         }
     }
 
     /// Clears the front cache: what its texts mean has changed.
     pub fn forget(&self) {
-        *self.front.write().unwrap_or_else(PoisonError::into_inner) = Slots::default();
+        let mut front = self.front.write().unwrap_or_else(PoisonError::into_inner);
+        let old = std::mem::take(&mut *front);
+        drop(front);
+        // Its memory goes back while nobody waits.
+        drop(old);
     }
 
     /// The series whose canonical key has this hash. Cost: a lookup in memory, then one in each
@@ -84,11 +85,11 @@ impl Registry {
     /// `Corrupt` or `Io` of a registry file: whether the series exists is not known then.
     pub fn find(&self, hash: KeyHash) -> Result<Option<SeriesId>> {
         let behind = self.behind.read().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = behind.fresh.find(hash) {
-            return Ok(Some(known.series));
+        if let Some(series) = behind.fresh.find(hash) {
+            return Ok(Some(series));
         }
-        if let Some(known) = behind.frozen.as_ref().and_then(|frozen| frozen.find(hash)) {
-            return Ok(Some(known.series));
+        if let Some(series) = behind.frozen.as_ref().and_then(|frozen| frozen.find(hash)) {
+            return Ok(Some(series));
         }
         for file in &behind.files {
             if let Some(series) = file.find(hash)? {
@@ -98,10 +99,12 @@ impl Registry {
         Ok(None)
     }
 
-    /// Takes a new series in. One that is there already stays.
-    pub fn insert(&self, hash: KeyHash, known: Known) {
+    /// Takes new series in. One that is there already stays.
+    pub fn insert(&self, series: impl IntoIterator<Item = Entry>) {
         let mut behind = self.behind.write().unwrap_or_else(PoisonError::into_inner);
-        behind.fresh.insert(hash, known);
+        for (hash, series) in series {
+            behind.fresh.insert(hash, series);
+        }
     }
 
     /// Sets the series made so far aside for a flush; they stay findable.
@@ -115,22 +118,19 @@ impl Registry {
         behind.frozen = Some(Arc::new(fresh));
     }
 
-    /// The series set aside, ascending by hash. One that the log refused may be among them: its id
-    /// is taken then, and its key is told of by the first write that stores a row of it.
-    pub fn frozen(&self) -> Vec<Entry> {
+    /// The series set aside. One that the log refused may be among them: its id is taken then, and
+    /// its key is told of by the first write that stores a row of it.
+    pub fn frozen(&self) -> FrozenSeries {
         let behind = self.behind.read().unwrap_or_else(PoisonError::into_inner);
-        let frozen = behind.frozen.iter().flat_map(|frozen| frozen.iter());
-        let mut entries: Vec<Entry> = frozen.map(|(hash, known)| (hash, known.series)).collect();
-        entries.sort_unstable();
-        entries
+        FrozenSeries(behind.frozen.clone())
     }
 
     /// Ends a flush that failed: what was set aside is as before.
     pub fn thaw(&self) {
         let mut behind = self.behind.write().unwrap_or_else(PoisonError::into_inner);
         if let Some(frozen) = behind.frozen.take() {
-            for (hash, known) in frozen.iter() {
-                behind.fresh.insert(hash, known);
+            for (hash, series) in frozen.iter() {
+                behind.fresh.insert(hash, series);
             }
         }
     }
@@ -138,18 +138,23 @@ impl Registry {
     /// Ends a flush: what was set aside is found in `files` from now on, which are all there are.
     pub fn persisted(&self, files: Vec<Arc<RegistryFile>>) {
         let mut behind = self.behind.write().unwrap_or_else(PoisonError::into_inner);
-        behind.frozen = None;
-        behind.files = files;
+        let old = (
+            behind.frozen.take(),
+            std::mem::replace(&mut behind.files, files),
+        );
+        drop(behind);
+        // Memory goes back while nobody waits.
+        drop(old);
     }
 
     /// Goes on with `files` alone and, in memory, with what the others are known to have held. What
     /// is in memory already stays as it is.
-    pub fn mend(&self, files: Vec<Arc<RegistryFile>>, known: &[(KeyHash, Known)]) {
+    pub fn mend(&self, files: Vec<Arc<RegistryFile>>, known: &[Entry]) {
         let mut behind = self.behind.write().unwrap_or_else(PoisonError::into_inner);
         behind.files = files;
-        for (hash, known) in known {
+        for (hash, series) in known {
             let frozen = behind.frozen.as_ref().and_then(|frozen| frozen.find(*hash));
-            behind.fresh.insert(*hash, frozen.unwrap_or(*known));
+            behind.fresh.insert(*hash, frozen.unwrap_or(*series));
         }
     }
 
@@ -165,6 +170,27 @@ impl Registry {
         let behind = self.behind.read().unwrap_or_else(PoisonError::into_inner);
         let frozen = behind.frozen.as_ref().map_or(0, |slots| slots.size_bytes());
         front.size_bytes() + behind.fresh.size_bytes() + frozen
+    }
+}
+
+/// The series that a flush set aside.
+#[derive(Clone, Debug)]
+pub struct FrozenSeries(Option<Arc<Slots>>);
+
+impl FrozenSeries {
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.0.as_ref().map_or(0, |slots| slots.len())
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// All of them, ascending by hash.
+    pub fn iter(&self) -> impl Iterator<Item = Entry> {
+        self.0.iter().flat_map(|slots| slots.iter())
     }
 }
 

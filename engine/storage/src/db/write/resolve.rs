@@ -390,9 +390,9 @@ impl Binder<'_, '_> {
     /// cannot use them before this write is queued: that takes the lock which the caller holds.
     fn finish(self) -> Result<(Definitions, Option<DatabaseCatalog>)> {
         let finished = self.draft.finish(self.database.id)?;
-        for hash in self.fresh {
-            self.database.registry.insert(hash, self.series[&hash]);
-        }
+        let fresh = self.fresh.iter();
+        let fresh = fresh.map(|hash| (*hash, self.series[hash].series));
+        self.database.registry.insert(fresh);
         let texts: Vec<_> = self.texts.into_iter().collect();
         self.database.registry.remember(&texts);
         Ok(finished)

@@ -7,7 +7,7 @@ use crate::env::Env;
 use crate::error::{Error, Result};
 use crate::format::header::{FileHeader, FileKind};
 use crate::format::manifest::RegistryMeta;
-use crate::format::registry::{self, Entry, RegistryReader};
+use crate::format::registry::{self, Entry, RegistryReader, RegistryWalk};
 use crate::format::sealed;
 use crate::model::{DatabaseId, KeyHash, SeriesId};
 
@@ -60,12 +60,12 @@ impl RegistryFile {
     /// Writes a file of `entries`, ascending by hash, and opens it. Durable with its name.
     ///
     /// # Errors
-    /// `Io` or `NoSpace`: nothing refers to what may be left.
+    /// `Io` or `NoSpace`, and what `entries` gives: nothing is left behind, if the disk lets it go.
     pub fn write(
         env: &dyn Env,
         directory: u128,
         (file, database): (u64, DatabaseId),
-        (count, entries): (u64, impl Iterator<Item = Result<Entry>>),
+        entries: impl Iterator<Item = Result<Entry>>,
     ) -> Result<Arc<RegistryFile>> {
         let folder = Path::new(FOLDER);
         env.create_dir(folder)
@@ -76,12 +76,13 @@ impl RegistryFile {
             .create(&temporary)
             .map_err(|source| Error::io("make registry", &temporary, source))?;
         let header = FileHeader::new(FileKind::Registry, directory, file);
-        let size_bytes = registry::write((writing, &path), &header, count, entries)?;
+        let written = registry::write((writing, &path), &header, entries);
+        let (series_count, size_bytes) = written.inspect_err(|_| drop(env.remove(&temporary)))?;
         sealed::publish(env, &temporary, &path)?;
         let meta = RegistryMeta {
             file,
             database,
-            series_count: count,
+            series_count,
             size_bytes,
         };
         RegistryFile::open(env, directory, meta)
@@ -140,21 +141,49 @@ pub fn choose_merge(files: &[RegistryMeta]) -> Vec<usize> {
     Vec::new()
 }
 
-/// All entries of `files`, ascending by hash; one that stands in several comes once.
+/// All entries of `files`, ascending by hash; one that stands in several comes once. Memory: a piece
+/// of each file.
 ///
 /// # Errors
-/// `Corrupt` or `Io`: the files stay as they are.
-pub fn merge(files: &[Arc<RegistryFile>]) -> Result<Vec<Entry>> {
-    let count: u64 = files.iter().map(|file| file.meta.series_count).sum();
-    let mut entries = Vec::with_capacity(usize::try_from(count).unwrap_or(0));
+/// `Corrupt` or `Io` of a file that could not be opened; others come in place of an entry.
+pub fn merge(files: &[Arc<RegistryFile>]) -> Result<Merge<'_>> {
+    let mut walks = Vec::with_capacity(files.len());
     for file in files {
-        let reader = file.reader()?;
-        for index in 0..file.meta.series_count {
-            entries.push(reader.entry(index)?);
-        }
-        reader.sealed().check_intact()?;
+        let mut walk = file.reader()?.walk();
+        walks.push((walk.next(), walk));
     }
-    entries.sort_unstable();
-    entries.dedup_by_key(|(hash, _)| *hash);
-    Ok(entries)
+    Ok(Merge { walks })
+}
+
+/// Walks several files as one.
+#[derive(Debug)]
+pub struct Merge<'files> {
+    /// Each with the entry it stands at.
+    walks: Vec<(Option<Result<Entry>>, RegistryWalk<'files>)>,
+}
+
+impl Iterator for Merge<'_> {
+    type Item = Result<Entry>;
+
+    fn next(&mut self) -> Option<Result<Entry>> {
+        let heads = self.walks.iter();
+        // An error comes before every entry.
+        let least = heads
+            .filter_map(|(head, _)| {
+                head.as_ref()
+                    .map(|head| head.as_ref().ok().map(|one| one.0))
+            })
+            .min()?;
+        let mut found = None;
+        for (head, walk) in &mut self.walks {
+            let hash = head
+                .as_ref()
+                .map(|head| head.as_ref().ok().map(|one| one.0));
+            if hash == Some(least) {
+                let head = std::mem::replace(head, walk.next());
+                found = found.or(head);
+            }
+        }
+        found
+    }
 }

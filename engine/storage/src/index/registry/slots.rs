@@ -1,6 +1,7 @@
-//! A hash table whose keys are hashes already: slots of 32 bytes, open addressing, nothing is ever
-//! taken out singly.
+//! Series by hash: 24 bytes an entry in a [`Table`] that is three quarters full.
 
+use crate::format::registry::Entry as FileEntry;
+use crate::index::table::{Entry, Table};
 use crate::model::{KeyHash, KeyRef, MeasurementId, SeriesId};
 
 /// What a key means.
@@ -23,78 +24,93 @@ impl Known {
     pub fn is_some(self) -> bool {
         self.series.0 != 0
     }
+
+    /// Both ids in one word, or `None` where they are too large for that.
+    fn pack(self) -> Option<u64> {
+        let fits = self.series.0 >> (64 - MEASUREMENT_BITS) == 0
+            && u64::from(self.measurement.0) >> MEASUREMENT_BITS == 0;
+        fits.then_some(self.series.0 << MEASUREMENT_BITS | u64::from(self.measurement.0))
+    }
+
+    fn unpack(word: u64) -> Known {
+        let measurement = word & ((1 << MEASUREMENT_BITS) - 1);
+        let measurement = u32::try_from(measurement).expect("it has fewer bits");
+        Known {
+            series: SeriesId(word >> MEASUREMENT_BITS),
+            measurement: MeasurementId(measurement),
+        }
+    }
 }
+
+/// Of a packed word, the low bits that are the measurement's: sixteen million of them, and a
+/// billion times a thousand series.
+const MEASUREMENT_BITS: u32 = 24;
 
 /// Lookups under way at once: enough to cover a cache miss, few enough to stay in the first level.
 const LOOKUPS_AT_ONCE: usize = 16;
 
-/// Series by hash.
-#[derive(Debug, Default)]
-pub(super) struct Slots {
-    /// A power of two of them, or none; at most three quarters taken. Empty: series 0.
-    slots: Vec<Slot>,
-    len: usize,
-}
-
+/// A hash and what it stands for; nothing: 0.
 #[derive(Clone, Copy, Debug)]
 struct Slot {
-    hash: [u64; 2],
-    known: Known,
+    high: u64,
+    low: u64,
+    value: u64,
 }
 
-const EMPTY: Slot = Slot {
-    hash: [0; 2],
-    known: Known::NONE,
-};
-const _: () = assert!(size_of::<Slot>() == 32);
+const _: () = assert!(size_of::<Slot>() == 24);
 
-impl Slots {
-    pub(super) fn len(&self) -> usize {
-        self.len
+impl Entry for Slot {
+    const EMPTY: Slot = Slot {
+        high: 0,
+        low: 0,
+        value: 0,
+    };
+
+    fn is_empty(&self) -> bool {
+        self.value == 0
     }
 
+    fn place(&self) -> u64 {
+        self.high
+    }
+
+    fn is_before(&self, other: &Slot) -> bool {
+        self.low < other.low
+    }
+}
+
+/// What keys mean, by the hash of their text. It is bounded: a part that would pass the bound
+/// starts anew.
+#[derive(Debug, Default)]
+pub(super) struct Front(Table<Slot>);
+
+impl Front {
     pub(super) fn size_bytes(&self) -> usize {
-        self.slots.capacity() * size_of::<Slot>()
-    }
-
-    pub(super) fn iter(&self) -> impl Iterator<Item = (KeyHash, Known)> {
-        let taken = self.slots.iter().filter(|slot| slot.known.is_some());
-        taken.map(|slot| {
-            let [low, high] = slot.hash;
-            let hash = u128::from(high) << 64 | u128::from(low);
-            (KeyHash(hash), slot.known)
-        })
-    }
-
-    pub(super) fn find(&self, hash: KeyHash) -> Option<Known> {
-        if self.slots.is_empty() {
-            return None;
-        }
-        let words = words(hash);
-        let known = self.probe(words, self.home(words));
-        known.is_some().then_some(known)
+        self.0.size_bytes()
     }
 
     /// Appends what each key means; returns how many are not known. The first slots of several keys
     /// are loaded before any is compared, so that their cache misses overlap.
     pub(super) fn find_all(&self, keys: &[KeyRef], found: &mut Vec<Known>) -> usize {
-        if self.slots.is_empty() {
+        if self.0.is_empty() {
             found.resize(found.len() + keys.len(), Known::NONE);
             return keys.len();
         }
         let mut missing = 0;
         found.reserve(keys.len());
         for keys in keys.chunks(LOOKUPS_AT_ONCE) {
-            let mut first = [EMPTY; LOOKUPS_AT_ONCE];
+            let mut first = [Slot::EMPTY; LOOKUPS_AT_ONCE];
             for (slot, key) in first.iter_mut().zip(keys) {
-                *slot = self.slots[self.home(words(key.hash))];
+                let (high, _) = halves(key.hash);
+                *slot = self.0.first(high).copied().unwrap_or(Slot::EMPTY);
             }
             for (slot, key) in first.iter().zip(keys) {
-                let words = words(key.hash);
-                let known = if slot.hash == words && slot.known.is_some() {
-                    slot.known
+                let (high, low) = halves(key.hash);
+                let known = if slot.high == high && slot.low == low {
+                    Known::unpack(slot.value)
                 } else {
-                    self.probe(words, self.home(words))
+                    let slot = self.0.find(high, |slot| slot.low == low);
+                    slot.map_or(Known::NONE, |slot| Known::unpack(slot.value))
                 };
                 missing += usize::from(!known.is_some());
                 found.push(known);
@@ -103,53 +119,56 @@ impl Slots {
         missing
     }
 
+    /// Puts a key in, if it is not there; one in `series_max` parts starts anew where there are
+    /// that many. Ids beyond what a slot holds are looked up behind the front.
+    pub(super) fn insert(&mut self, hash: KeyHash, known: Known, series_max: usize) {
+        let (high, low) = halves(hash);
+        let Some(value) = known.pack() else {
+            return;
+        };
+        if self.0.find(high, |slot| slot.low == low).is_some() {
+            return;
+        }
+        if self.0.len() >= series_max {
+            self.0.clear_around(high);
+        }
+        self.0.insert(Slot { high, low, value });
+    }
+}
+
+/// Series by the hash of their canonical key.
+#[derive(Debug, Default)]
+pub(super) struct Slots(Table<Slot>);
+
+impl Slots {
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub(super) fn size_bytes(&self) -> usize {
+        self.0.size_bytes()
+    }
+
+    /// All entries, ascending by hash.
+    pub(super) fn iter(&self) -> impl Iterator<Item = FileEntry> {
+        self.0.iter().map(|slot| {
+            let hash = u128::from(slot.high) << 64 | u128::from(slot.low);
+            (KeyHash(hash), SeriesId(slot.value))
+        })
+    }
+
+    pub(super) fn find(&self, hash: KeyHash) -> Option<SeriesId> {
+        let (high, low) = halves(hash);
+        let slot = self.0.find(high, |slot| slot.low == low);
+        slot.map(|slot| SeriesId(slot.value))
+    }
+
     /// Puts a series in, if its hash is not there.
-    pub(super) fn insert(&mut self, hash: KeyHash, known: Known) {
-        if (self.len + 1) * 4 > self.slots.len() * 3 {
-            self.grow();
-        }
-        let words = words(hash);
-        let mask = self.slots.len() - 1;
-        let mut index = self.home(words);
-        loop {
-            let slot = &mut self.slots[index];
-            if !slot.known.is_some() {
-                *slot = Slot { hash: words, known };
-                self.len += 1;
-                return;
-            }
-            if slot.hash == words {
-                return;
-            }
-            index = (index + 1) & mask;
-        }
-    }
-
-    fn home(&self, words: [u64; 2]) -> usize {
-        usize::try_from(words[0]).expect("the engine runs on 64 bits") & (self.slots.len() - 1)
-    }
-
-    fn probe(&self, words: [u64; 2], mut index: usize) -> Known {
-        let mask = self.slots.len() - 1;
-        loop {
-            let slot = &self.slots[index];
-            if !slot.known.is_some() || slot.hash == words {
-                return slot.known;
-            }
-            index = (index + 1) & mask;
-        }
-    }
-
-    fn grow(&mut self) {
-        let bigger = vec![EMPTY; (self.slots.len() * 2).max(64)];
-        let old = std::mem::replace(&mut self.slots, bigger);
-        let mask = self.slots.len() - 1;
-        for slot in old.into_iter().filter(|slot| slot.known.is_some()) {
-            let mut index = self.home(slot.hash);
-            while self.slots[index].known.is_some() {
-                index = (index + 1) & mask;
-            }
-            self.slots[index] = slot;
+    pub(super) fn insert(&mut self, hash: KeyHash, series: SeriesId) {
+        if self.find(hash).is_none() {
+            let (high, low) = halves(hash);
+            let value = series.0;
+            self.0.insert(Slot { high, low, value });
         }
     }
 }
@@ -158,6 +177,6 @@ impl Slots {
     clippy::cast_possible_truncation,
     reason = "the halves of the hash are meant"
 )]
-fn words(hash: KeyHash) -> [u64; 2] {
-    [hash.0 as u64, (hash.0 >> 64) as u64]
+fn halves(hash: KeyHash) -> (u64, u64) {
+    ((hash.0 >> 64) as u64, hash.0 as u64)
 }
