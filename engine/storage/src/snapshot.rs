@@ -4,22 +4,24 @@
 //! that asks twice is told the same. Rows of dropped measurements may still be there; their ids are
 //! no longer in the catalogue, so nobody asks for them.
 
+mod series;
 mod shown;
+
+pub use series::TAG_VALUES_BYTES_MAX;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::block::{Block, Measurement};
+use crate::block::Block;
 use crate::error::{Error, Result};
 use crate::format::block::BlockMeta;
 use crate::index::LiveIndex;
 use crate::manifest::catalog::DatabaseCatalog;
 use crate::memtable::{Memtable, Run};
 use crate::model::{
-    CanonicalKey, MeasurementId, PolicyId, Sequence, SeriesId, TagPredicate, TagSet, TimeRange,
-    Tombstones,
+    CanonicalKey, MeasurementId, PolicyId, Sequence, SeriesRequest, TagPredicate, TagSet,
+    TimeRange, Tombstones,
 };
-use crate::snapshot::shown::{ShownChunks, ShownRuns};
 
 /// What one policy holds.
 #[derive(Clone, Debug, Default)]
@@ -41,9 +43,6 @@ pub struct SetAside {
     /// Why it cannot be opened.
     pub error: Error,
 }
-
-/// Finding one key by its place costs about as much as walking this many.
-const KEYS_PER_JUMP: usize = 100;
 
 /// Sorted runs, oldest first.
 type Runs = Arc<[Arc<Run>]>;
@@ -136,55 +135,6 @@ impl Snapshot {
         Arc::clone(runs)
     }
 
-    /// The series of `measurement` whose tags satisfy `predicate`, sorted by tags: all that have a
-    /// point in `policy` (any where `None`) and `range`, and maybe some that have none there. One
-    /// of which deletes hide every point is not among them.
-    ///
-    /// # Errors
-    /// `Corrupt` or `Io` where a block or its index cannot be read.
-    pub fn series(
-        &self,
-        measurement: MeasurementId,
-        predicate: &TagPredicate,
-        policy: Option<PolicyId>,
-        range: TimeRange,
-    ) -> Result<Vec<(SeriesId, TagSet)>> {
-        self.check_blocks(policy, range)?;
-        let names = |name: &[u8]| self.catalog.tag_key(name);
-        let mut found: BTreeMap<SeriesId, TagSet> = BTreeMap::new();
-        if self.is_live(measurement, policy, range) {
-            let shown = self.shown_runs(measurement, policy);
-            for index in &self.indexes {
-                index.select_with(measurement, predicate, &names, &mut |id, key| {
-                    if shown.shows(id)
-                        && let Some(tags) = self.tags(key)
-                    {
-                        found.insert(id, tags);
-                    }
-                });
-            }
-        }
-        for own in self
-            .policies
-            .keys()
-            .filter(|own| policy.is_none_or(|wanted| wanted == **own))
-        {
-            for block in self.blocks(*own) {
-                if block.meta().range.intersect(range).is_empty() {
-                    continue;
-                }
-                if let Some(own) = block.measurement(measurement)? {
-                    let shown = ShownChunks::new(block, measurement, &self.tombstones)?;
-                    self.add_series(&mut found, (&own, shown), predicate)?;
-                }
-                block.check_intact()?;
-            }
-        }
-        let mut series: Vec<(SeriesId, TagSet)> = found.into_iter().collect();
-        series.sort_unstable_by(|(_, one), (_, other)| one.cmp(other));
-        Ok(series)
-    }
-
     /// Whether `measurement` has no row in any policy that a delete does not hide. Cost: a look at
     /// each block, unless deletes touch all there is; then as [`Snapshot::series`].
     ///
@@ -205,46 +155,13 @@ impl Snapshot {
                 }
             }
         }
-        let left = self.series(measurement, &TagPredicate::All, None, TimeRange::ALL)?;
-        Ok(left.is_empty())
-    }
-
-    /// Adds those series of a block that satisfy `predicate` and are not in `found`.
-    fn add_series(
-        &self,
-        found: &mut BTreeMap<SeriesId, TagSet>,
-        (block, mut shown): (&Measurement<'_>, ShownChunks<'_>),
-        predicate: &TagPredicate,
-    ) -> Result<()> {
-        let index = block.index();
-        let ordinals = index.select(predicate, &|name| self.catalog.tag_key(name))?;
-        // A jump costs as much as a walk over some hundred keys.
-        let is_sparse = ordinals.len() < (index.series_count() / KEYS_PER_JUMP) as u64;
-        let mut walk = index.keys(0);
-        for ordinal in ordinals {
-            let ordinal = ordinal as usize;
-            let id = index.series_id(ordinal)?;
-            if found.contains_key(&id) || !shown.shows(id)? {
-                continue;
-            }
-            if is_sparse {
-                walk = index.keys(ordinal);
-            }
-            while let Some((at, entry)) = walk.advance()? {
-                if at == ordinal {
-                    found.extend(self.tags(&entry.key).map(|tags| (id, tags)));
-                    break;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn shown_runs(&self, measurement: MeasurementId, policy: Option<PolicyId>) -> ShownRuns {
-        let policies = self.policies.keys().copied();
-        let own = policies.filter(|own| policy.is_none_or(|wanted| wanted == *own));
-        let runs = own.map(|policy| (policy, self.runs(policy, measurement)));
-        ShownRuns::new(runs, measurement, &self.tombstones)
+        let left = self.series_count(SeriesRequest {
+            measurement,
+            predicate: &TagPredicate::All,
+            policy: None,
+            range: TimeRange::ALL,
+        })?;
+        Ok(left == 0)
     }
 
     /// Whether any run may have rows there.
@@ -271,9 +188,10 @@ impl Snapshot {
     fn tags(&self, key: &[u8]) -> Option<TagSet> {
         let tags = CanonicalKey(key).tags()?.into_iter().map(|(key, value)| {
             let name = self.catalog.tag_key_name(key)?;
-            Some((name.into(), value.into()))
+            Some((name, value))
         });
-        TagSet::new(tags.collect::<Option<_>>()?).ok()
+        let mut tags: Vec<(&[u8], &[u8])> = tags.collect::<Option<_>>()?;
+        TagSet::from_pairs(&mut tags).ok()
     }
 }
 
@@ -284,8 +202,8 @@ mod tests {
     use super::*;
     use crate::format::definitions::Names;
     use crate::model::{
-        Column, DatabaseId, FieldId, FieldInfo, FieldType, Presence, Rows, SeriesEntry, TagKeyId,
-        Values,
+        Column, DatabaseId, FieldId, FieldInfo, FieldType, Presence, Rows, SeriesEntry, SeriesId,
+        TagKeyId, Values,
     };
 
     fn catalog() -> Arc<DatabaseCatalog> {
@@ -338,9 +256,24 @@ mod tests {
     }
 
     fn hosts(snapshot: &Snapshot, policy: Option<PolicyId>, range: TimeRange) -> Vec<String> {
+        let request = SeriesRequest {
+            measurement: MeasurementId(1),
+            predicate: &TagPredicate::All,
+            policy,
+            range,
+        };
         let series = snapshot.series(MeasurementId(1), &TagPredicate::All, policy, range);
-        let host = |tags: &TagSet| String::from_utf8(tags.get(b"host").unwrap().to_vec()).unwrap();
-        series.unwrap().iter().map(|(_, tags)| host(tags)).collect()
+        let count = snapshot.series_count(request).unwrap();
+        assert_eq!(count, series.as_ref().unwrap().len() as u64);
+        let text = |value: &[u8]| String::from_utf8(value.to_vec()).unwrap();
+        let host = |tags: &TagSet| text(tags.get(b"host").unwrap());
+        let hosts: Vec<String> = series.unwrap().iter().map(|(_, tags)| host(tags)).collect();
+        let values = snapshot.tag_values(request, b"host").unwrap();
+        let values = (0..values.len()).map(|index| text(values.get(index)));
+        assert_eq!(values.collect::<Vec<_>>(), hosts);
+        let none = snapshot.tag_values(request, b"unknown").unwrap();
+        assert!(none.is_empty());
+        hosts
     }
 
     #[test]

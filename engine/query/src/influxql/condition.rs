@@ -412,6 +412,10 @@ impl silverback_storage::model::ValueMatcher for Regex {
     fn values(&self) -> Option<&[Box<[u8]>]> {
         self.literals()
     }
+
+    fn prefix(&self) -> &[u8] {
+        Regex::prefix(self)
+    }
 }
 
 #[cfg(test)]

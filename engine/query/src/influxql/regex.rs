@@ -15,6 +15,7 @@ pub struct Regex {
     source: Arc<str>,
     compiled: regex::bytes::Regex,
     literals: Option<Arc<[Box<[u8]>]>>,
+    prefix: Arc<str>,
 }
 
 impl Regex {
@@ -32,6 +33,7 @@ impl Regex {
             source: source.into(),
             compiled,
             literals: literals(source),
+            prefix: prefix(source).into(),
         })
     }
 
@@ -44,6 +46,12 @@ impl Regex {
     /// dashboards write a choice of several.
     pub fn literals(&self) -> Option<&[Box<[u8]>]> {
         self.literals.as_deref()
+    }
+
+    /// What everything that matches begins with: `web-` of `^web-[0-9]+$`. Empty where that is
+    /// nothing, or not seen at a glance.
+    pub fn prefix(&self) -> &[u8] {
+        self.prefix.as_bytes()
     }
 
     /// Whether it matches anywhere in `bytes`.
@@ -92,6 +100,54 @@ fn literals(source: &str) -> Option<Arc<[Box<[u8]>]>> {
             .map(|value| value.into_bytes().into())
             .collect(),
     )
+}
+
+/// The literal text behind a leading `^`, where nothing stands beside the whole of it.
+fn prefix(source: &str) -> String {
+    let mut prefix = String::new();
+    let Some(rest) = source.strip_prefix('^') else {
+        return prefix;
+    };
+    let mut rest = rest.chars();
+    loop {
+        let before = rest.as_str();
+        let ch = match rest.next() {
+            Some('\\') => rest.next().filter(char::is_ascii_punctuation),
+            Some(ch) if "^$.|?*+()[]{}".contains(ch) => None,
+            other => other,
+        };
+        let Some(ch) = ch else {
+            // What may be repeated no times is no part of it.
+            if before.starts_with(['?', '*', '{']) {
+                prefix.pop();
+            }
+            if has_alternative(before) {
+                prefix.clear();
+            }
+            return prefix;
+        };
+        prefix.push(ch);
+    }
+}
+
+/// Whether a `|` may stand outside all groups of `rest`.
+fn has_alternative(rest: &str) -> bool {
+    if !rest.contains('|') {
+        return false;
+    }
+    let mut depth = 0_usize;
+    let mut chars = rest.chars();
+    while let Some(ch) = chars.next() {
+        match ch {
+            '\\' if chars.next() == Some('Q') => return true,
+            '[' => return true,
+            '(' => depth += 1,
+            ')' => depth = depth.saturating_sub(1),
+            '|' if depth == 0 => return true,
+            _ => {}
+        }
+    }
+    false
 }
 
 fn explain(source: &str, error: &regex::Error) -> String {
@@ -308,5 +364,69 @@ mod tests {
         let large = "(a{1000}){1000}";
         assert!(Regex::new(large).unwrap_err().contains("too large"));
         Regex::new(&"(".repeat(100_000)).unwrap_err();
+    }
+}
+
+#[cfg(test)]
+mod prefix_tests {
+    use super::*;
+
+    #[test]
+    fn a_prefix_is_seen_and_never_too_long() {
+        let cases = [
+            ("^web-[0-9]+$", "web-"),
+            ("^web", "web"),
+            ("^web$", "web"),
+            ("web", ""),
+            ("^", ""),
+            ("^ab?c", "a"),
+            ("^ab*c", "a"),
+            ("^ab{0,2}c", "a"),
+            ("^ab+c", "ab"),
+            ("^ab|c", ""),
+            ("^ab(c|d)e", "ab"),
+            ("^ab(c|d)|e", ""),
+            ("^ab[(]|e", ""),
+            (r"^ab\Q(\E|e", ""),
+            (r"^a\.b.*", "a.b"),
+            (r"^a\d", "a"),
+            ("(?m)^ab", ""),
+            ("^(?i)ab", ""),
+            ("^a\u{e9}?b", "a"),
+        ];
+        for (source, expected) in cases {
+            let regex = Regex::new(source).unwrap();
+            assert_eq!(regex.prefix(), expected.as_bytes(), "{source}");
+        }
+    }
+
+    #[test]
+    fn whatever_matches_begins_with_the_prefix() {
+        let pieces = [
+            "a", "b", "^", "$", "|", "(", ")", "?", "*", "{0}", "[ab]", ".", r"\.",
+        ];
+        let texts = [
+            "", "a", "b", "ab", "ba", "aa", "bb", "aba", "abb", "a.", ".", ".a",
+        ];
+        let mut seen = 0;
+        for number in 0..pieces.len().pow(4) {
+            let mut source = String::from("^");
+            let mut left = number;
+            for _ in 0..4 {
+                source.push_str(pieces[left % pieces.len()]);
+                left /= pieces.len();
+            }
+            let Ok(regex) = Regex::new(&source) else {
+                continue;
+            };
+            for text in texts.iter().filter(|text| regex.is_match(text.as_bytes())) {
+                assert!(
+                    text.as_bytes().starts_with(regex.prefix()),
+                    "{source} and {text:?}"
+                );
+                seen += usize::from(!regex.prefix().is_empty());
+            }
+        }
+        assert!(seen > 1000, "{seen} prefixes were tried");
     }
 }

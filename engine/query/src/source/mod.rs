@@ -3,6 +3,7 @@
 
 mod storage;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use silverback_storage::Result;
@@ -13,7 +14,7 @@ pub use silverback_storage::model::PolicySpec;
 
 use silverback_storage::model::{
     AggregateRequest, MeasurementId, MeasurementInfo, PolicyId, PolicyInfo, ScanRequest, SeriesId,
-    SeriesRows, SeriesWindows, TagPredicate, TagSet, TimeRange,
+    SeriesRequest, SeriesRows, SeriesWindows, Strings, TagPredicate, TagSet, TimeRange,
 };
 
 /// A series as a query sees it.
@@ -67,6 +68,40 @@ pub trait Source: Send + Sync {
         policy: Option<PolicyId>,
         range: TimeRange,
     ) -> Result<Vec<SeriesInfo>>;
+
+    /// How many series [`Source::series`] gives.
+    ///
+    /// # Errors
+    /// As [`RowScan::next_rows`].
+    fn series_count(&self, request: SeriesRequest<'_>) -> Result<u64> {
+        let SeriesRequest {
+            measurement,
+            predicate,
+            policy,
+            range,
+        } = request;
+        let series = self.series(measurement, predicate, policy, range)?;
+        Ok(series.len() as u64)
+    }
+
+    /// The values that tag `key` has among the series that [`Source::series`] gives, ascending,
+    /// each once.
+    ///
+    /// # Errors
+    /// As [`RowScan::next_rows`]; `Limit` where there are too many.
+    fn tag_values(&self, request: SeriesRequest<'_>, key: &[u8]) -> Result<Strings> {
+        let SeriesRequest {
+            measurement,
+            predicate,
+            policy,
+            range,
+        } = request;
+        let series = self.series(measurement, predicate, policy, range)?;
+        let values: BTreeSet<&[u8]> = series.iter().filter_map(|one| one.tags.get(key)).collect();
+        let mut strings = Strings::default();
+        values.into_iter().for_each(|value| strings.push(value));
+        Ok(strings)
+    }
 
     /// Starts reading rows.
     ///

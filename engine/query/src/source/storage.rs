@@ -5,7 +5,7 @@ use std::sync::Arc;
 use silverback_storage::Result;
 use silverback_storage::model::{
     AggregateRequest, MeasurementId, MeasurementInfo, PolicyId, PolicyInfo, ScanRequest,
-    SeriesRows, SeriesWindows, TagPredicate, TimeRange,
+    SeriesRequest, SeriesRows, SeriesWindows, Strings, TagPredicate, TimeRange,
 };
 use silverback_storage::scan::{self, Check, RowCursor, WindowCursor};
 use silverback_storage::snapshot::Snapshot;
@@ -46,6 +46,14 @@ impl Source for SnapshotSource {
         let series = self.0.series(measurement, predicate, policy, range)?;
         let info = |(id, tags)| SeriesInfo { id, tags };
         Ok(series.into_iter().map(info).collect())
+    }
+
+    fn series_count(&self, request: SeriesRequest<'_>) -> Result<u64> {
+        self.0.series_count(request)
+    }
+
+    fn tag_values(&self, request: SeriesRequest<'_>, key: &[u8]) -> Result<Strings> {
+        self.0.tag_values(request, key)
     }
 
     fn scan(&self, request: ScanRequest) -> Result<Box<dyn RowScan + '_>> {

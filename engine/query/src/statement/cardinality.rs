@@ -38,7 +38,7 @@ pub(super) fn show(
         Counted::Measurements => {
             let mut total = 0;
             for target in &targets {
-                let found = filter.is_empty() || !filter.series(target)?.is_empty();
+                let found = filter.is_empty() || filter.count(target)? > 0;
                 total += usize::from(found);
             }
             total_row(sink, word, total)
@@ -75,13 +75,19 @@ fn count(
 ) -> Result<usize, QueryError> {
     scope.options.stop.check()?;
     Ok(match of {
-        Counted::Series => filter.series(target)?.len(),
+        Counted::Series => usize::try_from(filter.count(target)?).unwrap_or(usize::MAX),
         Counted::Measurements => 1,
         Counted::TagKeys => keys_of(scope, filter, target)?.len(),
         Counted::TagValues(keys) => {
-            let pairs = values_of(scope, filter, target, keys)?;
-            let values: BTreeSet<&[u8]> = pairs.iter().map(|(_, value)| &**value).collect();
-            values.len()
+            let columns = values_of(scope, filter, target, keys)?;
+            if let [(_, only)] = &columns[..] {
+                return Ok(only.len());
+            }
+            // A value that two tags have counts once.
+            let values = columns
+                .iter()
+                .flat_map(|(_, values)| (0..values.len()).map(|index| values.get(index)));
+            values.collect::<BTreeSet<&[u8]>>().len()
         }
         Counted::FieldKeys => target.info.fields.len(),
     })

@@ -8,7 +8,8 @@
 use std::sync::Arc;
 
 use silverback_storage::model::{
-    MeasurementInfo, PolicyId, TIMESTAMP_MAX, TIMESTAMP_MIN, TagPredicate, TimeRange,
+    MeasurementInfo, PolicyId, SeriesRequest, Strings, TIMESTAMP_MAX, TIMESTAMP_MIN, TagPredicate,
+    TimeRange,
 };
 
 use crate::influxql::ast::{BinaryOp, Expr, ExprKind, Measurement, Name, Selector, Show};
@@ -181,10 +182,52 @@ impl Filter {
     /// # Errors
     /// If the condition compares what tags are not compared with; what the store says.
     pub(super) fn series(&self, target: &Target) -> Result<Vec<SeriesInfo>, QueryError> {
-        let predicate = match self.rest() {
-            Some(rest) => series_predicate(rest, &target.info)?,
-            None => TagPredicate::All,
-        };
+        let predicate = self.predicate(target)?;
+        let SeriesRequest { policy, range, .. } = self.request(target, &predicate);
+        let series = target
+            .source
+            .series(target.info.id, &predicate, policy, range)?;
+        Ok(series)
+    }
+
+    /// How many series [`Filter::series`] gives.
+    ///
+    /// # Errors
+    /// As [`Filter::series`].
+    pub(super) fn count(&self, target: &Target) -> Result<u64, QueryError> {
+        let predicate = self.predicate(target)?;
+        let request = self.request(target, &predicate);
+        Ok(target.source.series_count(request)?)
+    }
+
+    /// The values that tag `key` has among them, sorted.
+    ///
+    /// # Errors
+    /// As [`Filter::series`].
+    pub(super) fn values(&self, target: &Target, key: &[u8]) -> Result<Strings, QueryError> {
+        let predicate = self.predicate(target)?;
+        let request = self.request(target, &predicate);
+        Ok(target.source.tag_values(request, key)?)
+    }
+
+    /// Whether any of them has tag `key`.
+    ///
+    /// # Errors
+    /// As [`Filter::series`].
+    pub(super) fn any_has(&self, target: &Target, key: &[u8]) -> Result<bool, QueryError> {
+        let predicate = TagPredicate::And(vec![self.predicate(target)?, has_tag(key)]);
+        let request = self.request(target, &predicate);
+        Ok(target.source.series_count(request)? > 0)
+    }
+
+    fn predicate(&self, target: &Target) -> Result<TagPredicate, QueryError> {
+        match self.rest() {
+            Some(rest) => series_predicate(rest, &target.info),
+            None => Ok(TagPredicate::All),
+        }
+    }
+
+    fn request<'a>(&self, target: &Target, predicate: &'a TagPredicate) -> SeriesRequest<'a> {
         let range = if self.has_time() {
             self.condition.range
         } else {
@@ -193,11 +236,21 @@ impl Filter {
                 end: TIMESTAMP_MAX + 1,
             }
         };
-        let series = target
-            .source
-            .series(target.info.id, &predicate, target.policy, range)?;
-        Ok(series)
+        SeriesRequest {
+            measurement: target.info.id,
+            predicate,
+            policy: target.policy,
+            range,
+        }
     }
+}
+
+/// A series has tag `key`.
+fn has_tag(key: &[u8]) -> TagPredicate {
+    TagPredicate::Not(Box::new(TagPredicate::Equal {
+        key: key.into(),
+        value: Box::default(),
+    }))
 }
 
 /// The condition of a `SHOW` on the series of a measurement. What speaks of a field lets every
@@ -334,11 +387,12 @@ pub(super) fn measurement_passes(
         return Ok(false);
     }
     // A value that is asked for is one that some series has: a missing tag is none.
-    let has_tag = TagPredicate::Not(Box::new(TagPredicate::Equal {
-        key: name.0.clone(),
-        value: Box::default(),
-    }));
-    let predicate = TagPredicate::And(vec![predicate, has_tag]);
-    let found = source.series(info.id, &predicate, None, TimeRange::ALL)?;
-    Ok(found.is_empty() != wanted)
+    let predicate = TagPredicate::And(vec![predicate, has_tag(name)]);
+    let found = source.series_count(SeriesRequest {
+        measurement: info.id,
+        predicate: &predicate,
+        policy: None,
+        range: TimeRange::ALL,
+    })?;
+    Ok((found > 0) == wanted)
 }

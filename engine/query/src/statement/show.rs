@@ -1,8 +1,6 @@
 //! `SHOW` of names: databases, policies, measurements, series, tags, fields.
 
-use std::collections::BTreeSet;
-
-use silverback_storage::model::{Tag, TagSet};
+use silverback_storage::model::{Strings, TagSet};
 
 use crate::influxql::ast::{NameMatch, Show};
 use crate::influxql::go_duration_text;
@@ -184,18 +182,14 @@ pub(super) fn keys_of(
     if filter.passes_all(target) {
         return Ok(target.info.tag_keys.clone());
     }
-    let mut keys: BTreeSet<Box<[u8]>> = BTreeSet::new();
-    for (index, series) in filter.series(target)?.iter().enumerate() {
-        if index % CHECK_EVERY == 0 {
-            scope.options.stop.check()?;
-        }
-        for (key, _) in series.tags.iter() {
-            if !keys.contains(key) {
-                keys.insert(key.into());
-            }
+    let mut keys = Vec::new();
+    for key in &target.info.tag_keys {
+        scope.options.stop.check()?;
+        if filter.any_has(target, key)? {
+            keys.push(key.clone());
         }
     }
-    Ok(keys.into_iter().collect())
+    Ok(keys)
 }
 
 pub(super) fn tag_keys(scope: &Scope<'_>, sink: &mut dyn ResultSink) -> Result<(), QueryError> {
@@ -213,8 +207,8 @@ pub(super) fn tag_keys(scope: &Scope<'_>, sink: &mut dyn ResultSink) -> Result<(
     Ok(())
 }
 
-/// The values of the tags that match `keys`, of the series of `target` which pass `filter`,
-/// sorted by key and value.
+/// The tag keys that match `keys`, sorted, and the values that each has among the series of `target`
+/// which pass `filter`, sorted.
 ///
 /// # Errors
 /// As [`Filter::series`].
@@ -223,8 +217,8 @@ pub(super) fn values_of(
     filter: &Filter,
     target: &Target,
     keys: &NameMatch,
-) -> Result<BTreeSet<Tag>, QueryError> {
-    let mut values = BTreeSet::new();
+) -> Result<Vec<(Box<[u8]>, Strings)>, QueryError> {
+    let mut values = Vec::new();
     let all = target.info.tag_keys.iter();
     let wanted: Vec<_> = all.filter(|key| keys.holds(key)).collect();
     if wanted.is_empty() {
@@ -232,16 +226,9 @@ pub(super) fn values_of(
         filter.check(target)?;
         return Ok(values);
     }
-    for (index, series) in filter.series(target)?.iter().enumerate() {
-        if index % CHECK_EVERY == 0 {
-            scope.options.stop.check()?;
-        }
-        for key in &wanted {
-            if let Some(value) = series.tags.get(key) {
-                let pair = ((*key).clone(), value.into());
-                values.insert(pair);
-            }
-        }
+    for key in wanted {
+        scope.options.stop.check()?;
+        values.push((key.clone(), filter.values(target, key)?));
     }
     Ok(values)
 }
@@ -256,9 +243,15 @@ pub(super) fn tag_values(
     for target in &targets {
         let header = SeriesHeader::plain(Some(&target.info.name), &["key", "value"]);
         let mut rows = Rows::new(sink, header, scope.show);
-        for (key, value) in values_of(scope, &filter, target, keys)? {
-            if !rows.push(&[Cell::String(key), Cell::String(value)])? {
-                break;
+        'rows: for (key, values) in values_of(scope, &filter, target, keys)? {
+            for index in 0..values.len() {
+                if index % CHECK_EVERY == 0 {
+                    scope.options.stop.check()?;
+                }
+                let cells = [Cell::string(&key), Cell::string(values.get(index))];
+                if !rows.push(&cells)? {
+                    break 'rows;
+                }
             }
         }
     }

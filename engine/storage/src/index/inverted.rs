@@ -17,7 +17,8 @@ use crate::format::block::keys::{KeyList, KeyListBuilder, KeyWalk};
 use crate::format::block::{Span, array};
 use crate::format::sealed::{SealedReader, SealedWriter};
 use crate::model::{
-    CanonicalKey, MeasurementId, SeriesEntry, SeriesId, TagKeyId, TagPredicate, push_varint,
+    CanonicalKey, MeasurementId, SeriesEntry, SeriesId, TagKeyId, TagPredicate, ValueMatcher,
+    push_varint,
 };
 
 /// Length of a varint at most, bytes.
@@ -279,7 +280,7 @@ impl<'block> InvertedIndex<'block> {
 
     /// The ordinals of the series whose tags satisfy `predicate`: exactly those for which
     /// [`TagPredicate::holds`]. Cost: reads the terms that the predicate names; a matcher that does
-    /// not know its values is asked for each value of its key; comparing two tags reads all keys.
+    /// not know its values is asked for each value of its key with its prefix; comparing two tags reads all keys.
     ///
     /// # Errors
     /// As [`InvertedIndex::series_id`].
@@ -307,7 +308,7 @@ impl<'block> InvertedIndex<'block> {
                     found
                 }
                 (Some(key), None) => {
-                    let mut found = self.matching(key, &|value| matcher.matches(value))?;
+                    let mut found = self.matching(key, &**matcher)?;
                     if matcher.matches(b"") {
                         found |= self.with_value(key, b"")?;
                     }
@@ -357,7 +358,12 @@ impl<'block> InvertedIndex<'block> {
         term.extend_from_slice(value);
         let mut found = RoaringBitmap::new();
         if let (at, true) = self.terms().search(&term)? {
-            self.add_posting(at, &mut found)?;
+            match self.posting(at)? {
+                Posting::One(ordinal) => {
+                    found.insert(ordinal);
+                }
+                Posting::Many(ordinals) => found = ordinals,
+            }
         }
         Ok(if value.is_empty() {
             self.all() - found
@@ -366,23 +372,69 @@ impl<'block> InvertedIndex<'block> {
         })
     }
 
-    /// The series that have tag `key` with a value that `passes`.
-    fn matching(&self, key: TagKeyId, passes: &dyn Fn(&[u8]) -> bool) -> Result<RoaringBitmap> {
-        let prefix = term_prefix(key);
-        let terms = self.terms();
-        let (from, _) = terms.search(&prefix)?;
-        let mut walk = KeyWalk::new(terms, from);
+    /// The series that have tag `key` with a value that passes. Reads the values with the matcher's
+    /// prefix only.
+    fn matching(&self, key: TagKeyId, matcher: &dyn ValueMatcher) -> Result<RoaringBitmap> {
         let mut found = RoaringBitmap::new();
-        while let Some((at, term)) = walk.advance()? {
-            match term.strip_prefix(&prefix) {
-                None => break,
-                Some(value) if !value.is_empty() && passes(value) => {
-                    self.add_posting(at, &mut found)?;
+        self.walk_values(key, matcher.prefix(), &mut |term, value| {
+            if matcher.matches(value) {
+                match self.posting(term)? {
+                    Posting::One(ordinal) => {
+                        found.insert(ordinal);
+                    }
+                    Posting::Many(ordinals) => found |= ordinals,
                 }
-                Some(_) => {}
+            }
+            Ok(())
+        })?;
+        Ok(found)
+    }
+
+    /// Calls `found` with each value that tag `key` has among the series of `within`, ascending.
+    ///
+    /// # Errors
+    /// As [`InvertedIndex::series_id`].
+    pub fn values(
+        &self,
+        key: TagKeyId,
+        within: &RoaringBitmap,
+        found: &mut dyn FnMut(&[u8]),
+    ) -> Result<()> {
+        let is_whole = within.len() == self.series_count() as u64;
+        self.walk_values(key, b"", &mut |term, value| {
+            let is_in = is_whole
+                || match self.posting(term)? {
+                    Posting::One(ordinal) => within.contains(ordinal),
+                    Posting::Many(ordinals) => !ordinals.is_disjoint(within),
+                };
+            if is_in {
+                found(value);
+            }
+            Ok(())
+        })
+    }
+
+    /// Visits the terms of a tag key whose values begin with `prefix` and are not empty.
+    fn walk_values(
+        &self,
+        key: TagKeyId,
+        prefix: &[u8],
+        visit: &mut dyn FnMut(usize, &[u8]) -> Result<()>,
+    ) -> Result<()> {
+        let start = [&term_prefix(key)[..], prefix].concat();
+        let terms = self.terms();
+        let (from, _) = terms.search(&start)?;
+        let mut walk = KeyWalk::new(terms, from);
+        while let Some((at, term)) = walk.advance()? {
+            if !term.starts_with(&start) {
+                break;
+            }
+            match term.get(size_of::<TagKeyId>()..) {
+                Some(value) if !value.is_empty() => visit(at, value)?,
+                Some(_) | None => {}
             }
         }
-        Ok(found)
+        Ok(())
     }
 
     /// The series whose two tags have one value, or neither of them. A key nobody has is empty.
@@ -410,7 +462,8 @@ impl<'block> InvertedIndex<'block> {
         Ok(found)
     }
 
-    fn add_posting(&self, term: usize, found: &mut RoaringBitmap) -> Result<()> {
+    /// Who has term `term`.
+    fn posting(&self, term: usize) -> Result<Posting> {
         const OUTSIDE: Damage = Damage("a posting names a series that is none");
         let count = self.series_count() as u64;
         let posting = self.directory.term_postings.get(self.bytes, term);
@@ -420,8 +473,8 @@ impl<'block> InvertedIndex<'block> {
             if ordinal >= count {
                 return Err(self.corrupt(OUTSIDE));
             }
-            found.insert(u32::try_from(ordinal).expect("a directory is refused otherwise"));
-            return Ok(());
+            let ordinal = u32::try_from(ordinal).expect("a directory is refused otherwise");
+            return Ok(Posting::One(ordinal));
         }
         let span = self.directory.postings;
         let start = span.offset.saturating_add(posting >> 1);
@@ -440,8 +493,7 @@ impl<'block> InvertedIndex<'block> {
         if ordinals.max().is_some_and(|last| u64::from(last) >= count) {
             return Err(self.corrupt(OUTSIDE));
         }
-        *found |= ordinals;
-        Ok(())
+        Ok(Posting::Many(ordinals))
     }
 
     fn corrupt(&self, damage: Damage) -> Error {

@@ -7,4 +7,4 @@ pub mod registry;
 mod table;
 
 pub use crate::index::inverted::{IndexBuilder, InvertedIndex, SeriesWalk, TagKeyNames};
-pub use crate::index::live::LiveIndex;
+pub use crate::index::live::{LiveIndex, LiveSelection};

@@ -18,14 +18,14 @@ pub use batch::{Batch, FieldColumn, KeyError, KeyParser, KeyRef, MeasurementRows
 pub use canonical::{CanonicalKey, push_varint, take_varint};
 pub use column::{Bitmap, Column, Presence, Strings, Values};
 pub use ids::{DatabaseId, FieldId, MeasurementId, PolicyId, Sequence, SeriesId, TagKeyId};
-pub use predicate::{TagPredicate, ValueMatcher};
+pub use predicate::{TagPredicate, ValueMatcher, Wanted};
 pub use request::{
-    AggregateRequest, Extreme, FloatSum, ScanRequest, SeriesRows, SeriesWindows, Sum,
-    VECTOR_ROWS_MAX, WindowPartial,
+    AggregateRequest, Extreme, FloatSum, ScanRequest, SeriesRequest, SeriesRows, SeriesWindows,
+    Sum, VECTOR_ROWS_MAX, WindowPartial,
 };
 pub use rows::{Rows, SeriesEntry};
 pub use schema::{FieldInfo, MeasurementInfo, PolicyInfo, PolicySpec};
-pub use series::{KeyHash, KeyHasher, SeriesKey, Tag, TagSet};
+pub use series::{KeyHash, KeyHasher, SeriesKey, Tag, TagSet, Tags};
 pub use time::{TIMESTAMP_MAX, TIMESTAMP_MIN, TimeRange};
 pub use tombstone::{Hides, SeriesSet, Tombstone, Tombstones, covers, is_hidden, meets, visible};
 pub use value::{FieldType, FieldValue};

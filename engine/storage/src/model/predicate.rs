@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::model::TagSet;
+use crate::model::{MeasurementId, TagKeyId, TagSet};
 
 /// A test of a tag value, such as a compiled regular expression.
 pub trait ValueMatcher: fmt::Debug + Send + Sync {
@@ -13,6 +13,31 @@ pub trait ValueMatcher: fmt::Debug + Send + Sync {
     /// All values that pass, sorted, where the matcher knows them; `None` where it must be asked.
     fn values(&self) -> Option<&[Box<[u8]>]> {
         None
+    }
+
+    /// What every value that passes begins with, the empty value aside; empty where that is not
+    /// known.
+    fn prefix(&self) -> &[u8] {
+        b""
+    }
+}
+
+/// Which series of a measurement are wanted, and how the names of tag keys are understood.
+pub struct Wanted<'a> {
+    /// Their measurement.
+    pub measurement: MeasurementId,
+    /// What holds of them.
+    pub predicate: &'a TagPredicate,
+    /// The id of a tag key, if there is one of the name.
+    pub names: &'a dyn Fn(&[u8]) -> Option<TagKeyId>,
+    /// Whether a tag key has a name: a series with one that has none came later than the names.
+    pub is_known: &'a dyn Fn(TagKeyId) -> bool,
+}
+
+impl fmt::Debug for Wanted<'_> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (measurement, predicate) = (self.measurement, self.predicate);
+        write!(out, "Wanted {{ {measurement:?}, {predicate:?} }}")
     }
 }
 

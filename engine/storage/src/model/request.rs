@@ -1,9 +1,25 @@
 //! What a reader asks of a snapshot, and the shapes of the answers.
 
-use crate::model::{Column, FieldId, FieldValue, MeasurementId, PolicyId, SeriesId, TimeRange};
+use crate::model::{
+    Column, FieldId, FieldValue, MeasurementId, PolicyId, SeriesId, TagPredicate, TimeRange,
+};
 
 /// Rows in one [`SeriesRows`] at most: small enough for a few columns to stay in a core's cache.
 pub const VECTOR_ROWS_MAX: usize = 8192;
+
+/// Series wanted: those of a measurement whose tags satisfy a condition and that have rows in a
+/// policy and a span of time.
+#[derive(Clone, Copy, Debug)]
+pub struct SeriesRequest<'a> {
+    /// The measurement.
+    pub measurement: MeasurementId,
+    /// What holds of the tags.
+    pub predicate: &'a TagPredicate,
+    /// The policy; any where `None`.
+    pub policy: Option<PolicyId>,
+    /// The span of time, as exact as blocks are: series that have no row there may be among them.
+    pub range: TimeRange,
+}
 
 /// Rows wanted: some series, some fields, a span of time, of one measurement in one policy.
 #[derive(Clone, Debug)]

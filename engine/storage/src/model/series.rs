@@ -1,46 +1,138 @@
 //! Series: a measurement and a sorted tag set; and the keyed hash that finds one.
 
+use std::cmp::Ordering;
+use std::fmt;
+
+use crate::model::{push_varint, take_varint};
+
 /// A tag: key and value, unescaped bytes.
 pub type Tag = (Box<[u8]>, Box<[u8]>);
 
-/// Tags sorted by key, each key once. Keys and values are unescaped bytes, values never empty.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct TagSet(Vec<Tag>);
+/// Tags sorted by key, each key once. Keys and values are unescaped bytes, values never empty. One
+/// piece of memory, however many tags there are.
+#[derive(Clone, Default, PartialEq, Eq, Hash)]
+pub struct TagSet {
+    count: u32,
+    /// Of each tag: length of key and of value (varints), key, value.
+    bytes: Box<[u8]>,
+}
 
 impl TagSet {
     /// The set of `tags` in any order, or the key that stands in it twice.
     ///
     /// # Errors
     /// The first key that occurs more than once.
-    pub fn new(mut tags: Vec<Tag>) -> Result<TagSet, Box<[u8]>> {
-        tags.sort_unstable();
-        match tags.windows(2).find(|pair| pair[0].0 == pair[1].0) {
-            Some(pair) => Err(pair[0].0.clone()),
-            None => Ok(TagSet(tags)),
-        }
+    pub fn new(tags: Vec<Tag>) -> Result<TagSet, Box<[u8]>> {
+        let mut pairs: Vec<(&[u8], &[u8])> =
+            tags.iter().map(|(key, value)| (&**key, &**value)).collect();
+        TagSet::from_pairs(&mut pairs)
     }
 
-    /// The value of `key`, if the set has it. Cost: a binary search.
+    /// The same of tags that lie elsewhere; sorts them.
+    ///
+    /// # Errors
+    /// As [`TagSet::new`].
+    ///
+    /// # Panics
+    /// At 2^32 tags.
+    pub fn from_pairs(tags: &mut [(&[u8], &[u8])]) -> Result<TagSet, Box<[u8]>> {
+        tags.sort_unstable();
+        if let Some(pair) = tags.windows(2).find(|pair| pair[0].0 == pair[1].0) {
+            return Err(pair[0].0.into());
+        }
+        let size = tags.iter().map(|(key, value)| key.len() + value.len() + 4);
+        let mut bytes = Vec::with_capacity(size.sum());
+        for (key, value) in tags.iter() {
+            push_varint(&mut bytes, key.len() as u64);
+            push_varint(&mut bytes, value.len() as u64);
+            bytes.extend_from_slice(key);
+            bytes.extend_from_slice(value);
+        }
+        Ok(TagSet {
+            count: u32::try_from(tags.len()).expect("a series has fewer than 2^32 tags"),
+            bytes: bytes.into_boxed_slice(),
+        })
+    }
+
+    /// The value of `key`, if the set has it. Cost: a look at the tags before it.
     pub fn get(&self, key: &[u8]) -> Option<&[u8]> {
-        let index = self.0.binary_search_by(|(own, _)| (**own).cmp(key)).ok()?;
-        Some(&self.0[index].1)
+        let found = self.iter().find(|(own, _)| *own >= key);
+        found.filter(|(own, _)| *own == key).map(|(_, value)| value)
     }
 
     /// Keys and values, sorted by key.
-    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&[u8], &[u8])> {
-        self.0.iter().map(|(key, value)| (&**key, &**value))
+    pub fn iter(&self) -> Tags<'_> {
+        Tags {
+            left: self.count as usize,
+            rest: &self.bytes,
+        }
     }
 
     /// How many tags there are.
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.count as usize
     }
 
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.count == 0
+    }
+
+    /// Memory besides the set itself, bytes.
+    pub fn size_bytes(&self) -> usize {
+        self.bytes.len()
     }
 }
+
+impl Ord for TagSet {
+    fn cmp(&self, other: &TagSet) -> Ordering {
+        self.iter().cmp(other.iter())
+    }
+}
+
+impl PartialOrd for TagSet {
+    fn partial_cmp(&self, other: &TagSet) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl fmt::Debug for TagSet {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let tags = self.iter().map(|(key, value)| (text(key), text(value)));
+        out.debug_map().entries(tags).finish()
+    }
+}
+
+/// Walks the tags of a set.
+#[derive(Clone, Debug)]
+pub struct Tags<'set> {
+    left: usize,
+    rest: &'set [u8],
+}
+
+impl<'set> Iterator for Tags<'set> {
+    type Item = (&'set [u8], &'set [u8]);
+
+    fn next(&mut self) -> Option<(&'set [u8], &'set [u8])> {
+        self.left = self.left.checked_sub(1)?;
+        let mut len = || {
+            let len = take_varint(&mut self.rest).expect("a tag opens with its lengths");
+            usize::try_from(len).expect("it lies in memory")
+        };
+        let (key, value) = (len(), len());
+        let (key, rest) = self.rest.split_at(key);
+        let (value, rest) = rest.split_at(value);
+        self.rest = rest;
+        Some((key, value))
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.left, Some(self.left))
+    }
+}
+
+impl ExactSizeIterator for Tags<'_> {}
 
 /// What a series is to its writer: measurement and tags by name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -134,6 +226,30 @@ mod tests {
             TagSet::new(vec![tag("t", "1"), tag("t", "2")]),
             Err(b"t"[..].into())
         );
+    }
+
+    #[test]
+    fn sets_are_ordered_as_lists_of_pairs_are() {
+        let lists: Vec<Vec<Tag>> = vec![
+            vec![],
+            vec![tag("a", "b")],
+            vec![tag("a", "b"), tag("b", "")],
+            vec![tag("a", "bb")],
+            vec![tag("a", "c"), tag("b", "a")],
+            vec![tag("aa", "a")],
+            vec![tag("b", &"long ".repeat(50))],
+        ];
+        assert!(lists.is_sorted());
+        for one in &lists {
+            let own = TagSet::new(one.clone()).unwrap();
+            let read = own.iter().map(|(key, value)| (key.into(), value.into()));
+            assert_eq!(read.collect::<Vec<Tag>>(), *one);
+            assert_eq!((own.len(), own.iter().len()), (one.len(), one.len()));
+            for other in &lists {
+                let order = own.cmp(&TagSet::new(other.clone()).unwrap());
+                assert_eq!(order, one.cmp(other), "{one:?} and {other:?}");
+            }
+        }
     }
 
     #[test]

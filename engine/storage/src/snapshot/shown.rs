@@ -36,6 +36,11 @@ impl ShownRuns {
         }
     }
 
+    /// Whether deletes hide anything here.
+    pub(super) fn is_touched(&self) -> bool {
+        self.is_touched
+    }
+
     /// Whether `series`, which the live index knows, is to be listed. Where deletes touch it, it
     /// must have a row left.
     pub(super) fn shows(&self, series: SeriesId) -> bool {
@@ -78,6 +83,11 @@ impl<'block> ShownChunks<'block> {
             cursor: own.map(|own| own.cursor(&[], TimeRange::ALL)),
             hides,
         })
+    }
+
+    /// Whether deletes hide anything here.
+    pub(super) fn is_touched(&self) -> bool {
+        self.cursor.is_some()
     }
 
     /// Whether `series` has a row that is not hidden. Decodes times where statistics do not tell.

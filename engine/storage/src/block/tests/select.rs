@@ -1,6 +1,6 @@
 //! The index gives exactly the series whose tags satisfy a predicate.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
 use crate::model::{TagPredicate, TagSet, ValueMatcher};
@@ -36,6 +36,27 @@ impl ValueMatcher for Listed {
     }
 }
 
+/// Passes values that begin with these bytes; the empty value where `empty`.
+#[derive(Debug)]
+struct Opens {
+    prefix: Box<[u8]>,
+    empty: bool,
+}
+
+impl ValueMatcher for Opens {
+    fn matches(&self, value: &[u8]) -> bool {
+        if value.is_empty() {
+            self.empty
+        } else {
+            value.starts_with(&self.prefix)
+        }
+    }
+
+    fn prefix(&self) -> &[u8] {
+        &self.prefix
+    }
+}
+
 fn any_key() -> impl Strategy<Value = Box<[u8]>> {
     (0..KEYS.len()).prop_map(|index| KEYS[index].as_bytes().into())
 }
@@ -61,6 +82,10 @@ fn any_predicate() -> impl Strategy<Value = TagPredicate> {
                 key,
                 matcher: Arc::new(Ends { bytes, empty }),
             }),
+        (any_key(), any_value(), any::<bool>()).prop_map(|(key, prefix, empty)| {
+            let matcher = Arc::new(Opens { prefix, empty });
+            TagPredicate::Matches { key, matcher }
+        }),
         (
             any_key(),
             proptest::collection::btree_set(any_value(), 0..4)
@@ -125,7 +150,17 @@ proptest! {
                 .filter(|(_, tags)| predicate.holds(tags))
                 .map(|(id, _)| *id)
                 .collect();
-            prop_assert_eq!(found, expected, "{:?}", predicate);
+            prop_assert_eq!(&found, &expected, "{:?}", predicate);
+            let index = measurement.index();
+            let ordinals = index.select(&predicate, &names).unwrap();
+            for (key, name) in KEYS[..4].iter().enumerate() {
+                let mut values: Vec<Vec<u8>> = Vec::new();
+                let mut note = |value: &[u8]| values.push(value.to_vec());
+                index.values(id_of(key), &ordinals, &mut note).unwrap();
+                let of = |id: &SeriesId| tag_sets[id].get(name.as_bytes()).map(<[u8]>::to_vec);
+                let expected: BTreeSet<Vec<u8>> = expected.iter().filter_map(of).collect();
+                prop_assert_eq!(values, expected.into_iter().collect::<Vec<_>>());
+            }
         }
     }
 }

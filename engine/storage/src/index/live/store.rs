@@ -1,0 +1,164 @@
+//! What a live index keeps: of each series its id, its shape, and the number of each tag's value.
+
+use hashbrown::HashMap;
+use roaring::RoaringBitmap;
+
+use crate::index::live::arena::{Arena, Steps};
+use crate::index::live::values::{Numbered, SLOTS_MAX, Values};
+use crate::index::table::Table;
+use crate::model::{
+    CanonicalKey, MeasurementId, SeriesEntry, SeriesId, TagKeyId, push_varint, take_varint,
+};
+
+type Map<K, V> = HashMap<K, V, foldhash::fast::FixedState>;
+
+/// Series by slot, which is their number in the order of arrival.
+#[derive(Debug, Default)]
+pub(super) struct Store {
+    ids: Steps<SeriesId>,
+    by_id: Table<Numbered>,
+    /// Of each slot: its shape and the numbers of its values, varints.
+    records: Arena,
+    starts: Steps<u32>,
+    pub(super) shapes: Vec<Shape>,
+    by_keys: Map<(MeasurementId, Vec<TagKeyId>), u32>,
+    last_shape: u32,
+    columns: Vec<Values>,
+    by_column: Map<(MeasurementId, TagKeyId), u32>,
+    /// Written for a record and cleared.
+    buffer: Vec<u8>,
+}
+
+/// Series of one measurement that have the same tag keys.
+#[derive(Debug)]
+pub(super) struct Shape {
+    pub(super) measurement: MeasurementId,
+    /// Ascending, each with its column.
+    pub(super) keys: Vec<(TagKeyId, u32)>,
+    pub(super) slots: RoaringBitmap,
+}
+
+impl Store {
+    pub(super) fn len(&self) -> usize {
+        self.ids.len()
+    }
+
+    pub(super) fn id(&self, slot: u32) -> SeriesId {
+        self.ids.get(slot as usize)
+    }
+
+    pub(super) fn slot(&self, id: SeriesId) -> Option<u32> {
+        let place = Numbered::place_of(spread(id));
+        let found = self
+            .by_id
+            .find(place, |entry| self.id(entry.number()) == id);
+        found.map(|entry| entry.number())
+    }
+
+    pub(super) fn add(&mut self, entry: &SeriesEntry) -> bool {
+        if self.slot(entry.id).is_some() {
+            return false;
+        }
+        let key = CanonicalKey(&entry.key);
+        let measurement = key.measurement().expect("a canonical key");
+        let tags = key.tags().expect("a canonical key");
+        let slot = u32::try_from(self.len())
+            .ok()
+            .filter(|slot| *slot < SLOTS_MAX);
+        let slot = slot.expect("fewer than 2^31 series in memory");
+        let shape = self.shape(measurement, &tags);
+        let mut record = std::mem::take(&mut self.buffer);
+        push_varint(&mut record, shape.into());
+        let shape = &mut self.shapes[shape as usize];
+        shape.slots.insert(slot);
+        for ((_, value), (_, column)) in tags.into_iter().zip(&shape.keys) {
+            let number = self.columns[*column as usize].add(value, slot);
+            push_varint(&mut record, number.into());
+        }
+        self.starts.push(self.records.push(&record));
+        record.clear();
+        self.buffer = record;
+        self.ids.push(entry.id);
+        self.by_id.insert(Numbered::new(spread(entry.id), slot));
+        true
+    }
+
+    /// The shape of a series with these tags; mostly that of the last one.
+    fn shape(&mut self, measurement: MeasurementId, tags: &[(TagKeyId, &[u8])]) -> u32 {
+        let is = |shape: &Shape| {
+            let own = shape.keys.iter().map(|(key, _)| key);
+            shape.measurement == measurement && own.eq(tags.iter().map(|(key, _)| key))
+        };
+        if self.shapes.get(self.last_shape as usize).is_some_and(is) {
+            return self.last_shape;
+        }
+        let keys = tags.iter().map(|(key, _)| *key).collect();
+        let next = u32::try_from(self.shapes.len()).expect("no more shapes than series");
+        let number = *self.by_keys.entry((measurement, keys)).or_insert(next);
+        self.last_shape = number;
+        if number == next {
+            let keys = tags.iter().map(|(key, _)| {
+                let next = u32::try_from(self.columns.len()).expect("no more columns than tags");
+                let column = *self.by_column.entry((measurement, *key)).or_insert(next);
+                if column == next {
+                    self.columns.push(Values::default());
+                }
+                (*key, column)
+            });
+            let keys = keys.collect();
+            self.shapes.push(Shape {
+                measurement,
+                keys,
+                slots: RoaringBitmap::new(),
+            });
+        }
+        number
+    }
+
+    /// Puts the canonical key of `slot` in place of what is in `key`.
+    pub(super) fn key(&self, slot: u32, key: &mut Vec<u8>) {
+        let mut record = self.records.get(self.starts.get(slot as usize));
+        let mut next = || {
+            let number = take_varint(&mut record).expect("a record has a number for each key");
+            u32::try_from(number).expect("numbers have 32 bits")
+        };
+        let shape = &self.shapes[next() as usize];
+        key.clear();
+        key.extend_from_slice(&shape.measurement.0.to_le_bytes());
+        for (tag_key, column) in &shape.keys {
+            let value = self.columns[*column as usize].get(next());
+            push_varint(key, tag_key.0.into());
+            push_varint(key, value.len() as u64);
+            key.extend_from_slice(value);
+        }
+    }
+
+    /// The values of a tag key of a measurement.
+    pub(super) fn values(&self, measurement: MeasurementId, key: TagKeyId) -> Option<&Values> {
+        let column = *self.by_column.get(&(measurement, key))?;
+        Some(&self.columns[column as usize])
+    }
+
+    pub(super) fn size_bytes(&self) -> usize {
+        let columns: usize = self.columns.iter().map(Values::size_bytes).sum();
+        let shapes: usize = self
+            .shapes
+            .iter()
+            .map(|shape| {
+                let keys = shape.keys.len() * (size_of::<(TagKeyId, u32)>() + size_of::<u32>());
+                keys + shape.slots.serialized_size() + 2 * size_of::<Shape>()
+            })
+            .sum();
+        self.ids.size_bytes()
+            + self.by_id.size_bytes()
+            + self.records.size_bytes()
+            + self.starts.size_bytes()
+            + columns
+            + shapes
+    }
+}
+
+/// Ids come in order: this spreads them over all places, each on one of its own.
+fn spread(id: SeriesId) -> u64 {
+    id.0.wrapping_mul(0x9e37_79b9_7f4a_7c15)
+}

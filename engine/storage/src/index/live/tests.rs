@@ -1,0 +1,226 @@
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::model::{
+    CanonicalKey, MeasurementId, TagKeyId, TagPredicate, TagSet, ValueMatcher, Wanted,
+};
+
+/// Passes values that hold this byte, and the missing one if asked to.
+#[derive(Debug)]
+struct Holds(u8, bool);
+
+impl ValueMatcher for Holds {
+    fn matches(&self, value: &[u8]) -> bool {
+        value.contains(&self.0) || value.is_empty() && self.1
+    }
+}
+
+#[derive(Debug)]
+struct Listed(Vec<Box<[u8]>>);
+
+impl ValueMatcher for Listed {
+    fn matches(&self, value: &[u8]) -> bool {
+        self.0.iter().any(|one| **one == *value)
+    }
+
+    fn values(&self) -> Option<&[Box<[u8]>]> {
+        Some(&self.0)
+    }
+}
+
+/// Passes values with this prefix, and the missing one if asked to.
+#[derive(Debug)]
+struct Opens(Vec<u8>, bool);
+
+impl ValueMatcher for Opens {
+    fn matches(&self, value: &[u8]) -> bool {
+        if value.is_empty() {
+            self.1
+        } else {
+            value.starts_with(&self.0)
+        }
+    }
+
+    fn prefix(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+/// The ids that `index` gives, ascending.
+fn select(index: &LiveIndex, measurement: u32, predicate: &TagPredicate) -> Vec<SeriesId> {
+    let wanted = Wanted {
+        measurement: MeasurementId(measurement),
+        predicate,
+        names: &names,
+        is_known: &|key| key.0 <= 3,
+    };
+    let mut ids = Vec::new();
+    index.ids(&index.select(&wanted), &mut |id| ids.push(id));
+    ids.sort_unstable();
+    ids
+}
+
+const NAMES: [&[u8]; 4] = [b"dc", b"host", b"rack", b"unknown"];
+
+/// The last name has no id: no series ever had it.
+fn names(name: &[u8]) -> Option<TagKeyId> {
+    let at = NAMES[..3].iter().position(|one| *one == name)?;
+    Some(TagKeyId(u32::try_from(at).unwrap() + 1))
+}
+
+fn name() -> impl Strategy<Value = Box<[u8]>> {
+    prop::sample::select(NAMES.to_vec()).prop_map(Into::into)
+}
+
+fn value() -> impl Strategy<Value = Box<[u8]>> {
+    prop::sample::select(vec!["", "a", "b", "ab", "c"]).prop_map(|value| value.as_bytes().into())
+}
+
+fn predicate() -> impl Strategy<Value = TagPredicate> {
+    let leaf = prop_oneof![
+        Just(TagPredicate::All),
+        Just(TagPredicate::None),
+        (name(), value()).prop_map(|(key, value)| TagPredicate::Equal { key, value }),
+        (name(), any::<bool>()).prop_map(|(key, empty)| TagPredicate::Matches {
+            key,
+            matcher: Arc::new(Holds(b'a', empty)),
+        }),
+        (name(), value(), any::<bool>()).prop_map(|(key, prefix, empty)| TagPredicate::Matches {
+            key,
+            matcher: Arc::new(Opens(prefix.into(), empty)),
+        }),
+        (name(), prop::collection::vec(value(), 0..4)).prop_map(|(key, mut values)| {
+            values.sort();
+            TagPredicate::Matches {
+                key,
+                matcher: Arc::new(Listed(values)),
+            }
+        }),
+        (name(), name()).prop_map(|(one, other)| TagPredicate::SameValue(one, other)),
+    ];
+    leaf.prop_recursive(3, 12, 3, |inner| {
+        prop_oneof![
+            inner
+                .clone()
+                .prop_map(|one| TagPredicate::Not(Box::new(one))),
+            prop::collection::vec(inner.clone(), 0..3).prop_map(TagPredicate::And),
+            prop::collection::vec(inner, 0..3).prop_map(TagPredicate::Or),
+        ]
+    })
+}
+
+fn entry(id: u64, measurement: u32, tags: &TagSet) -> SeriesEntry {
+    let mut tags: Vec<(TagKeyId, &[u8])> = tags
+        .iter()
+        .map(|(key, value)| (names(key).unwrap(), value))
+        .collect();
+    SeriesEntry {
+        id: SeriesId(id),
+        key: CanonicalKey::encode(MeasurementId(measurement), &mut tags),
+    }
+}
+
+fn tag_set() -> impl Strategy<Value = TagSet> {
+    [value(), value(), value()].prop_map(|values| {
+        let tags = NAMES
+            .iter()
+            .zip(values)
+            .filter(|(_, value)| !value.is_empty());
+        TagSet::new(tags.map(|(key, value)| ((*key).into(), value)).collect()).unwrap()
+    })
+}
+
+proptest! {
+    #[test]
+    fn a_selection_is_what_the_predicate_says_of_each_series(
+        series in prop::collection::btree_map(1_u64..200, (1_u32..3, tag_set()), 0..60),
+        predicate in predicate(),
+    ) {
+        let index = LiveIndex::new();
+        // Highest ids first: ids do not come in order where old series are written again.
+        for (id, (measurement, tags)) in series.iter().rev() {
+            prop_assert!(index.add(&entry(*id, *measurement, tags)));
+            prop_assert!(!index.add(&entry(*id, *measurement, tags)));
+        }
+        for measurement in 1..=3 {
+            let expected: Vec<SeriesId> = series
+                .iter()
+                .filter(|(_, (own, tags))| *own == measurement && predicate.holds(tags))
+                .map(|(id, _)| SeriesId(*id))
+                .collect();
+            let found = select(&index, measurement, &predicate);
+            prop_assert_eq!(&found, &expected);
+            // Keys and values come back as they went in.
+            let wanted = Wanted {
+                measurement: MeasurementId(measurement),
+                predicate: &predicate,
+                names: &names,
+                is_known: &|_| true,
+            };
+            let selection = index.select(&wanted);
+            index.keys(&selection, &mut |id, key| {
+                let (own, tags) = &series[&id.0];
+                assert_eq!(*key, *entry(id.0, *own, tags).key);
+            });
+            let mut values = BTreeSet::new();
+            let mut note = |value: &[u8]| assert!(values.insert(value.to_vec()), "once");
+            index.values((MeasurementId(measurement), TagKeyId(2)), &selection, &mut note);
+            let of = |id: &SeriesId| series[&id.0].1.get(NAMES[1]).map(<[u8]>::to_vec);
+            prop_assert_eq!(values, expected.iter().filter_map(of).collect());
+        }
+    }
+}
+
+#[test]
+fn a_series_reads_back_and_a_stranger_is_missing() {
+    let index = LiveIndex::new();
+    let tags = TagSet::new(vec![(b"host"[..].into(), b"web-1"[..].into())]).unwrap();
+    let known = entry(7, 1, &tags);
+    assert!(index.add(&known));
+    assert_eq!(index.entry(SeriesId(7)), Some(known.clone()));
+    assert_eq!(index.entry(SeriesId(8)), None);
+    assert!(index.contains(SeriesId(7)) && !index.contains(SeriesId(8)));
+    assert!(index.add(&entry(3, 1, &tags)));
+    assert_eq!(index.ids_from(0), [SeriesId(7), SeriesId(3)]);
+    assert_eq!(index.ids_from(1), [SeriesId(3)]);
+}
+
+#[test]
+fn many_series_stay_small_and_apart() {
+    let index = LiveIndex::new();
+    for id in 1..=20_000 {
+        let host = format!("host-{id}").into_bytes();
+        let tags = vec![
+            (b"host"[..].into(), host.into()),
+            (b"dc"[..].into(), b"x"[..].into()),
+        ];
+        assert!(index.add(&entry(id, 1, &TagSet::new(tags).unwrap())));
+    }
+    let per_series = index.size_bytes() / 20_000;
+    assert!(per_series < 80, "{per_series} bytes a series");
+    let one = TagPredicate::Equal {
+        key: b"host"[..].into(),
+        value: b"host-777"[..].into(),
+    };
+    assert_eq!(select(&index, 1, &one), [SeriesId(777)]);
+}
+
+#[test]
+fn a_series_with_a_tag_key_that_is_not_known_is_left_out() {
+    let index = LiveIndex::new();
+    let unknown = CanonicalKey::encode(MeasurementId(1), &mut [(TagKeyId(9), b"x")]);
+    assert!(index.add(&SeriesEntry {
+        id: SeriesId(1),
+        key: unknown,
+    }));
+    assert!(index.add(&entry(2, 1, &TagSet::default())));
+    assert_eq!(select(&index, 1, &TagPredicate::All), [SeriesId(2)]);
+    let lacks = TagPredicate::Equal {
+        key: b"host"[..].into(),
+        value: Box::default(),
+    };
+    assert_eq!(select(&index, 1, &lacks), [SeriesId(2)]);
+}

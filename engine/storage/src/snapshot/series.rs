@@ -1,0 +1,274 @@
+//! Which series there are, how many, and which values their tags have.
+
+use roaring::{RoaringBitmap, RoaringTreemap};
+
+use crate::block::Measurement;
+use crate::error::{Error, ErrorKind, Result};
+use crate::index::{InvertedIndex, LiveIndex, LiveSelection};
+use crate::model::{
+    MeasurementId, PolicyId, SeriesId, SeriesRequest, Strings, TagPredicate, TagSet, TimeRange,
+    Wanted,
+};
+use crate::snapshot::Snapshot;
+use crate::snapshot::shown::{ShownChunks, ShownRuns};
+
+/// Finding one key by its place costs about as much as walking this many.
+const KEYS_PER_JUMP: usize = 100;
+
+/// The values of a tag in one answer at most, bytes, each counted once and those of the block at
+/// hand twice: an answer is built in memory.
+pub const TAG_VALUES_BYTES_MAX: usize = 1 << 30;
+
+impl Snapshot {
+    /// The series of `measurement` whose tags satisfy `predicate`, sorted by tags: all that have a
+    /// point in `policy` (any where `None`) and `range`, and maybe some that have none there.
+    /// One of which deletes hide every point is not among them. Memory: one piece for the tags of
+    /// each.
+    ///
+    /// # Errors
+    /// `Corrupt` or `Io` where a block or its index cannot be read.
+    pub fn series(
+        &self,
+        measurement: MeasurementId,
+        predicate: &TagPredicate,
+        policy: Option<PolicyId>,
+        range: TimeRange,
+    ) -> Result<Vec<(SeriesId, TagSet)>> {
+        let found = self.find(SeriesRequest {
+            measurement,
+            predicate,
+            policy,
+            range,
+        })?;
+        let mut seen = RoaringTreemap::new();
+        let mut series: Vec<(SeriesId, TagSet)> = Vec::new();
+        for (index, selection) in &found.live {
+            index.keys(selection, &mut |id, key| {
+                if seen.insert(id.0) {
+                    series.extend(self.tags(key).map(|tags| (id, tags)));
+                }
+            });
+        }
+        for (block, ordinals) in &found.blocks {
+            self.add_series((block.index(), ordinals), &mut seen, &mut series)?;
+        }
+        found.check_intact()?;
+        series.sort_unstable_by(|(_, one), (_, other)| one.cmp(other));
+        Ok(series)
+    }
+
+    /// How many series [`Snapshot::series`] gives. Cost: no key is read; where several blocks have
+    /// them, a look at each id.
+    ///
+    /// # Errors
+    /// As [`Snapshot::series`].
+    pub fn series_count(&self, request: SeriesRequest<'_>) -> Result<u64> {
+        let found = self.find(request)?;
+        match (&found.live[..], &found.blocks[..]) {
+            ([], []) => return Ok(0),
+            ([(_, selection)], []) => return Ok(selection.len()),
+            ([], [(_, ordinals)]) => return Ok(ordinals.len()),
+            _ => {}
+        }
+        let mut ids = RoaringTreemap::new();
+        for (index, selection) in &found.live {
+            index.ids(selection, &mut |id| {
+                ids.insert(id.0);
+            });
+        }
+        for (block, ordinals) in &found.blocks {
+            let index = block.index();
+            for ordinal in ordinals {
+                ids.insert(index.series_id(ordinal as usize)?.0);
+            }
+        }
+        found.check_intact()?;
+        Ok(ids.len())
+    }
+
+    /// The values that tag `key` has among the series that [`Snapshot::series`] gives, ascending,
+    /// each once. Cost: a look at each value of the tag; no key is read.
+    ///
+    /// # Errors
+    /// `Limit` beyond [`TAG_VALUES_BYTES_MAX`]; else as [`Snapshot::series`].
+    pub fn tag_values(&self, request: SeriesRequest<'_>, key: &[u8]) -> Result<Strings> {
+        let Some(key_id) = self.catalog.tag_key(key) else {
+            return Ok(Strings::default());
+        };
+        let found = self.find(request)?;
+        let mut distinct = Distinct::default();
+        for (index, selection) in &found.live {
+            let measurement = request.measurement;
+            let mut add = |value: &[u8]| distinct.add(value);
+            index.values((measurement, key_id), selection, &mut add);
+            distinct.settle(key)?;
+        }
+        for (block, ordinals) in &found.blocks {
+            let mut add = |value: &[u8]| distinct.add(value);
+            block.index().values(key_id, ordinals, &mut add)?;
+            distinct.settle(key)?;
+        }
+        found.check_intact()?;
+        Ok(distinct.strings)
+    }
+
+    /// Where the series that are wanted are known, each perhaps in several places.
+    fn find(&self, request: SeriesRequest<'_>) -> Result<Found<'_>> {
+        let SeriesRequest {
+            measurement,
+            predicate,
+            policy,
+            range,
+        } = request;
+        self.check_blocks(policy, range)?;
+        let names = |name: &[u8]| self.catalog.tag_key(name);
+        let mut found = Found::default();
+        if self.is_live(measurement, policy, range) {
+            let wanted = Wanted {
+                measurement,
+                predicate,
+                names: &names,
+                is_known: &|key| self.catalog.tag_key_name(key).is_some(),
+            };
+            let shown = self.shown_runs(measurement, policy);
+            for index in &self.indexes {
+                let mut selection = index.select(&wanted);
+                if shown.is_touched() {
+                    selection = index.filter(&selection, &mut |id| shown.shows(id));
+                }
+                if !selection.is_empty() {
+                    found.live.push((index, selection));
+                }
+            }
+        }
+        let policies = self.policies.keys();
+        for own in policies.filter(|own| policy.is_none_or(|wanted| wanted == **own)) {
+            for block in self.blocks(*own) {
+                if block.meta().range.intersect(range).is_empty() {
+                    continue;
+                }
+                let Some(own) = block.measurement(measurement)? else {
+                    continue;
+                };
+                let mut ordinals = own.index().select(predicate, &names)?;
+                let shown = ShownChunks::new(block, measurement, &self.tombstones)?;
+                if shown.is_touched() {
+                    ordinals = showing(own.index(), &ordinals, shown)?;
+                }
+                block.check_intact()?;
+                if !ordinals.is_empty() {
+                    found.blocks.push((own, ordinals));
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    fn shown_runs(&self, measurement: MeasurementId, policy: Option<PolicyId>) -> ShownRuns {
+        let policies = self.policies.keys().copied();
+        let own = policies.filter(|own| policy.is_none_or(|wanted| wanted == *own));
+        let runs = own.map(|policy| (policy, self.runs(policy, measurement)));
+        ShownRuns::new(runs, measurement, &self.tombstones)
+    }
+
+    /// Adds those series of a block that are not in `seen`.
+    fn add_series(
+        &self,
+        (index, ordinals): (InvertedIndex<'_>, &RoaringBitmap),
+        seen: &mut RoaringTreemap,
+        series: &mut Vec<(SeriesId, TagSet)>,
+    ) -> Result<()> {
+        // A jump costs as much as a walk over some hundred keys.
+        let is_sparse = ordinals.len() < (index.series_count() / KEYS_PER_JUMP) as u64;
+        let mut walk = index.keys(0);
+        for ordinal in ordinals {
+            let ordinal = ordinal as usize;
+            let id = index.series_id(ordinal)?;
+            if !seen.insert(id.0) {
+                continue;
+            }
+            if is_sparse {
+                walk = index.keys(ordinal);
+            }
+            while let Some((at, entry)) = walk.advance()? {
+                if at == ordinal {
+                    series.extend(self.tags(&entry.key).map(|tags| (id, tags)));
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Those of `ordinals` that deletes leave a row.
+fn showing(
+    index: InvertedIndex<'_>,
+    ordinals: &RoaringBitmap,
+    mut shown: ShownChunks<'_>,
+) -> Result<RoaringBitmap> {
+    let mut left = RoaringBitmap::new();
+    for ordinal in ordinals {
+        if shown.shows(index.series_id(ordinal as usize)?)? {
+            left.insert(ordinal);
+        }
+    }
+    Ok(left)
+}
+
+/// Indexes that know series that are wanted.
+#[derive(Default)]
+struct Found<'snapshot> {
+    live: Vec<(&'snapshot LiveIndex, LiveSelection)>,
+    blocks: Vec<(Measurement<'snapshot>, RoaringBitmap)>,
+}
+
+impl Found<'_> {
+    /// Whether the blocks were what they are while they were read.
+    fn check_intact(&self) -> Result<()> {
+        let mut blocks = self.blocks.iter();
+        blocks.try_for_each(|(measurement, _)| measurement.block().check_intact())
+    }
+}
+
+/// Strings of which each is to be kept once.
+#[derive(Debug, Default)]
+struct Distinct {
+    strings: Strings,
+    passes_limit: bool,
+}
+
+impl Distinct {
+    fn add(&mut self, string: &[u8]) {
+        if self.strings.bytes.len() + string.len() > TAG_VALUES_BYTES_MAX {
+            self.passes_limit = true;
+        } else {
+            self.strings.push(string);
+        }
+    }
+
+    /// Sorts what was added and keeps each string once. What is sorted in pieces costs little.
+    fn settle(&mut self, key: &[u8]) -> Result<()> {
+        if self.passes_limit {
+            let key = String::from_utf8_lossy(key);
+            let message = format!(
+                "the values of tag {key:?} take more than {TAG_VALUES_BYTES_MAX} bytes: ask for \
+                 fewer with a condition"
+            );
+            return Err(Error::new(ErrorKind::Limit, message));
+        }
+        let strings = &self.strings;
+        let mut order: Vec<usize> = (0..strings.len()).collect();
+        if order.is_sorted_by(|one, other| strings.get(*one) < strings.get(*other)) {
+            return Ok(());
+        }
+        order.sort_by(|one, other| strings.get(*one).cmp(strings.get(*other)));
+        order.dedup_by(|one, other| strings.get(*one) == strings.get(*other));
+        let mut sorted = Strings::default();
+        for index in order {
+            sorted.push(strings.get(index));
+        }
+        self.strings = sorted;
+        Ok(())
+    }
+}
