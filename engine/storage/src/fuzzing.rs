@@ -9,9 +9,12 @@ use crate::block::Block;
 use crate::codec::{self, Effort};
 use crate::env::{ReadFile, WriteFile};
 use crate::format::header::{FileHeader, FileKind};
+use crate::format::registry::RegistryReader;
 use crate::format::rows;
 use crate::format::sealed::SealedWriter;
-use crate::model::{FieldId, FieldType, Presence, TagKeyId, TagPredicate, TimeRange, Values};
+use crate::model::{
+    FieldId, FieldType, KeyHash, Presence, TagKeyId, TagPredicate, TimeRange, Values,
+};
 use crate::wal;
 
 /// The most values a fuzzed stream claims: more finds nothing new and costs time.
@@ -106,7 +109,7 @@ pub fn fuzz_rows(data: &[u8]) {
 /// If reading does.
 pub fn fuzz_block(data: &[u8]) {
     const SERIES_MAX: usize = 64;
-    let Ok(block) = Block::from_file(Arc::new(sealed(data)), 77, 5) else {
+    let Ok(block) = Block::from_file(Arc::new(sealed(FileKind::Block, data)), 77, 5) else {
         return;
     };
     let Ok(measurements) = block.measurements() else {
@@ -131,7 +134,13 @@ pub fn fuzz_block(data: &[u8]) {
         };
         let both = TagPredicate::Or(vec![equal.clone(), TagPredicate::Not(Box::new(equal))]);
         for predicate in [TagPredicate::All, both] {
-            measurement.index().select(&predicate, names).ok();
+            if let Ok(found) = measurement.index().select(&predicate, names) {
+                let mut ignore = |_: &[u8]| {};
+                measurement
+                    .index()
+                    .values(TagKeyId(1), &found, &mut ignore)
+                    .ok();
+            }
         }
         let series = measurement.series_count().min(SERIES_MAX);
         let fields: Vec<FieldId> = measurement.fields().map(|(id, _)| id).take(8).collect();
@@ -147,10 +156,42 @@ pub fn fuzz_block(data: &[u8]) {
     }
 }
 
-/// The block file 5 of directory 77 whose contents are a header and `data`.
-fn sealed(data: &[u8]) -> MemoryFile {
+/// A registry file: the bytes stand behind the header under right checksums. Every entry of a file
+/// that is in order is found by its hash.
+///
+/// # Panics
+/// If reading does, or an entry is not found.
+pub fn fuzz_registry(data: &[u8]) {
+    let header = FileHeader::new(FileKind::Registry, 77, 5);
+    let file = Arc::new(sealed(FileKind::Registry, data));
+    let Ok(reader) = RegistryReader::open(file, Path::new("fuzzed"), &header) else {
+        return;
+    };
+    let walked: Vec<_> = reader.walk().collect();
+    let entries: Result<Vec<_>, _> = walked.into_iter().collect();
+    for edge in [0, u128::MAX] {
+        reader.find(KeyHash(edge)).ok();
+    }
+    let Ok(entries) = entries else {
+        return;
+    };
+    assert_eq!(
+        entries.len() as u64,
+        reader.count(),
+        "a walk ends at the end"
+    );
+    if entries.is_sorted_by(|(one, _), (other, _)| one < other) {
+        for (hash, series) in entries {
+            let found = reader.find(hash).ok().flatten();
+            assert_eq!(found, Some(series), "an entry is found");
+        }
+    }
+}
+
+/// The file 5 of directory 77 whose contents are a header and `data`.
+fn sealed(kind: FileKind, data: &[u8]) -> MemoryFile {
     let file = MemoryFile::default();
-    let header = FileHeader::new(FileKind::Block, 77, 5);
+    let header = FileHeader::new(kind, 77, 5);
     let mut writer = SealedWriter::new(Box::new(file.clone()), Path::new("fuzzed"), &header);
     writer.write(data).expect("memory is written");
     writer.finish().expect("memory is written");
@@ -224,6 +265,21 @@ mod tests {
                 let mut lying = contents.clone();
                 lying[at] ^= change;
                 fuzz_block(&lying);
+            }
+        }
+    }
+
+    #[test]
+    fn a_registry_of_any_bytes_ends_in_a_value_or_an_error() {
+        let entry = |number: u8| [[number; 16].as_slice(), &[number; 8]].concat();
+        let sound: Vec<u8> = (0..40).flat_map(entry).collect();
+        fuzz_registry(&sound);
+        for at in 0..sound.len() {
+            fuzz_registry(&sound[..at]);
+            for change in [0x01, 0x80, 0xff] {
+                let mut lying = sound.clone();
+                lying[at] ^= change;
+                fuzz_registry(&lying);
             }
         }
     }

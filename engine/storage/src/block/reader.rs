@@ -309,7 +309,8 @@ impl<'block> Measurement<'block> {
         InvertedIndex::new(&self.block.file, self.id, (&self.directory, &self.bytes))
     }
 
-    pub(super) fn block(&self) -> &'block Block {
+    /// The block.
+    pub fn block(&self) -> &'block Block {
         self.block
     }
 

@@ -61,6 +61,7 @@ impl Db {
                 core.compact_job(&job)?;
             }
         }
+        core.retire_series();
         Ok(())
     }
 }
@@ -81,7 +82,10 @@ impl Core {
         };
         let job = match chosen {
             Ok(Some(job)) => job,
-            Ok(None) => return StepOutcome::Idle,
+            Ok(None) => {
+                self.retire_series();
+                return StepOutcome::Idle;
+            }
             Err(error) => {
                 self.note_outcome("compact", &Err(error));
                 return StepOutcome::Idle;

@@ -102,6 +102,7 @@ pub(super) struct Counters {
     pub(super) flushed_rows: AtomicU64,
     pub(super) compactions: AtomicU64,
     pub(super) rows_without_key: AtomicU64,
+    pub(super) series_retired: AtomicU64,
 }
 
 /// What writers share under the sequencing lock.

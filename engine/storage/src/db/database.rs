@@ -1,6 +1,6 @@
 //! One database of an open store: what readers see of it, and its registry.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use crate::block::Block;
@@ -13,7 +13,7 @@ use crate::index::LiveIndex;
 use crate::index::registry::Registry;
 use crate::manifest::catalog::DatabaseCatalog;
 use crate::memtable::Memtable;
-use crate::model::{DatabaseId, KeyHasher, PolicyId, SeriesId, Tombstone, Tombstones};
+use crate::model::{DatabaseId, KeyHasher, PolicyId, SeriesEntry, SeriesId, Tombstone, Tombstones};
 use crate::snapshot::SetAside;
 
 /// A database.
@@ -26,6 +26,8 @@ pub(super) struct Database {
     /// New series of late.
     pub(super) growth: Mutex<Growth>,
     unconfirmed: Mutex<Unconfirmed>,
+    /// The blocks there were when it was last asked which series live; `None`: never.
+    pub(super) blocks_seen: Mutex<Option<BTreeSet<u64>>>,
 }
 
 /// What readers see. Cloning copies pointers.
@@ -77,6 +79,7 @@ impl Database {
             registry,
             growth: Mutex::default(),
             unconfirmed: Mutex::default(),
+            blocks_seen: Mutex::default(),
             stores: RwLock::new(Stores {
                 policies: ids.map(|id| (id, open())).collect(),
                 indexes: vec![Arc::new(LiveIndex::new())],
@@ -162,6 +165,16 @@ impl Database {
             memtable.bar(tombstone.sequence);
         }
         stores.tombstones.put(tombstone);
+    }
+
+    /// Of those series, the ones that are `wanted`.
+    pub(super) fn unconfirmed_entries(
+        &self,
+        wanted: &dyn Fn(SeriesId) -> bool,
+    ) -> Vec<SeriesEntry> {
+        let unconfirmed = lock(&self.unconfirmed);
+        let entries = unconfirmed.list.iter().flat_map(|(_, one)| &one.series);
+        entries.filter(|entry| wanted(entry.id)).cloned().collect()
     }
 
     /// Lets readers see names and series that are durable.

@@ -18,6 +18,7 @@ mod memory;
 mod open;
 mod purge;
 mod read;
+mod retire;
 mod stats;
 mod write;
 

@@ -46,6 +46,10 @@ pub struct DbStats {
     pub index_bytes: u64,
     /// Registry files.
     pub registry_files: u64,
+    /// Series in them; one may stand in several until they are merged.
+    pub registry_series: u64,
+    /// Series that left the registry files since the store was opened: they had no rows any more.
+    pub series_retired: u64,
     /// Rows taken since the store was opened.
     pub rows_written: u64,
     /// Rows rejected since then.
@@ -129,6 +133,7 @@ impl Db {
             flushes: read(&core.counters.flushes),
             flushed_rows: read(&core.counters.flushed_rows),
             compactions: read(&core.counters.compactions),
+            series_retired: read(&core.counters.series_retired),
             log: core.wal().map(Wal::counters).unwrap_or_default(),
             ..DbStats::default()
         };
@@ -140,6 +145,7 @@ impl Db {
             stats.tombstones += stores.tombstones.iter().len() as u64;
             for file in database.registry.files() {
                 stats.registry_files += 1;
+                stats.registry_series += file.meta().series_count;
                 note(&file.problems());
             }
             let indexes = stores.indexes.iter();

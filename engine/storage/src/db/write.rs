@@ -251,6 +251,7 @@ impl Destination<'_> {
                 encoded = self.encode(encoded.into_rows().filter(lives).collect());
             }
             new.definitions.series = self.keys(&encoded, seen)?;
+            self.keep(&new.definitions.series)?;
         }
         let ticket = self.submit(&mut sequencer, encoded, new)?;
         Ok(Submitted {
@@ -291,6 +292,27 @@ impl Destination<'_> {
         let entries = series.into_iter().map(find);
         let entries: Option<Vec<SeriesEntry>> = entries.collect();
         entries.ok_or_else(|| Error::new(ErrorKind::Busy, "a series is being defined"))
+    }
+
+    /// Has the registry know series that were looked up before a flush: it may have let go of them
+    /// since. The caller holds the sequencing lock.
+    ///
+    /// # Errors
+    /// `Busy` where a key has another series by now: the write is to look it up again.
+    fn keep(&self, series: &[SeriesEntry]) -> Result<()> {
+        let registry = &self.database.registry;
+        for entry in series {
+            let hash = self.database.hasher.hash(&entry.key);
+            match registry.find(hash)? {
+                Some(known) if known == entry.id => {}
+                None => registry.insert([(hash, entry.id)]),
+                Some(_) => {
+                    let message = "a series was retired while it was written to: repeat the write";
+                    return Err(Error::new(ErrorKind::Busy, message));
+                }
+            }
+        }
+        Ok(())
     }
 
     fn encode(&self, rows: Vec<Rows>) -> Encoded {

@@ -147,6 +147,18 @@ impl Registry {
         drop(old);
     }
 
+    /// Goes on with `files` alone, and in memory with `back`, which they do not have. What is in
+    /// memory already stays as it is.
+    pub fn replace(&self, files: Vec<Arc<RegistryFile>>, back: Vec<Entry>) {
+        let mut behind = self.behind.write().unwrap_or_else(PoisonError::into_inner);
+        let old = std::mem::replace(&mut behind.files, files);
+        for (hash, series) in back {
+            behind.fresh.insert(hash, series);
+        }
+        drop(behind);
+        drop(old);
+    }
+
     /// Goes on with `files` alone and, in memory, with what the others are known to have held. What
     /// is in memory already stays as it is.
     pub fn mend(&self, files: Vec<Arc<RegistryFile>>, known: &[Entry]) {
