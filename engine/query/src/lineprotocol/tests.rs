@@ -22,7 +22,7 @@ type Point = (String, i64, Vec<(String, FieldValue)>);
 fn show(key: &SeriesKey) -> String {
     let mut text = Vec::new();
     escape_measurement(&key.measurement, &mut text);
-    for (tag, value) in key.tags.iter() {
+    for (tag, value) in &key.tags {
         text.push(b',');
         escape_key(tag, &mut text);
         text.push(b'=');

@@ -99,7 +99,9 @@ pub trait Source: Send + Sync {
         let series = self.series(measurement, predicate, policy, range)?;
         let values: BTreeSet<&[u8]> = series.iter().filter_map(|one| one.tags.get(key)).collect();
         let mut strings = Strings::default();
-        values.into_iter().for_each(|value| strings.push(value));
+        for value in values {
+            strings.push(value);
+        }
         Ok(strings)
     }
 

@@ -161,7 +161,7 @@ pub(super) fn series(scope: &Scope<'_>, sink: &mut dyn ResultSink) -> Result<(),
 fn key_text(measurement: &[u8], tags: &TagSet) -> Vec<u8> {
     let mut key = Vec::new();
     escape_measurement(measurement, &mut key);
-    for (name, value) in tags.iter() {
+    for (name, value) in tags {
         key.push(b',');
         escape_key(name, &mut key);
         key.push(b'=');
@@ -207,6 +207,9 @@ pub(super) fn tag_keys(scope: &Scope<'_>, sink: &mut dyn ResultSink) -> Result<(
     Ok(())
 }
 
+/// A tag key and its values.
+type Column = (Box<[u8]>, Strings);
+
 /// The tag keys that match `keys`, sorted, and the values that each has among the series of `target`
 /// which pass `filter`, sorted.
 ///
@@ -217,7 +220,7 @@ pub(super) fn values_of(
     filter: &Filter,
     target: &Target,
     keys: &NameMatch,
-) -> Result<Vec<(Box<[u8]>, Strings)>, QueryError> {
+) -> Result<Vec<Column>, QueryError> {
     let mut values = Vec::new();
     let all = target.info.tag_keys.iter();
     let wanted: Vec<_> = all.filter(|key| keys.holds(key)).collect();

@@ -129,7 +129,7 @@ impl Growth {
     pub(super) fn grown(&self, refused: &TagSet) -> String {
         let mut values: BTreeMap<&[u8], BTreeSet<&[u8]>> = BTreeMap::new();
         for tags in self.samples.iter().chain([refused]) {
-            for (key, value) in tags.iter() {
+            for (key, value) in tags {
                 values.entry(key).or_default().insert(value);
             }
         }

@@ -60,9 +60,7 @@ impl LiveIndex {
     /// The ids of the series that came as number `from` and later, in the order of their arrival.
     pub fn ids_from(&self, from: usize) -> Vec<SeriesId> {
         let store = self.read();
-        let slots = from..store.len();
-        let slots = slots.map(|slot| u32::try_from(slot).expect("slots have 31 bits"));
-        slots.map(|slot| store.id(slot)).collect()
+        store.ids_from(from)
     }
 
     /// How many series are known.

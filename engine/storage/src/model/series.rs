@@ -22,6 +22,10 @@ impl TagSet {
     ///
     /// # Errors
     /// The first key that occurs more than once.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "a set takes the place of the list it is made of"
+    )]
     pub fn new(tags: Vec<Tag>) -> Result<TagSet, Box<[u8]>> {
         let mut pairs: Vec<(&[u8], &[u8])> =
             tags.iter().map(|(key, value)| (&**key, &**value)).collect();
@@ -101,6 +105,15 @@ impl fmt::Debug for TagSet {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let tags = self.iter().map(|(key, value)| (text(key), text(value)));
         out.debug_map().entries(tags).finish()
+    }
+}
+
+impl<'set> IntoIterator for &'set TagSet {
+    type Item = (&'set [u8], &'set [u8]);
+    type IntoIter = Tags<'set>;
+
+    fn into_iter(self) -> Tags<'set> {
+        self.iter()
     }
 }
 

@@ -47,6 +47,10 @@ impl Store {
         self.ids.get(slot as usize)
     }
 
+    pub(super) fn ids_from(&self, slot: usize) -> Vec<SeriesId> {
+        (slot..self.len()).map(|slot| self.ids.get(slot)).collect()
+    }
+
     pub(super) fn slot(&self, id: SeriesId) -> Option<u32> {
         let place = Numbered::place_of(spread(id));
         let found = self

@@ -30,7 +30,7 @@ pub(super) struct Numbered(u64);
 
 impl Numbered {
     pub(super) fn new(hash: u64, number: u32) -> Numbered {
-        Numbered(hash & PLACE_MASK | u64::from(number) + 1)
+        Numbered((hash & PLACE_MASK) | (u64::from(number) + 1))
     }
 
     /// Where the numbers with this hash stand.
@@ -66,9 +66,7 @@ impl Values {
     /// Notes that the series of `slot` has `value`; the number of the value.
     pub(super) fn add(&mut self, value: &[u8], slot: u32) -> u32 {
         let hash = hash(value);
-        let number = if let Some(number) = self.find_hashed(hash, value) {
-            number
-        } else {
+        let Some(number) = self.find_hashed(hash, value) else {
             let number = u32::try_from(self.starts.len()).expect("no more values than series");
             self.starts.push(self.text.push(value));
             self.postings.push(slot);

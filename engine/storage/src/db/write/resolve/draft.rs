@@ -46,7 +46,7 @@ impl<'catalog> Draft<'catalog> {
     pub(super) fn canonical(&mut self, key: &SeriesKey) -> (MeasurementId, Box<[u8]>) {
         let measurement = self.measurement(&key.measurement);
         let mut tags = Vec::with_capacity(key.tags.len());
-        for (name, value) in key.tags.iter() {
+        for (name, value) in &key.tags {
             let id = self.tag_key(name);
             self.pair(measurement, (id, name));
             tags.push((id, value));
