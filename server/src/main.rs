@@ -1,6 +1,7 @@
 //! The `silverback` binary: a server and its tools in one program. It turns arguments, requests and
 //! signals into calls of the engine, and the engine's answers into exit codes, HTTP and gRPC.
 
+mod allocator;
 mod app;
 mod cli;
 mod config;
@@ -15,9 +16,7 @@ mod version;
 
 use std::process::ExitCode;
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
+    allocator::give_back_soon();
     cli::run()
 }

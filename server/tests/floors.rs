@@ -9,7 +9,7 @@
 use std::path::Path;
 
 const FLOORS: [&[&str]; 5] = [
-    &["exit", "version"],
+    &["allocator", "exit", "version"],
     &["config", "door", "metrics"],
     &["app", "log"],
     &["grpc", "http"],

@@ -138,6 +138,12 @@ where
     }
 }
 
+/// What a connection may read ahead, bytes: a thousandth of the budget, but enough to be read at once
+/// and no more than helps.
+fn buffer_bytes(budget_bytes: usize) -> usize {
+    (budget_bytes / 1024).clamp(64 << 10, 256 << 10)
+}
+
 /// The protocol's settings.
 fn protocol(app: &App) -> Builder<TokioExecutor> {
     let mut builder = Builder::new(TokioExecutor::new());
@@ -146,7 +152,7 @@ fn protocol(app: &App) -> Builder<TokioExecutor> {
         .timer(TokioTimer::new())
         // Also how long a connection may lie idle between two requests.
         .header_read_timeout(Duration::from_millis(app.config.idle_timeout_ms))
-        .max_buf_size(256 * 1024);
+        .max_buf_size(buffer_bytes(app.engine.budget().limit_bytes()));
     builder
         .http2()
         .timer(TokioTimer::new())

@@ -18,6 +18,7 @@ mod http;
 mod influx_shell;
 mod influxd;
 mod kill;
+mod overload;
 mod product;
 mod python;
 mod telegraf;

@@ -92,13 +92,13 @@ fn the_query_that_holds_most_is_stopped_before_a_write_is_refused() {
 }
 
 #[test]
-fn memory_that_nobody_counts_is_believed_up_to_a_quarter() {
+fn memory_that_nobody_counts_is_believed_up_to_a_half() {
     let budget = Budget::new(LIMIT);
     let rows = budget.charge(Class::Memtable, 100 << 20);
     budget.tick(Some(130 << 20), 100 << 20);
     assert_eq!(budget.usage().rest, 30 << 20);
     budget.tick(Some(LIMIT), 100 << 20);
-    assert_eq!(budget.usage().rest, LIMIT / 4);
+    assert_eq!(budget.usage().rest, LIMIT / 2);
     budget.tick(None, 100 << 20);
     assert_eq!(budget.usage().total(), rows.bytes());
 }
