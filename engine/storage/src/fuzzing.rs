@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use crate::block::Block;
-use crate::codec::{self, Effort};
+use crate::codec::{self, Effort, Shared};
 use crate::env::{ReadFile, WriteFile};
 use crate::format::header::{FileHeader, FileKind};
 use crate::format::registry::RegistryReader;
@@ -20,7 +20,7 @@ use crate::wal;
 /// The most values a fuzzed stream claims: more finds nothing new and costs time.
 const COUNT_MAX: usize = 1 << 14;
 
-/// Every value stream: two bytes of count, one of type, then the stream.
+/// Every value stream: two bytes of count, one of type, then the stream, or a set and a stream.
 ///
 /// # Panics
 /// If a decoder does, or if what it gives does not survive encoding.
@@ -40,11 +40,34 @@ pub fn fuzz_codec(data: &[u8]) {
                 check_presence(&presence, count);
             }
         }
+        None if kind % 8 == 6 => fuzz_shared(stream, count),
         None => {
             if let Ok(times) = codec::decode_timestamps(stream, count) {
                 check_times(&times);
             }
         }
+    }
+}
+
+/// A byte of how long a set is, the set, and a column that may refer to it.
+fn fuzz_shared(bytes: &[u8], count: usize) {
+    let Some((size, rest)) = bytes.split_first() else {
+        return;
+    };
+    let Some((set, stream)) = rest.split_at_checked(usize::from(*size)) else {
+        return;
+    };
+    let Ok(shared) = Shared::decode(set) else {
+        return;
+    };
+    for field_type in [FieldType::Float, FieldType::Integer] {
+        let Ok(values) = codec::decode_values_with(field_type, stream, count, &shared) else {
+            continue;
+        };
+        let mut bytes = Vec::new();
+        codec::encode_values_with(&values, Effort::Cold, &shared, &mut bytes);
+        let again = codec::decode_values_with(field_type, &bytes, count, &shared);
+        assert_eq!(again.as_ref(), Ok(&values), "by a shared set");
     }
 }
 
