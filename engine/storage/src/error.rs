@@ -65,12 +65,15 @@ impl Error {
     }
 
     /// What the operating system said while the engine did `doing`; a full disk or quota is
-    /// [`ErrorKind::NoSpace`], everything else [`ErrorKind::Io`].
+    /// [`ErrorKind::NoSpace`], a process or system that has no more descriptors is
+    /// [`ErrorKind::Busy`], everything else [`ErrorKind::Io`].
     pub fn io(doing: &str, file: impl Into<PathBuf>, source: std::io::Error) -> Self {
         use std::io::ErrorKind::{QuotaExceeded, StorageFull};
         let full = matches!(source.kind(), StorageFull | QuotaExceeded);
         let kind = if full {
             ErrorKind::NoSpace
+        } else if is_out_of_descriptors(&source) {
+            ErrorKind::Busy
         } else {
             ErrorKind::Io
         };
@@ -125,6 +128,12 @@ impl Error {
     }
 }
 
+/// Whether the process (EMFILE) or the system (ENFILE) can open nothing more: that passes, and says
+/// nothing of any file.
+pub fn is_out_of_descriptors(error: &std::io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(24 | 23))
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str(&self.message)?;
@@ -177,6 +186,10 @@ mod tests {
     fn a_full_disk_is_not_a_broken_one() {
         let full = std::io::Error::from_raw_os_error(28);
         assert_eq!(Error::io("write", "wal/1", full).kind(), ErrorKind::NoSpace);
+        for code in [23, 24] {
+            let busy = std::io::Error::from_raw_os_error(code);
+            assert_eq!(Error::io("open", "wal/1", busy).kind(), ErrorKind::Busy);
+        }
         let broken = std::io::Error::from_raw_os_error(5);
         assert_eq!(Error::io("write", "wal/1", broken).kind(), ErrorKind::Io);
     }

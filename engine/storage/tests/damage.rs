@@ -1,8 +1,12 @@
 //! Damaged files, full disks, failed syncs: what is told, what is served, and what comes back.
 #![expect(clippy::unwrap_used, reason = "a test's helpers may stop the test")]
 
+#[path = "damage/backup.rs"]
+mod backup;
 #[path = "damage/mapped.rs"]
 mod mapped;
+#[path = "damage/scrub.rs"]
+mod scrub;
 #[path = "support/small.rs"]
 mod small;
 mod support;
@@ -11,14 +15,19 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use silverback_storage::db::{Db, DbOptions, Durability, WriteOptions};
+use silverback_storage::db::{CheckOptions, CheckReport, Db, DbOptions, Durability, WriteOptions};
 use silverback_storage::env::sim::{Failure, Fault, OpKind};
 use silverback_storage::env::{Env, SimEnv};
-use silverback_storage::error::ErrorKind;
+use silverback_storage::error::{ErrorKind, Result};
 use silverback_storage::model::{Batch, PolicySpec, TimeRange};
 
 use small::{float, open_with, values};
 use support::{Contents, Keys, Row, batch, open, options, read, read_database, row, write};
+
+fn check(env: &SimEnv) -> Result<CheckReport> {
+    let env: Arc<dyn Env> = Arc::new(env.clone());
+    Db::check_with(&env, CheckOptions { deep: true }, &mut |_, _| {})
+}
 
 #[test]
 fn a_damaged_block_fails_those_who_need_it_and_no_one_else() {
@@ -62,7 +71,7 @@ fn a_damaged_block_fails_those_who_need_it_and_no_one_else() {
             Some(bytes) => env.poke(&path, bytes),
             None => env.snatch(&path).unwrap(),
         }
-        let report = Db::check(&(Arc::new(env.clone()) as Arc<dyn Env>)).unwrap();
+        let report = check(&env).unwrap();
         assert_eq!(report.problems.len(), 1, "{:?}", report.problems);
         assert_eq!(report.problems[0].file.as_deref(), Some(&*path));
         let db = open(&env).unwrap();
@@ -226,7 +235,6 @@ fn check_names_a_flipped_byte_in_every_kind_of_file() {
         &[row("cpu", &[("host", "c")], 3, &[("f", float(3.0))])],
     )
     .unwrap();
-    let check = |env: &SimEnv| Db::check(&(Arc::new(env.clone()) as Arc<dyn Env>));
     let before = env.op_count();
     let report = check(&env).unwrap();
     assert_eq!(report.problems, []);
@@ -298,6 +306,59 @@ fn a_full_disk_refuses_writes_serves_reads_and_recovers_by_itself() {
     drop(db);
     let db = open(&env.after_kill()).unwrap();
     assert_eq!(values(&db, "f").len(), stored + 1);
+}
+
+#[test]
+fn a_process_that_can_open_no_more_refuses_sets_nothing_aside_and_goes_on_by_itself() {
+    let env = SimEnv::new(1);
+    let db = open_with(&env, "db");
+    let one = |time| [row("cpu", &[("host", "a")], time, &[("f", float(2.0))])];
+    write(&db, "db", &one(1)).unwrap();
+    db.flush().unwrap();
+    let exhaust = |kind| {
+        env.inject(Fault {
+            kind: Some(kind),
+            after: 0,
+            failure: Failure::Descriptors,
+            sticky: true,
+        });
+    };
+    let mut time = 1;
+    for kind in [OpKind::Create, OpKind::Open, OpKind::SyncDir, OpKind::List] {
+        exhaust(kind);
+        // Some go into the segment that is open; it is full after a few.
+        for _ in 0..100 {
+            time += 1;
+            if let Err(error) = write(&db, "db", &one(time)) {
+                assert_eq!(error.kind(), ErrorKind::Busy, "{kind:?}: {error}");
+            }
+        }
+        if kind != OpKind::List {
+            assert_eq!(db.flush().unwrap_err().kind(), ErrorKind::Busy, "{kind:?}");
+            assert!(db.stats().problem_count > 0, "{kind:?}");
+        }
+        db.compact().ok();
+        env.heal();
+        time += 1;
+        write(&db, "db", &one(time)).unwrap();
+        db.compact().unwrap();
+        let stats = db.stats();
+        assert_eq!(
+            (stats.problems, stats.damaged_blocks),
+            (vec![], 0),
+            "{kind:?}"
+        );
+    }
+    let expected = values(&db, "f");
+    drop(db);
+    for kind in [OpKind::Open, OpKind::List] {
+        exhaust(kind);
+        assert_eq!(open(&env).unwrap_err().kind(), ErrorKind::Busy, "{kind:?}");
+        env.heal();
+    }
+    let db = open(&env).unwrap();
+    assert_eq!(values(&db, "f"), expected);
+    assert_eq!(db.stats().problems, []);
 }
 
 #[test]
@@ -387,7 +448,7 @@ fn data_without_a_manifest_is_named_and_left_alone() {
     let error = open(&env).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Corrupt);
     assert!(error.message().contains("CURRENT"), "{error}");
-    assert!(Db::check(&(Arc::new(env.clone()) as Arc<dyn Env>)).is_err());
+    assert!(check(&env).is_err());
     assert_eq!((env.paths(), env.op_count()), before);
 }
 

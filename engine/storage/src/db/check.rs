@@ -1,6 +1,7 @@
 //! Checking a directory whole, without its lock and without changing a byte.
 
-use std::path::Path;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::block::Block;
@@ -8,10 +9,13 @@ use crate::db::Db;
 use crate::db::stats::Problem;
 use crate::env::Env;
 use crate::error::{Error, Result};
+use crate::format::block::{BlockMeta, block_path};
 use crate::format::definitions::Definitions;
 use crate::format::rows::decode_rows;
 use crate::index::registry::RegistryFile;
-use crate::manifest::Manifest;
+use crate::manifest::{Manifest, State};
+use crate::model::{DatabaseId, KeyHash, KeyHasher, SeriesId};
+use crate::upkeep::{FindSeries, deep_check};
 use crate::wal::{LogEnd, Wal, WalStart};
 
 use super::core::{RECORD_DEFINITIONS, RECORD_ROWS, RECORD_TOMBSTONE};
@@ -28,18 +32,45 @@ pub struct CheckReport {
     pub log_records: u64,
     /// Rows in blocks.
     pub block_rows: u64,
+    /// Values of blocks that were decoded: none unless the check was deep.
+    pub values: u64,
+    /// Statistics of blocks that were compared with the values.
+    pub statistics: u64,
+    /// Files that nothing names: what a crash left, which the next open removes.
+    pub orphans: u64,
     /// What is wrong; empty where all is well.
     pub problems: Vec<Problem>,
 }
 
+/// How a directory is checked.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct CheckOptions {
+    /// Decode every page and compare what says the same thing twice.
+    pub deep: bool,
+}
+
 impl Db {
-    /// Reads every byte of a directory that the manifest names, and verifies each checksum. Takes no
-    /// lock and writes nothing: beside a running store it may name files that were just replaced.
+    /// As [`Db::check_with`], verifying checksums alone.
+    ///
+    /// # Errors
+    /// As [`Db::check_with`].
+    pub fn check(env: &Arc<dyn Env>) -> Result<CheckReport> {
+        Db::check_with(env, CheckOptions::default(), &mut |_, _| {})
+    }
+
+    /// Reads every byte of a directory that the manifest names, and verifies each checksum; a deep
+    /// check reads all that blocks hold besides, as [`deep_check`] does. Takes no lock and writes
+    /// nothing: beside a running store it may name files that were just replaced. Tells `progress`
+    /// after each file how many bytes of how many are done.
     ///
     /// # Errors
     /// `Corrupt` or `Conflict` where the manifest cannot be read, `Io`. What is wrong with other
     /// files stands in the report.
-    pub fn check(env: &Arc<dyn Env>) -> Result<CheckReport> {
+    pub fn check_with(
+        env: &Arc<dyn Env>,
+        options: CheckOptions,
+        progress: &mut dyn FnMut(u64, u64),
+    ) -> Result<CheckReport> {
         let mut report = CheckReport::default();
         let Some(manifest) = Manifest::open(Arc::clone(env))? else {
             super::open::check_empty(&**env)?;
@@ -47,22 +78,22 @@ impl Db {
         };
         report.files += 2;
         let state = manifest.state();
+        let blocks = state.blocks.values().map(|meta| meta.size_bytes);
+        let registries = state.registries.values().map(|meta| meta.size_bytes);
+        let total = blocks.chain(registries).sum();
+        let found = report.registries(&**env, state, &mut |done| progress(done, total));
+        let hasher = KeyHasher::new(state.secret);
         for meta in state.blocks.values() {
-            match Block::open(&**env, state.directory_id, meta) {
-                Ok(block) => {
-                    report.block_rows += meta.row_count;
-                    report.sealed(meta.size_bytes, &block.file().verify_all());
-                }
-                Err(error) => report.problems.push(Problem::from_error(&error)),
-            }
+            let find = |key: &[u8]| find_series(&found, meta.info.database, hasher.hash(key));
+            report.block(
+                &**env,
+                state.directory_id,
+                meta,
+                options.deep.then_some(&find),
+            );
+            progress(report.bytes, total);
         }
-        for meta in state.registries.values() {
-            let file = RegistryFile::open(&**env, state.directory_id, *meta);
-            match file.and_then(|file| file.verify_all()) {
-                Ok(errors) => report.sealed(meta.size_bytes, &errors),
-                Err(error) => report.problems.push(Problem::from_error(&error)),
-            }
-        }
+        report.orphans = orphans(&**env, state);
         let start = WalStart {
             directory_id: state.directory_id,
             released_through: state.flushed_through,
@@ -77,11 +108,94 @@ impl Db {
     }
 }
 
+/// The id that any of the database's registry files gives a key.
+fn find_series(
+    files: &[Arc<RegistryFile>],
+    database: DatabaseId,
+    hash: KeyHash,
+) -> Result<Option<SeriesId>> {
+    for file in files.iter().filter(|file| file.meta().database == database) {
+        if let Some(series) = file.find(hash)? {
+            return Ok(Some(series));
+        }
+    }
+    Ok(None)
+}
+
+/// How many files the folders have that the manifest does not name.
+fn orphans(env: &dyn Env, state: &State) -> u64 {
+    let names = |folder: &str| env.list(Path::new(folder)).unwrap_or_default();
+    let blocks = names("blocks")
+        .into_iter()
+        .map(|entry| Path::new("blocks").join(entry.name));
+    let live: BTreeSet<PathBuf> = state.blocks.keys().map(|id| block_path(*id)).collect();
+    let registry = names("registry").into_iter();
+    let registry = registry.map(|entry| Path::new("registry").join(entry.name));
+    let keys: BTreeSet<PathBuf> = state
+        .registries
+        .keys()
+        .map(|id| RegistryFile::path(*id))
+        .collect();
+    let all = blocks.chain(registry);
+    all.filter(|path| !live.contains(path) && !keys.contains(path))
+        .count() as u64
+}
+
 impl CheckReport {
     fn sealed(&mut self, bytes: u64, errors: &[Error]) {
         self.files += 1;
         self.bytes += bytes;
         self.problems.extend(errors.iter().map(Problem::from_error));
+    }
+
+    /// Verifies all registry files; those that can be asked.
+    fn registries(
+        &mut self,
+        env: &dyn Env,
+        state: &State,
+        progress: &mut dyn FnMut(u64),
+    ) -> Vec<Arc<RegistryFile>> {
+        let mut whole = Vec::new();
+        for meta in state.registries.values() {
+            let file = RegistryFile::open(env, state.directory_id, *meta);
+            match file.and_then(|file| Ok((file.verify_all()?, file))) {
+                Ok((errors, file)) => {
+                    self.sealed(meta.size_bytes, &errors);
+                    whole.push(file);
+                }
+                Err(error) => self.problems.push(Problem::from_error(&error)),
+            }
+            progress(self.bytes);
+        }
+        whole
+    }
+
+    /// Verifies a block, and reads all it holds where `find` is given.
+    fn block(
+        &mut self,
+        env: &dyn Env,
+        directory_id: u128,
+        meta: &BlockMeta,
+        find: Option<FindSeries<'_>>,
+    ) {
+        let block = match Block::open(env, directory_id, meta) {
+            Ok(block) => block,
+            Err(error) => return self.problems.push(Problem::from_error(&error)),
+        };
+        self.block_rows += meta.row_count;
+        let errors = block.file().verify_all();
+        self.sealed(meta.size_bytes, &errors);
+        // What is known to be damaged would be met again.
+        let Some(find) = find.filter(|_| errors.is_empty()) else {
+            return;
+        };
+        match deep_check(&block, find) {
+            Ok(count) => {
+                self.values += count.values;
+                self.statistics += count.statistics;
+            }
+            Err(error) => self.problems.push(Problem::from_error(&error)),
+        }
     }
 
     fn log(&mut self, env: &dyn Env, start: &WalStart) -> Result<()> {

@@ -28,7 +28,10 @@ impl Db {
         self.core.commit(&mut manifest, &[Edit::CleanStop(end)])?;
         // All of it lies in blocks, unless somebody wrote behind the flush: the log's space is
         // given back. A stop before this is mended by the next flush.
-        self.core.wal()?.release(manifest.state().flushed_through)
+        let through = manifest.state().flushed_through;
+        drop(manifest);
+        self.core.give_reserve();
+        self.core.wal()?.release(through)
     }
 
     pub(super) fn stop_steps(&self) {

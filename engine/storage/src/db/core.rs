@@ -10,8 +10,11 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use crate::budget::Budget;
+use crate::db::backup::Pins;
 use crate::db::database::Database;
 use crate::db::purge::Looked;
+use crate::db::reserve::Reserve;
+use crate::db::scrub::Scrub;
 use crate::db::stats::Problem;
 use crate::db::{DbOptions, WriteOptions};
 use crate::env::{DirLock, Env, StepHandle};
@@ -72,6 +75,10 @@ pub(super) struct Core {
     problems: Mutex<(Vec<Problem>, u64)>,
     /// What background work fails at, until it succeeds.
     failing: Mutex<BTreeMap<&'static str, Problem>>,
+    /// Files that wait for a backup to end.
+    pub(super) pins: Mutex<Pins>,
+    pub(super) reserve: Mutex<Reserve>,
+    pub(super) scrub: Mutex<Scrub>,
     pub(super) steps: Mutex<Vec<Box<dyn StepHandle>>>,
     pub(super) counters: Counters,
     _lock: Box<dyn DirLock>,
@@ -222,6 +229,9 @@ impl Core {
             flushed_index_bytes: AtomicUsize::new(0),
             problems: Mutex::default(),
             failing: Mutex::default(),
+            pins: Mutex::default(),
+            reserve: Mutex::default(),
+            scrub: Mutex::default(),
             steps: Mutex::default(),
             counters: Counters::default(),
             _lock: parts.lock,
@@ -247,7 +257,13 @@ impl Core {
     /// # Errors
     /// `Io` or `NoSpace`.
     pub(super) fn commit(&self, manifest: &mut Manifest, edits: &[Edit]) -> Result<()> {
-        let committed = manifest.commit(edits);
+        let mut is_first = true;
+        let committed = self.with_reserve(|| {
+            if !std::mem::replace(&mut is_first, false) {
+                manifest.settle()?;
+            }
+            manifest.commit(edits)
+        });
         if committed.is_err() {
             // What this meets is what the next to settle meets.
             manifest.settle().ok();

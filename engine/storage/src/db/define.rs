@@ -1,12 +1,10 @@
 //! Making and dropping: databases and measurements. All of it is an edit of the manifest, durable
 //! before anybody sees it.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crate::db::Db;
-use crate::db::core::Core;
 use crate::db::database::Database;
 use crate::db::limits::passes;
 use crate::error::{Error, ErrorKind, Result};
@@ -148,13 +146,6 @@ impl Db {
         database.registry.forget();
         core.epoch.fetch_add(1, Ordering::AcqRel);
         Ok(())
-    }
-}
-
-impl Core {
-    /// Takes a file away that does not count any more; one that stays is removed at the next open.
-    pub(super) fn remove_file(&self, path: &Path) {
-        drop(self.env.remove(path));
     }
 }
 

@@ -375,6 +375,7 @@ impl Core {
 
     /// What the background step does: flushes where it is time.
     pub(super) fn flush_step(&self) -> StepOutcome {
+        self.keep_reserve();
         if self.is_flush_due() {
             // An error is kept with the time of the failure; the next write or flush meets it too.
             self.flush().ok();

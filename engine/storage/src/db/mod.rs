@@ -5,6 +5,7 @@
 //! whatever stops the process, the next open finds every acknowledged row, nothing that was never
 //! written, and damage by name.
 
+mod backup;
 mod check;
 mod close;
 mod compact;
@@ -18,7 +19,9 @@ mod memory;
 mod open;
 mod purge;
 mod read;
+mod reserve;
 mod retire;
+mod scrub;
 mod stats;
 mod write;
 
@@ -26,9 +29,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use crate::wal::{Durability, WalOptions};
-pub use check::CheckReport;
+pub use check::{CheckOptions, CheckReport};
 pub use delete::{Delete, TOMBSTONE_MEMORY_MAX, TOMBSTONES_MAX};
 pub use limits::Limits;
+pub use scrub::{ScrubCounters, VerifyReport};
 pub use stats::{DbStats, Problem};
 pub use write::{KEY_BYTES_MAX, RejectReason, RejectedRow, Submitted, Ticket};
 
@@ -58,6 +62,9 @@ pub struct DbOptions {
     pub log_bytes: u64,
     /// A flush begins when rows have been in memory for this long.
     pub flush_interval: Duration,
+    /// How long a pass of the scrubber takes, which reads every file again: it reads as slowly as
+    /// that needs, and 1 MiB/s at least. Zero: no scrubber.
+    pub scrub_interval: Duration,
     /// How often the background step looks whether a flush is due.
     pub step_interval: Duration,
 }
@@ -72,6 +79,7 @@ impl Default for DbOptions {
             memtable_bytes_max: 1 << 30,
             log_bytes: 256 << 20,
             flush_interval: Duration::from_secs(600),
+            scrub_interval: Duration::from_secs(7 * 24 * 3600),
             step_interval: Duration::from_secs(1),
         }
     }

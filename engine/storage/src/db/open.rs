@@ -15,7 +15,7 @@ use crate::db::memory::TICK;
 use crate::db::stats::Problem;
 use crate::db::write::append;
 use crate::db::{Db, DbOptions};
-use crate::env::{Env, StepOutcome};
+use crate::env::{DirEntry, Env, StepOutcome};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::block::block_path;
 use crate::format::definitions::Definitions;
@@ -68,13 +68,14 @@ impl Db {
             manifest,
             lock,
         });
-        core.open_databases();
-        core.note_files();
+        core.open_databases()?;
+        core.note_files()?;
         let core = Arc::new(core);
         let complete = core.open_log()?;
         if complete {
             core.remove_orphans();
         }
+        core.find_reserve();
         let db = Db { core };
         db.start_steps()?;
         Ok(db)
@@ -91,11 +92,14 @@ impl Db {
         let core = Arc::clone(&self.core);
         let memory = Box::new(move || core.memory_step());
         // Flush stands first: see `Core::wake_flush`.
-        let steps: [(&str, Duration, Step); 4] = [
+        let core = Arc::clone(&self.core);
+        let scrub = Box::new(move || core.scrub_step());
+        let steps: [(&str, Duration, Step); 5] = [
             ("flush", interval, flush),
             ("compact", interval, compact),
             ("sync", SYNC_INTERVAL, sync),
             ("memory", TICK, memory),
+            ("scrub", interval, scrub),
         ];
         for (name, interval, step) in steps {
             let handle = self.core.env.every(name, interval, step);
@@ -119,14 +123,24 @@ fn make_directory(env: &Arc<dyn Env>) -> Result<Manifest> {
     Manifest::create(Arc::clone(env))
 }
 
+/// What a folder holds; nothing where it is not there.
+fn entries(env: &dyn Env, folder: &Path) -> Result<Vec<DirEntry>> {
+    match env.list(folder) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(Error::io("list folder", folder, error))
+        }
+        listed => Ok(listed.unwrap_or_default()),
+    }
+}
+
 /// Whether a directory without a manifest has no data either.
 ///
 /// # Errors
-/// `Corrupt`, naming a file that is there.
+/// `Corrupt`, naming a file that is there; `Io` or `Busy` where that cannot be known.
 pub(super) fn check_empty(env: &dyn Env) -> Result<()> {
     for folder in FILE_FOLDERS.into_iter().chain([LOG_FOLDER]) {
         let folder = Path::new(folder);
-        if let Some(entry) = env.list(folder).unwrap_or_default().first() {
+        if let Some(entry) = entries(env, folder)?.first() {
             let file = folder.join(&entry.name);
             let message =
                 "the directory has data but CURRENT, which names its manifest, is missing";
@@ -151,16 +165,19 @@ impl Core {
         StepOutcome::Idle
     }
 
-    fn open_databases(&self) {
+    /// # Errors
+    /// `Busy` where the process can open no more files: that says nothing of them.
+    fn open_databases(&self) -> Result<()> {
         let state = self.manifest().state().clone();
         let mut sequencer = self.sequencer();
         for catalog in state.catalog.databases() {
-            let database = self.open_database(catalog, &state);
+            let database = self.open_database(catalog, &state)?;
             self.put_database(&mut sequencer, Arc::new(database));
         }
+        Ok(())
     }
 
-    fn open_database(&self, catalog: &Arc<DatabaseCatalog>, state: &State) -> Database {
+    fn open_database(&self, catalog: &Arc<DatabaseCatalog>, state: &State) -> Result<Database> {
         let id = catalog.id();
         let metas = state.registries.values();
         let mut files = Vec::new();
@@ -168,6 +185,7 @@ impl Core {
         for meta in metas.filter(|meta| meta.database == id) {
             match RegistryFile::open(&*self.env, self.directory_id, *meta) {
                 Ok(file) => files.push(file),
+                Err(error) if error.kind() == ErrorKind::Busy => return Err(error),
                 Err(error) => {
                     self.report(Problem::from_error(&error));
                     files.push(RegistryFile::broken(*meta, error));
@@ -185,6 +203,7 @@ impl Core {
             let policy = stores.policies.entry(meta.info.policy).or_default();
             match open_block(self, meta) {
                 Ok(block) => policy.add_block(block),
+                Err(error) if error.kind() == ErrorKind::Busy => return Err(error),
                 Err(error) => {
                     self.report(Problem::from_error(&error));
                     let damaged = SetAside { meta: *meta, error };
@@ -199,7 +218,7 @@ impl Core {
         if is_broken && let Err(error) = self.mend_registry(&database) {
             self.report(Problem::from_error(&error));
         }
-        database
+        Ok(database)
     }
 
     /// Rebuilds what damaged registry files held from the keys in blocks: series that lie in none
@@ -236,13 +255,17 @@ impl Core {
 
     /// Makes sure that no file gets an id that a file on disk has: what is left of a crash may be
     /// found under it.
-    fn note_files(&self) {
+    ///
+    /// # Errors
+    /// `Io` or `Busy` where a folder cannot be read.
+    fn note_files(&self) -> Result<()> {
         for folder in FILE_FOLDERS {
-            let entries = self.env.list(Path::new(folder)).unwrap_or_default();
+            let entries = entries(&*self.env, Path::new(folder))?;
             let ids = entries.iter().filter_map(|entry| file_id(&entry.name));
             let last = ids.max().unwrap_or(0);
             self.last_file.fetch_max(last, Ordering::Relaxed);
         }
+        Ok(())
     }
 
     /// Replays the log and opens it for writing; says whether everything acknowledged was there.

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::db::Db;
 use crate::db::core::PROBLEMS_LISTED_MAX;
+use crate::db::scrub::ScrubCounters;
 use crate::error::Error;
 use crate::wal::{Damage, SequenceSpan, Wal, WalCounters};
 
@@ -69,6 +70,10 @@ pub struct DbStats {
     pub problems: Vec<Problem>,
     /// How much is wrong; damage in one file counts for at most 16.
     pub problem_count: u64,
+    /// What online verification came to.
+    pub scrub: ScrubCounters,
+    /// Space on the disk that is kept back, bytes.
+    pub reserve_bytes: u64,
 }
 
 impl Problem {
@@ -135,6 +140,8 @@ impl Db {
             compactions: read(&core.counters.compactions),
             series_retired: read(&core.counters.series_retired),
             log: core.wal().map(Wal::counters).unwrap_or_default(),
+            scrub: core.scrub_counters(),
+            reserve_bytes: core.reserve_bytes(),
             ..DbStats::default()
         };
         for database in core.all_databases() {

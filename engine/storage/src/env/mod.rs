@@ -9,7 +9,7 @@ pub mod sim;
 
 use std::fmt;
 use std::io::{self, IoSlice};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -68,6 +68,10 @@ pub trait ReadFile: Send + Sync + fmt::Debug {
     fn fault(&self) -> Option<u64> {
         None
     }
+
+    /// Asks the system to forget what it keeps of the file in memory, so that what is read next comes
+    /// from the disk. As far as the system does that.
+    fn forget_cached(&self) {}
 
     /// Size of a mapped file as of now; one that is not mapped notices a cut by itself. Where a
     /// file was cut within a page, the rest of that page reads as zeros without a fault.
@@ -146,6 +150,23 @@ pub trait Env: Send + Sync + fmt::Debug {
     /// # Errors
     /// What the system says.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+
+    /// Where a file lies on this machine; `None` where it lies on none.
+    fn locate(&self, path: &Path) -> Option<PathBuf> {
+        let _ = path;
+        None
+    }
+
+    /// Gives an ordinary file of this machine, as [`Env::locate`] names it, a further name in this
+    /// directory. Durable after `sync_dir`.
+    ///
+    /// # Errors
+    /// `AlreadyExists` where the name is taken; `Unsupported` where files lie on no machine; what
+    /// the system says, for one where the two lie in different file systems.
+    fn link(&self, file: &Path, path: &Path) -> io::Result<()> {
+        let _ = (file, path);
+        Err(io::ErrorKind::Unsupported.into())
+    }
 
     /// Takes a file's name away. Readers that have it open keep it.
     ///

@@ -3,6 +3,7 @@
 //! Every open refuses links and special files; files are made 0600 and folders 0700. A failed sync
 //! is told once and never tried again here. Mapped files are read-only and were finished before.
 
+mod descriptors;
 mod guard;
 mod lock;
 mod map;
@@ -17,11 +18,12 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use rustix::fs::{FallocateFlags, FileType, Mode, OFlags};
+use rustix::fs::{Advice, FallocateFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::rand::GetRandomFlags;
 use rustix::time::ClockId;
 
+use descriptors::Spares;
 pub use guard::guard_mapped_files;
 use map::Mapping;
 
@@ -45,6 +47,7 @@ pub struct RealOptions {
 pub struct RealEnv {
     root: PathBuf,
     options: RealOptions,
+    spares: Spares,
 }
 
 impl RealEnv {
@@ -54,6 +57,7 @@ impl RealEnv {
         RealEnv {
             root: data_dir.into(),
             options,
+            spares: Spares::default(),
         }
     }
 
@@ -72,12 +76,16 @@ impl RealEnv {
 
 impl Env for RealEnv {
     fn lock(&self, path: &Path) -> io::Result<Box<dyn DirLock>> {
-        Ok(Box::new(lock::take(&self.root, &self.full(path)?)?))
+        let lock = lock::take(&self.root, &self.full(path)?)?;
+        self.spares.fill(&self.root);
+        Ok(Box::new(lock))
     }
 
     fn create(&self, path: &Path) -> io::Result<Box<dyn WriteFile>> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL;
-        let file = open_regular(&self.full(path)?, flags)?;
+        let full = self.full(path)?;
+        let open = || open_regular(&full, flags);
+        let file = self.spares.open((&self.root, path), open)?;
         Ok(Box::new(RealWriteFile { file }))
     }
 
@@ -99,6 +107,24 @@ impl Env for RealEnv {
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         Ok(rustix::fs::rename(self.full(from)?, self.full(to)?)?)
+    }
+
+    fn locate(&self, path: &Path) -> Option<PathBuf> {
+        std::path::absolute(self.full(path).ok()?).ok()
+    }
+
+    fn link(&self, file: &Path, path: &Path) -> io::Result<()> {
+        // Not what a symbolic link leads to: that would be the link itself, and is refused when it
+        // is opened.
+        let here = rustix::fs::CWD;
+        let flags = rustix::fs::AtFlags::empty();
+        Ok(rustix::fs::linkat(
+            here,
+            file,
+            here,
+            self.full(path)?,
+            flags,
+        )?)
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
@@ -134,7 +160,10 @@ impl Env for RealEnv {
     }
 
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
-        sync_folder(&self.full(path)?)
+        // What is in a folder is durable already: the name is all that is missing, whosever it is.
+        let full = self.full(path)?;
+        let open = || sync_folder(&full);
+        self.spares.open((&self.root, Path::new("")), open)
     }
 
     fn free_bytes(&self) -> io::Result<u64> {
@@ -284,6 +313,11 @@ impl ReadFile for RealReadFile {
 
     fn fault(&self) -> Option<u64> {
         self.mapping().and_then(Mapping::fault)
+    }
+
+    fn forget_cached(&self) {
+        // Advice: where it is not taken, what is read may come from memory.
+        rustix::fs::fadvise(&self.file, 0, None, Advice::DontNeed).ok();
     }
 
     fn size_now(&self) -> io::Result<u64> {

@@ -36,6 +36,8 @@ const _: () = assert!(CHECKSUM_AT + 4 == HEADER_BYTES);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 pub enum FileKind {
+    /// The list of a backup.
+    Backup = b'K',
     /// A block of points.
     Block = b'B',
     /// The manifest.
@@ -48,7 +50,8 @@ pub enum FileKind {
 
 impl FileKind {
     /// Every kind there is.
-    pub const EVERY: [FileKind; 4] = [
+    pub const EVERY: [FileKind; 5] = [
+        FileKind::Backup,
         FileKind::Block,
         FileKind::Manifest,
         FileKind::Registry,
@@ -70,6 +73,7 @@ impl FileKind {
     /// The kind in words.
     pub fn name(self) -> &'static str {
         match self {
+            FileKind::Backup => "backup list",
             FileKind::Block => "block",
             FileKind::Manifest => "manifest",
             FileKind::Registry => "registry",
@@ -80,6 +84,7 @@ impl FileKind {
     /// The newest version of the kind's layout that this build writes and reads.
     pub fn version(self) -> u32 {
         match self {
+            FileKind::Backup => 1,
             FileKind::Block | FileKind::Manifest | FileKind::Registry | FileKind::WalSegment => 2,
         }
     }

@@ -368,6 +368,37 @@ impl SealedReader {
         fetch(&*self.file, &self.path, range).map_err(|error| self.note(error))
     }
 
+    /// Checks piece `piece` as it lies on the disk, whatever is mapped or was checked before.
+    ///
+    /// # Errors
+    /// As [`SealedReader::read`].
+    ///
+    /// # Panics
+    /// If there are not that many.
+    pub fn scrub_piece(&self, piece: u64) -> Result<()> {
+        assert!(piece < self.piece_count(), "piece {piece} is none");
+        let range = piece * PIECE..((piece + 1) * PIECE).min(self.contents);
+        let file = Unmapped(&*self.file);
+        let bytes = fetch(&file, &self.path, &range).map_err(|error| self.note(error))?;
+        self.verify(piece, &bytes)
+    }
+
+    /// Checks header, trailer and checksum section as they lie on the disk, and has the system forget
+    /// what it keeps of the file: what is read next comes from the disk.
+    ///
+    /// # Errors
+    /// As [`SealedReader::open`].
+    pub fn scrub_frame(&self) -> Result<()> {
+        self.file.forget_cached();
+        let file = Unmapped(&*self.file);
+        let check = || {
+            let head = fetch(&file, &self.path, &(0..HEADER_BYTES as u64))?;
+            FileHeader::check(&self.path, &head, &self.header)?;
+            check_trailer(&file, &self.path, self.header.file_id)
+        };
+        check().map(drop).map_err(|error| self.note(error))
+    }
+
     /// Checks every piece anew; returns all that is wrong, in the order of the file.
     pub fn verify_all(&self) -> Vec<Error> {
         (0..self.piece_count())
@@ -403,6 +434,24 @@ impl SealedReader {
         self.verified[word].fetch_and(!mask, Ordering::Relaxed);
         let message = format!("checksum is {stored:08x}, the bytes give {computed:08x}");
         Err(self.corrupt(piece * PIECE, message))
+    }
+}
+
+/// A file past its mapping.
+#[derive(Debug)]
+struct Unmapped<'file>(&'file dyn ReadFile);
+
+impl ReadFile for Unmapped<'_> {
+    fn size_bytes(&self) -> u64 {
+        self.0.size_bytes()
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        self.0.read_at(offset, buffer)
+    }
+
+    fn bytes(&self) -> Option<&[u8]> {
+        None
     }
 }
 

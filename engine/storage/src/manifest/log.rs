@@ -187,6 +187,10 @@ impl Manifest {
             .create(&path)
             .map_err(|source| Error::io("make manifest", &path, source))?;
         let written = self.write_snapshot(file, header);
+        if written.is_err() {
+            // Nothing names it; on a full disk what it takes is missed.
+            self.env.remove(&path).ok();
+        }
         let swapped = written.and_then(|writing| {
             swap_current(&*self.env, &header)?;
             Ok(writing)
@@ -205,19 +209,7 @@ impl Manifest {
     }
 
     fn write_snapshot(&self, file: Box<dyn WriteFile>, header: FileHeader) -> Result<Writing> {
-        let mut bytes = header.encode().to_vec();
-        let mut records = 0;
-        let mut groups = self.state.snapshot();
-        groups.push(vec![Edit::SnapshotEnd]);
-        for edits in groups {
-            records += 1;
-            let place = RecordPlace {
-                file: header.file_id,
-                offset: bytes.len() as u64,
-                number: records,
-            };
-            bytes.extend_from_slice(&encode_record(&edits, place)?);
-        }
+        let (bytes, records) = encode_snapshot(&self.state, &header)?;
         let mut writing = Writing {
             file,
             id: header.file_id,
@@ -245,6 +237,61 @@ impl Manifest {
     }
 }
 
+/// A whole manifest that says `state`, and how many records it has.
+fn encode_snapshot(state: &State, header: &FileHeader) -> Result<(Vec<u8>, u64)> {
+    let mut bytes = header.encode().to_vec();
+    let mut records = 0;
+    let mut groups = state.snapshot();
+    groups.push(vec![Edit::SnapshotEnd]);
+    for edits in groups {
+        records += 1;
+        let place = RecordPlace {
+            file: header.file_id,
+            offset: bytes.len() as u64,
+            number: records,
+        };
+        bytes.extend_from_slice(&encode_record(&edits, place)?);
+    }
+    Ok((bytes, records))
+}
+
+/// Writes a manifest that says `state` into another directory, whose folder is there, as number
+/// `id`, durable but for its name; nothing refers to it. Its size, bytes.
+///
+/// # Errors
+/// `Io` or `NoSpace`.
+pub fn export(env: &dyn Env, state: &State, id: u64) -> Result<u64> {
+    let path = manifest_path(id);
+    let header = FileHeader::new(FileKind::Manifest, state.directory_id, id);
+    let (bytes, _) = encode_snapshot(state, &header)?;
+    let io = |source| Error::io("write manifest", &path, source);
+    let mut file = env.create(&path).map_err(io)?;
+    file.write_at(0, &[IoSlice::new(&bytes)]).map_err(io)?;
+    file.sync_data().map_err(io)?;
+    Ok(bytes.len() as u64)
+}
+
+/// What a manifest says that [`export`] wrote.
+///
+/// # Errors
+/// `Corrupt` where it is damaged; `Conflict` where it is another or a newer one; `Io`.
+pub fn import(env: &dyn Env, header: &FileHeader) -> Result<State> {
+    let loaded = load(env, header)?;
+    if loaded.torn_bytes > 0 {
+        let message = "bytes follow the end of the manifest";
+        return Err(Error::corrupt(manifest_path(header.file_id), 0, message));
+    }
+    Ok(loaded.state)
+}
+
+/// Makes the manifest with this header the one that counts in its directory, durably.
+///
+/// # Errors
+/// `Io` or `NoSpace`.
+pub fn make_current(env: &dyn Env, header: &FileHeader) -> Result<()> {
+    swap_current(env, header)
+}
+
 impl Writing {
     fn append(&mut self, bytes: &[u8]) -> Result<()> {
         let path = manifest_path(self.id);
@@ -260,7 +307,8 @@ impl Writing {
     }
 }
 
-fn manifest_path(id: u64) -> PathBuf {
+/// Where manifest `id` lies.
+pub fn manifest_path(id: u64) -> PathBuf {
     Path::new(FOLDER).join(format!("{id:016x}.man"))
 }
 

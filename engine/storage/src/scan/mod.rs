@@ -24,6 +24,7 @@ use crate::manifest::catalog::field_by_id;
 use crate::model::{AggregateRequest, FieldType, ScanRequest, Sequence};
 use crate::scan::block::BlockStore;
 use crate::scan::hidden::HiddenStore;
+pub(crate) use crate::scan::partial::partial;
 use crate::scan::piece::Store;
 pub use crate::scan::rows::RowCursor;
 use crate::scan::run::RunStore;

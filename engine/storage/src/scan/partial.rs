@@ -9,7 +9,7 @@ const LANES: usize = 4;
 
 /// The aggregates of the values of `slice`, whose rows have these `timestamps`, ascending; `None`
 /// where there is no value.
-pub(super) fn partial(timestamps: &[i64], slice: &Slice<'_>) -> Option<WindowPartial> {
+pub(crate) fn partial(timestamps: &[i64], slice: &Slice<'_>) -> Option<WindowPartial> {
     let values = &slice.column?.values;
     let dense = slice.dense.clone();
     let last = dense.len().checked_sub(1)?;

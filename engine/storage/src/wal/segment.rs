@@ -11,7 +11,7 @@ use super::recover::{FOLDER, remove, segment_path};
 use super::report::LogEnd;
 use super::scan::to_usize;
 use crate::env::{Env, WriteFile};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, is_out_of_descriptors};
 use crate::format::wal::{
     GROUP_HEADER_BYTES, GroupHeader, RECORD_HEADER_BYTES, RecordHeader, SECTOR, SECTOR_BYTES, Seal,
     SegmentHeader, record_size,
@@ -288,7 +288,8 @@ fn make_segment(env: &dyn Env, header: &SegmentHeader, size: u64) -> Outcome<Box
     let io = |error| Error::io("make a segment of the log", &path, error);
     let refused = |error| Failed::Group(io(error));
     let unsynced = |error| {
-        if is_full(&error) {
+        // Syncing a folder takes a descriptor: having none is no failed sync.
+        if is_full(&error) || is_out_of_descriptors(&error) {
             refused(error)
         } else {
             Failed::Sync(broken("make a segment of the log", &path, error))

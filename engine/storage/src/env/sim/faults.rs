@@ -57,6 +57,8 @@ pub enum Failure {
     Full,
     /// The quota is used up (EDQUOT).
     Quota,
+    /// The process can open nothing more (EMFILE).
+    Descriptors,
 }
 
 impl Failure {
@@ -65,6 +67,7 @@ impl Failure {
             Failure::Io => io::Error::from_raw_os_error(5),
             Failure::Full => io::ErrorKind::StorageFull.into(),
             Failure::Quota => io::ErrorKind::QuotaExceeded.into(),
+            Failure::Descriptors => io::Error::from_raw_os_error(24),
         }
     }
 }

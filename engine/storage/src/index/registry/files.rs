@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::format::header::{FileHeader, FileKind};
 use crate::format::manifest::RegistryMeta;
 use crate::format::registry::{self, Entry, RegistryReader, RegistryWalk};
-use crate::format::sealed;
+use crate::format::sealed::{self, SealedReader};
 use crate::model::{DatabaseId, KeyHash, SeriesId};
 
 /// The folder of registry files.
@@ -113,6 +113,11 @@ impl RegistryFile {
     pub fn problems(&self) -> Vec<Error> {
         let reader = self.reader.as_ref();
         reader.map_or_else(|_| Vec::new(), |reader| reader.sealed().problems())
+    }
+
+    /// The framed file, for whoever checks it; `None` where it could not be opened.
+    pub fn sealed(&self) -> Option<&SealedReader> {
+        self.reader.as_ref().ok().map(RegistryReader::sealed)
     }
 
     fn reader(&self) -> Result<&RegistryReader> {

@@ -1,0 +1,145 @@
+//! Online verification, and the space that is kept back for a full disk.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use silverback_storage::db::Db;
+use silverback_storage::env::SimEnv;
+use silverback_storage::error::ErrorKind;
+
+use crate::small::{float, open_with, values};
+use crate::support::{Row, open, row, write};
+
+fn rows(start: i64, count: i64) -> Vec<Row> {
+    let one = |time: i64| {
+        let host = format!("h{}", time % 50);
+        row("cpu", &[("host", &host)], time, &[("f", float(0.25))])
+    };
+    (start..start + count).map(one).collect()
+}
+
+fn first(env: &SimEnv, folder: &str) -> PathBuf {
+    let paths = env.paths().into_iter();
+    let mut own = paths.filter(|path| path.starts_with(folder));
+    own.next().unwrap()
+}
+
+/// Changes a file as a disk does, in its middle or in its last bytes.
+fn rot(env: &SimEnv, path: &Path, at_end: bool) {
+    let mut bytes = env.peek(path).unwrap();
+    let at = if at_end {
+        bytes.len() - 20
+    } else {
+        bytes.len() / 2
+    };
+    bytes[at] ^= 4;
+    env.poke(path, &bytes);
+}
+
+fn store(env: &SimEnv) -> Db {
+    let db = open_with(env, "db");
+    write(&db, "db", &rows(0, 3000)).unwrap();
+    db.flush().unwrap();
+    db
+}
+
+#[test]
+fn a_scrubber_finds_what_nobody_reads_and_rests_between_its_passes() {
+    for folder in ["blocks", "registry"] {
+        for at_end in [false, true] {
+            let env = SimEnv::new(1);
+            let db = store(&env);
+            let pass = || {
+                for _ in 0..100 {
+                    env.advance(Duration::from_secs(1));
+                    env.run_steps(8);
+                }
+            };
+            pass();
+            let scrub = db.stats().scrub;
+            assert_eq!(
+                (scrub.passes, db.stats().problem_count),
+                (1, 0),
+                "{scrub:?}"
+            );
+            assert!(scrub.bytes > 0 && scrub.pass_done_bytes <= scrub.pass_bytes);
+            assert!(scrub.last_pass_ns > 0);
+            let path = first(&env, folder);
+            rot(&env, &path, at_end);
+            pass();
+            assert_eq!(db.stats().scrub.passes, 1, "it rests");
+            env.advance(Duration::from_secs(8 * 24 * 3600));
+            pass();
+            let stats = db.stats();
+            assert_eq!(
+                (stats.scrub.passes, stats.problem_count),
+                (2, 1),
+                "{folder} {at_end}"
+            );
+            assert_eq!(stats.problems[0].file.as_deref(), Some(&*path));
+        }
+    }
+}
+
+#[test]
+fn a_verification_that_is_asked_for_reads_all_of_it_at_once() {
+    let env = SimEnv::new(1);
+    let db = store(&env);
+    let report = db.verify().unwrap();
+    assert_eq!((report.files, report.problems.len()), (2, 0));
+    let sizes = ["blocks", "registry"].map(|folder| {
+        let path = first(&env, folder);
+        env.peek(path).unwrap().len() as u64
+    });
+    assert_eq!(report.bytes, sizes.iter().sum::<u64>());
+    let path = first(&env, "blocks");
+    rot(&env, &path, false);
+    let report = db.verify().unwrap();
+    assert_eq!(report.problems.len(), 1);
+    assert_eq!(report.problems[0].file.as_deref(), Some(&*path));
+    assert_eq!(db.stats().problem_count, 1, "it is remembered");
+}
+
+fn used(env: &SimEnv) -> u64 {
+    let sizes = env.paths().into_iter();
+    sizes.map(|path| env.peek(path).unwrap().len() as u64).sum()
+}
+
+#[test]
+fn what_is_kept_back_lets_a_drop_make_room_on_a_full_disk() {
+    let env = SimEnv::new(1);
+    let db = store(&env);
+    let step = || {
+        env.advance(Duration::from_secs(20));
+        env.run_steps(40);
+    };
+    step();
+    assert_eq!(db.stats().reserve_bytes, 64 << 10);
+    let reserve = || env.peek("RESERVE").map(|bytes| bytes.len());
+    assert_eq!(reserve().unwrap(), 64 << 10);
+    env.set_capacity(Some(used(&env)));
+    let mut time = 10_000;
+    while write(&db, "db", &rows(time, 100)).is_ok() {
+        time += 100;
+    }
+    assert_eq!(db.flush().unwrap_err().kind(), ErrorKind::NoSpace);
+    env.set_capacity(Some(used(&env)));
+    db.drop_database("db").unwrap();
+    assert!(reserve().is_err(), "it was given");
+    assert_eq!(db.stats().reserve_bytes, 0);
+    db.flush().unwrap();
+    env.set_capacity(None);
+    step();
+    assert_eq!(reserve().unwrap(), 64 << 10, "it is made again");
+    // A crash leaves it, and whoever opens the directory next takes it over.
+    drop(db);
+    let db = open(&env.after_kill()).unwrap();
+    assert_eq!(db.stats().reserve_bytes, 64 << 10);
+    drop(db);
+    let env = env.after_kill();
+    let db = open(&env).unwrap();
+    db.close().unwrap();
+    assert!(env.peek("RESERVE").is_err(), "a clean stop gives it back");
+    drop(db);
+    assert_eq!(values(&open_with(&env, "new"), "f"), []);
+}
