@@ -30,6 +30,7 @@ pub use silverback_query as query;
 pub use silverback_query::result::Cell;
 pub use silverback_storage as storage;
 pub use silverback_storage::env::real::guard_mapped_files;
+pub use silverback_storage::upkeep::backup::{BackupProgress, BackupReport, RestoreReport};
 pub use silverback_storage::{Error, ErrorKind, Result};
 pub use store::{Options, Silverback};
 pub use write::{PendingWrite, WriteOutcome, WriteRequest};

@@ -8,9 +8,10 @@ use silverback_query::source::{Catalog as _, PolicySpec};
 use silverback_query::statement;
 use silverback_storage::Result;
 use silverback_storage::budget::Budget;
-use silverback_storage::db::{CheckReport, Db, DbOptions, DbStats};
+use silverback_storage::db::{CheckOptions, CheckReport, Db, DbOptions, DbStats, VerifyReport};
 use silverback_storage::env::{Env, RealEnv, RealOptions};
 use silverback_storage::model::KeyHasher;
+use silverback_storage::upkeep::backup::{BackupProgress, BackupReport, RestoreReport, restore};
 
 use crate::answer::{Answer, Collector};
 
@@ -184,14 +185,68 @@ impl Silverback {
         self.db.close()
     }
 
+    /// Reads every finished file from the disk at once and verifies each checksum. A background step
+    /// does so all the time, slowly.
+    ///
+    /// # Errors
+    /// `Closed` where the store is being closed. What is wrong stands in the report.
+    pub fn verify(&self) -> Result<VerifyReport> {
+        self.db.verify()
+    }
+
+    /// Makes the directory `path` a backup: everything acknowledged before the call is in it, and
+    /// every file was read back. Writes and queries go on meanwhile. A later backup into the same
+    /// directory adds what is new; whatever stops it, the one that was there stays valid.
+    /// `progress` is told some times a second, and ends the work by an error.
+    ///
+    /// # Errors
+    /// `Invalid` where the directory holds something else; `Conflict` where it holds a backup of
+    /// another data directory or another process works on it; `Corrupt` where a file of the store is
+    /// damaged; `Io`, `NoSpace`; what `progress` answers.
+    pub fn backup(
+        &self,
+        path: impl AsRef<Path>,
+        progress: &mut dyn FnMut(BackupProgress) -> Result<()>,
+    ) -> Result<BackupReport> {
+        self.db.backup(&unmapped(path.as_ref()), progress)
+    }
+
+    /// Makes `data_dir`, which is empty or not there, the data directory that `backup` is a backup
+    /// of. The backup stays as it is.
+    ///
+    /// # Errors
+    /// `NotFound` where there is no complete backup; `Invalid` where `data_dir` is not empty;
+    /// `Corrupt` where a file of the backup is damaged or missing; `Conflict` where a newer build
+    /// wrote it or another process works on either; `Io`, `NoSpace`; what `progress` answers.
+    pub fn restore(
+        backup: impl AsRef<Path>,
+        data_dir: impl AsRef<Path>,
+        progress: &mut dyn FnMut(BackupProgress) -> Result<()>,
+    ) -> Result<RestoreReport> {
+        let source = unmapped(backup.as_ref());
+        restore(&*source, &unmapped(data_dir.as_ref()), progress)
+    }
+
     /// Reads every file of the directory `path`, without its lock and without changing it, and
-    /// lists what is damaged.
+    /// lists what is damaged; a deep check decodes all that blocks hold, too. `progress` is told
+    /// after each file how many bytes of how many are done.
     ///
     /// # Errors
     /// `Corrupt` where the manifest cannot be read; `Conflict` where it is of a newer format; `Io`.
+    pub fn check_with(
+        path: impl AsRef<Path>,
+        options: CheckOptions,
+        progress: &mut dyn FnMut(u64, u64),
+    ) -> Result<CheckReport> {
+        Db::check_with(&unmapped(path.as_ref()), options, progress)
+    }
+
+    /// As [`Silverback::check_with`], verifying checksums alone.
+    ///
+    /// # Errors
+    /// As [`Silverback::check_with`].
     pub fn check(path: impl AsRef<Path>) -> Result<CheckReport> {
-        let env: Arc<dyn Env> = Arc::new(RealEnv::new(path.as_ref(), RealOptions { mmap: false }));
-        Db::check(&env)
+        Db::check(&unmapped(path.as_ref()))
     }
 
     /// The engine below.
@@ -203,4 +258,9 @@ impl Silverback {
     pub fn now_ns(&self) -> i64 {
         self.env.now_ns()
     }
+}
+
+/// A directory whose files are read by descriptor.
+fn unmapped(path: &Path) -> Arc<dyn Env> {
+    Arc::new(RealEnv::new(path, RealOptions { mmap: false }))
 }

@@ -4,7 +4,9 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use silverback::Silverback;
+use silverback::storage::db::CheckOptions;
 
+use super::progress;
 use crate::door::problem;
 use crate::exit::{Exit, Failure};
 
@@ -14,6 +16,10 @@ pub(super) struct CheckArgs {
     /// Data directory
     #[arg(value_name = "DIR")]
     dir: PathBuf,
+
+    /// Decode every value too, and compare what is stored twice
+    #[arg(long)]
+    deep: bool,
 }
 
 /// Reads every byte of a data directory and verifies each checksum, without locking or changing it.
@@ -25,7 +31,13 @@ pub(super) fn check(args: &CheckArgs) -> Result<Exit, Failure> {
             args.dir.display()
         )));
     }
-    let report = Silverback::check(&args.dir)
+    let bar = progress::bar();
+    let options = CheckOptions { deep: args.deep };
+    let report = Silverback::check_with(&args.dir, options, &mut |done, total| {
+        progress::show(&bar, done, total);
+    });
+    bar.finish_and_clear();
+    let report = report
         .map_err(|error| Failure::open(&error.context(&format!("check {}", args.dir.display()))))?;
     let mut text = String::new();
     for found in &report.problems {
@@ -33,6 +45,14 @@ pub(super) fn check(args: &CheckArgs) -> Result<Exit, Failure> {
     }
     let (files, bytes) = (report.files, report.bytes);
     let (records, rows) = (report.log_records, report.block_rows);
+    let deep = if args.deep {
+        format!(
+            ", {} values, {} statistics",
+            report.values, report.statistics
+        )
+    } else {
+        String::new()
+    };
     let verdict = match report.problems.len() {
         0 => "all well".to_owned(),
         1 => "1 problem".to_owned(),
@@ -40,7 +60,7 @@ pub(super) fn check(args: &CheckArgs) -> Result<Exit, Failure> {
     };
     writeln!(
         text,
-        "{files} files, {bytes} bytes, {records} records of the log, {rows} rows in blocks: {verdict}"
+        "{files} files, {bytes} bytes, {records} records of the log, {rows} rows in blocks{deep}: {verdict}"
     )
     .expect("writing to a string cannot fail");
     super::print(text.as_bytes())?;

@@ -128,6 +128,46 @@ impl Client {
         })
     }
 
+    /// POSTs to `path` and hands each line of the answer, a JSON value, to `take` as it comes; an
+    /// error status is a failure.
+    pub(super) fn lines(
+        &self,
+        path: &str,
+        parameters: &[(&str, &str)],
+        take: &mut dyn FnMut(&serde_json::Value),
+    ) -> Result<(), Failure> {
+        self.runtime.block_on(async {
+            let sent = self.send(path, parameters, "application/json", Bytes::new());
+            let answer = sent.await?;
+            let status = answer.status().as_u16();
+            let mut body = answer.into_body();
+            let mut text = Vec::new();
+            while let Some(frame) = body.frame().await {
+                let frame = frame.map_err(|error| self.lost(&error))?;
+                let Ok(data) = frame.into_data() else {
+                    continue;
+                };
+                text.extend_from_slice(&data);
+                while status == 200
+                    && let Some(end) = memchr::memchr(b'\n', &text)
+                {
+                    let line: Vec<u8> = text.drain(..=end).collect();
+                    let value = serde_json::from_slice(&line);
+                    take(&value.map_err(|error| self.lost(&error))?);
+                }
+            }
+            if status == 200 {
+                return Ok(());
+            }
+            let reply = Reply {
+                status,
+                retry_after_s: None,
+                body: text.into(),
+            };
+            Err(Failure::failed(reply.error()))
+        })
+    }
+
     /// Waits.
     pub(super) fn rest(&self, duration: std::time::Duration) {
         self.runtime

@@ -1,10 +1,12 @@
 //! The command line: one program, a command for each thing an operator does.
 
+mod backup;
 mod check;
 mod client;
 mod completions;
 mod files;
 mod import;
+mod progress;
 mod put;
 mod query;
 mod table;
@@ -44,6 +46,10 @@ enum Command {
     Query(Box<query::QueryArgs>),
     /// Import files of line protocol
     Import(Box<import::ImportArgs>),
+    /// Make a backup of all data
+    Backup(Box<backup::BackupArgs>),
+    /// Restore a backup into a new data directory
+    Restore(backup::RestoreArgs),
     /// Verify every checksum of a data directory (exit code 3: problems found)
     Check(check::CheckArgs),
     /// Print the version
@@ -90,6 +96,8 @@ fn act(cli: Cli) -> Result<Exit, Failure> {
         Some(Command::Write(args)) => write::write(&args),
         Some(Command::Query(args)) => query::query(&args),
         Some(Command::Import(args)) => import::import(&args),
+        Some(Command::Backup(args)) => backup::backup(&args),
+        Some(Command::Restore(args)) => backup::restore(&args),
         Some(Command::Check(args)) => check::check(&args),
         Some(Command::Version(args)) => version::version(&args),
         Some(Command::Completions(args)) => completions::completions(&args, Cli::command()),

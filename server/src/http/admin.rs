@@ -1,4 +1,4 @@
-//! `/admin/flush` and `/admin/compact`: what the engine does by itself, now and waited for.
+//! `/admin/flush`, `/admin/compact` and `/admin/verify`: what the engine does by itself, now and waited for.
 
 use std::sync::Arc;
 
@@ -9,6 +9,7 @@ use axum::response::Response;
 use super::health::json;
 use super::reply::Refusal;
 use crate::app::App;
+use crate::door::problem;
 use silverback::Silverback;
 
 /// Answers when everything in memory is in blocks.
@@ -28,6 +29,28 @@ async fn run(
     let outcome = tokio::task::spawn_blocking(move || work(&app.engine)).await;
     match outcome {
         Ok(Ok(())) => Ok(json(StatusCode::OK, &serde_json::json!({"status": "done"}))),
+        Ok(Err(error)) => Err(error.into()),
+        Err(_) => Err(Refusal::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "the work failed inside",
+        )),
+    }
+}
+
+/// Answers when every finished file was read from the disk, with all that is wrong.
+pub(super) async fn verify(State(app): State<Arc<App>>) -> Result<Response, Refusal> {
+    let outcome = tokio::task::spawn_blocking(move || app.engine.verify()).await;
+    match outcome {
+        Ok(Ok(report)) => {
+            let problems: Vec<String> = report.problems.iter().map(problem::sentence).collect();
+            let body = serde_json::json!({
+                "status": "done",
+                "files": report.files,
+                "bytes": report.bytes,
+                "problems": problems,
+            });
+            Ok(json(StatusCode::OK, &body))
+        }
         Ok(Err(error)) => Err(error.into()),
         Err(_) => Err(Refusal::new(
             StatusCode::INTERNAL_SERVER_ERROR,

@@ -2,6 +2,7 @@
 //! request into one call of the engine and its answer into a response.
 
 mod admin;
+mod backup;
 mod body;
 mod debug;
 mod health;
@@ -37,6 +38,8 @@ pub(crate) fn router(app: &Arc<App>, grpc: Router) -> Router {
         .route("/debug/vars", get(debug::vars))
         .route("/admin/flush", post(admin::flush))
         .route("/admin/compact", post(admin::compact))
+        .route("/admin/verify", post(admin::verify))
+        .route("/admin/backup", post(backup::backup))
         .with_state(Arc::clone(app));
     ours.merge(grpc)
         .fallback(not_found)

@@ -58,6 +58,7 @@ pub(crate) fn render(stats: &DbStats, text: &mut Text) {
     for (name, help, value) in gauges {
         text.single(name, Kind::Gauge, help, value);
     }
+    render_scrub(stats, text);
     render_counters(stats, text);
     render_syncs(&stats.log, text);
 }
@@ -99,6 +100,45 @@ pub(crate) fn render_budget(budget: &Budget, text: &mut Text) {
         ),
     ];
     for (name, help, value) in families {
+        text.single(name, Kind::Counter, help, value);
+    }
+}
+
+/// Online verification, and what is kept back for a full disk.
+fn render_scrub(stats: &DbStats, text: &mut Text) {
+    let scrub = &stats.scrub;
+    let gauges = [
+        (
+            "scrub_pass_bytes",
+            "Bytes of the pass of the scrubber that runs.",
+            scrub.pass_bytes,
+        ),
+        (
+            "scrub_pass_done_bytes",
+            "Bytes of it that are read.",
+            scrub.pass_done_bytes,
+        ),
+        (
+            "reserve_bytes",
+            "Space kept back for a full disk.",
+            stats.reserve_bytes,
+        ),
+    ];
+    for (name, help, value) in gauges {
+        text.single(name, Kind::Gauge, help, value);
+    }
+    let last = scrub.last_pass_ns / 1_000_000_000;
+    let help = "When the scrubber's last pass ended, 0 where none did.";
+    text.single("scrub_last_pass_timestamp_seconds", Kind::Gauge, help, last);
+    let counters = [
+        (
+            "scrub_passes_total",
+            "Passes of the scrubber.",
+            scrub.passes,
+        ),
+        ("scrub_bytes_total", "Bytes it read.", scrub.bytes),
+    ];
+    for (name, help, value) in counters {
         text.single(name, Kind::Counter, help, value);
     }
 }

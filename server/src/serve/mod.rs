@@ -8,6 +8,7 @@ mod signals;
 
 use std::sync::Arc;
 
+use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 
 use crate::app::App;
@@ -32,6 +33,7 @@ pub(crate) fn serve(settings: Settings) -> Result<Exit, Failure> {
         let hint = hint.unwrap_or_default();
         tracing::warn!(name, did_you_mean = hint, "unknown environment variable");
     }
+    raise_descriptors();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .max_blocking_threads(config.writes_max + config.queries_max + 16)
@@ -41,6 +43,16 @@ pub(crate) fn serve(settings: Settings) -> Result<Exit, Failure> {
     // Whatever still runs was given its time; waiting for it would undo a second signal.
     runtime.shutdown_background();
     outcome
+}
+
+/// Lets this process open as many files and connections as the system's administrator lets it:
+/// shells give it a soft limit made for others.
+fn raise_descriptors() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::warn!(%error, "the limit of open files stays as it is");
+    }
 }
 
 /// The server's life, inside the runtime.

@@ -1,9 +1,11 @@
 //! Files with a flipped bit, or cut under the server: found by `check`, told by `/health`, and the
 //! rest is served.
 
+use std::io::Write as _;
+use std::net::TcpStream;
 use std::path::PathBuf;
 
-use crate::harness::{Request, Server, run, stderr};
+use crate::harness::{Answer, Request, Server, answer, command, run, stderr};
 
 fn post(server: &Server, path: &str, body: &[u8]) -> u16 {
     let request = Request {
@@ -124,4 +126,101 @@ fn a_block_that_is_cut_under_the_server_fails_its_queries_and_nothing_else() {
     );
     server.signal("TERM");
     assert_eq!(server.wait().0, Some(0));
+}
+
+/// Asks over a connection that stays.
+fn ask(stream: &mut TcpStream, method: &str, path: &str, body: &str) -> Answer {
+    let length = body.len();
+    let head = format!("{method} {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n");
+    stream.write_all(head.as_bytes()).unwrap();
+    stream.write_all(body.as_bytes()).unwrap();
+    answer(stream, false)
+}
+
+#[test]
+fn a_server_without_descriptors_takes_writes_and_goes_on_by_itself() {
+    const LIMIT: usize = 64;
+    let dir = tempfile::TempDir::new().unwrap();
+    let data = dir.path().join("data");
+    let own = command(&["serve", "--data-dir", data.to_str().unwrap()]);
+    let mut limited = command(&[]);
+    limited = {
+        let mut shell = std::process::Command::new("sh");
+        shell.args(["-c", &format!("ulimit -n {LIMIT}; exec \"$0\" \"$@\"")]);
+        shell.arg(own.get_program()).args(own.get_args());
+        shell.args(["--http-bind", "127.0.0.1:0"]);
+        for (name, _) in limited.get_envs() {
+            shell.env_remove(name);
+        }
+        shell
+    };
+    let server = Server::spawn(limited);
+    let mut stream = server.connect();
+    let database = "/query?q=CREATE+DATABASE+d";
+    assert_eq!(ask(&mut stream, "POST", database, "").status, 200);
+    // More than the process may hold: those beyond wait to be accepted.
+    let idle: Vec<TcpStream> = (0..2 * LIMIT).map(|_| server.connect()).collect();
+    let mut refused = None;
+    for time in 0..1000 {
+        let line = format!("m f={time} {time}");
+        // The log's first segment is made now.
+        let answer = ask(&mut stream, "POST", "/write?db=d", &line);
+        assert_eq!(answer.status, 204, "{}", answer.text());
+        let answer = ask(&mut stream, "POST", "/admin/flush", "");
+        if answer.status != 200 {
+            refused = Some(answer);
+            break;
+        }
+    }
+    let refused = refused.expect("descriptors never ran out");
+    assert_eq!(refused.status, 503, "{}", refused.text());
+    assert!(
+        refused.text().contains("Too many open files"),
+        "{}",
+        refused.text()
+    );
+    assert_eq!(
+        ask(&mut stream, "POST", "/write?db=d", "m f=1 5000").status,
+        204
+    );
+    let health = ask(&mut stream, "GET", "/health", "");
+    assert_eq!(health.status, 503);
+    assert!(health.text().contains("flush: "), "{}", health.text());
+    drop(idle);
+    let flushed = (0..10_000).any(|_| ask(&mut stream, "POST", "/admin/flush", "").status == 200);
+    assert!(flushed, "it goes on by itself");
+    assert_eq!(ask(&mut stream, "GET", "/health", "").status, 200);
+    let metrics = ask(&mut stream, "GET", "/metrics", "").text();
+    assert!(
+        metrics.contains("\nsilverback_damaged_blocks 0\n"),
+        "{metrics}"
+    );
+}
+
+#[test]
+fn links_and_pipes_in_the_data_directory_are_refused_and_hang_nothing() {
+    let (server, dir) = Server::start();
+    assert_eq!(post(&server, "/api/v2/write?bucket=d", b"m f=1 1"), 204);
+    assert_eq!(post(&server, "/admin/flush", b""), 200);
+    server.signal("TERM");
+    assert_eq!(server.wait().0, Some(0));
+    let block = files(dir.path(), "blocks").remove(0);
+    let aside = dir.path().join("aside");
+    std::fs::rename(&block, &aside).unwrap();
+    let pipe = std::process::Command::new("mkfifo").arg(&block).status();
+    assert!(pipe.unwrap().success());
+    let served = |planted: &str| {
+        let server = Server::at(dir.path(), &[]);
+        let text = server.get("/query?db=d&q=SELECT+f+FROM+m").text();
+        assert!(text.contains("\"error\":"), "{planted}: {text}");
+        assert_eq!(server.get("/health").status, 503, "{planted}");
+    };
+    served("a pipe");
+    std::fs::remove_file(&block).unwrap();
+    std::os::unix::fs::symlink(&aside, &block).unwrap();
+    served("a link");
+    std::fs::remove_file(&block).unwrap();
+    std::fs::rename(&aside, &block).unwrap();
+    let server = Server::at(dir.path(), &[]);
+    assert_eq!(server.get("/health").status, 200);
 }
