@@ -255,7 +255,7 @@ fn deletes_take_tags_and_times_and_nothing_else() {
         let text = ask(&format!("SELECT count(*) FROM {from}"));
         text.matches("count_").count()
     };
-    assert_eq!(count("/./"), 3);
+    assert_eq!(count("/./"), 6);
     assert_eq!(ask("DELETE FROM nothing"), done);
     assert_eq!(ask("DELETE FROM m WHERE nothing = 'x'"), done);
     assert_eq!(
