@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use silverback_query::source::{Catalog, Delete, PolicySpec, SnapshotSource, Source};
+use silverback_query::source::{Alter, Catalog, Delete, PolicySpec, SnapshotSource, Source};
 use silverback_storage::Result;
 use silverback_storage::db::Db;
 
@@ -38,6 +38,15 @@ impl Catalog for StoreCatalog {
 
     fn drop_measurement(&self, database: &str, measurement: &[u8]) -> Result<()> {
         self.0.drop_measurement(database, measurement)
+    }
+
+    fn alter_measurement(
+        &self,
+        database: &str,
+        measurement: &[u8],
+        alter: Alter<'_>,
+    ) -> Result<()> {
+        self.0.alter_measurement(database, measurement, alter)
     }
 
     fn delete(&self, database: &str, delete: &Delete<'_>) -> Result<()> {

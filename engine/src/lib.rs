@@ -20,14 +20,17 @@
 
 mod answer;
 mod catalog;
+mod delete;
 mod point;
 mod store;
 mod write;
 
 pub use answer::{Answer, AnswerSeries, StatementAnswer};
+pub use delete::DeleteRequest;
 pub use point::Point;
 pub use silverback_query as query;
 pub use silverback_query::result::Cell;
+pub use silverback_query::source::Alter;
 pub use silverback_storage as storage;
 pub use silverback_storage::env::real::guard_mapped_files;
 pub use silverback_storage::upkeep::backup::{BackupProgress, BackupReport, RestoreReport};

@@ -5,7 +5,7 @@
 #[expect(dead_code, reason = "the example's main is called as a function")]
 mod example;
 
-use silverback::{ErrorKind, Options, Point, Silverback};
+use silverback::{Alter, Cell, DeleteRequest, ErrorKind, Options, Point, Silverback};
 
 #[test]
 fn the_example_runs() {
@@ -69,6 +69,101 @@ fn bad_lines_are_named_and_good_ones_stored() {
     );
     let error = db.write_lines("d", body).unwrap_err();
     assert!(error.to_string().ends_with("; and 3 more"), "{error}");
+}
+
+#[test]
+fn what_is_deleted_or_dropped_is_gone_when_the_call_returns_and_after_opening_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let db = open(&folder);
+    db.create_database("d").unwrap();
+    let lines = b"m,a=1 f=1 10\nm,a=1 f=2 20\nm,a=2 f=3 10\nn,a=1 f=4 10\no f=5 10";
+    db.write_lines("d", lines).unwrap();
+    let all = || DeleteRequest::new("d");
+    db.delete(&all().measurement("m").tag("a", "1").times(15, 30))
+        .unwrap();
+    db.drop_measurement("d", "o").unwrap();
+    let rows = |db: &Silverback, query: &str| -> usize {
+        let answer = db.query("d", query).unwrap();
+        let series = answer.statements[0].series.iter();
+        series.map(|one| one.rows.len()).sum()
+    };
+    assert_eq!(rows(&db, "SELECT f FROM m"), 2);
+    assert_eq!(rows(&db, "SHOW SERIES"), 3);
+    db.delete(&all().tag("a", "1")).unwrap();
+    assert_eq!(rows(&db, "SHOW SERIES"), 1);
+    let error = db.delete(&all().policy("p")).unwrap_err();
+    assert_eq!(error.message(), "retention policy not found: p");
+    assert_eq!(
+        db.delete(&DeleteRequest::new("x")).unwrap_err().kind(),
+        ErrorKind::NotFound
+    );
+    drop(db);
+    let db = open(&folder);
+    assert_eq!(rows(&db, "SHOW SERIES"), 1);
+    assert_eq!(rows(&db, "SELECT f FROM m"), 1);
+    db.drop_database("d").unwrap();
+    assert!(!db.has_database("d"));
+}
+
+#[test]
+fn renames_keep_what_is_stored_and_free_the_old_names() {
+    let folder = tempfile::tempdir().unwrap();
+    let db = open(&folder);
+    db.create_database("d").unwrap();
+    db.write_lines("d", b"m,a=1 f=1,g=2 10\nm,a=2 f=2 10\nn,a=1 f=3 10")
+        .unwrap();
+    let conflict = |outcome: silverback::Result<()>| {
+        assert_eq!(outcome.unwrap_err().kind(), ErrorKind::Conflict);
+    };
+    conflict(db.rename_measurement("d", "m", "n"));
+    let tag = |from: &'static str, to: &'static str| Alter::RenameTag {
+        from: from.as_bytes(),
+        to: to.as_bytes(),
+    };
+    conflict(db.alter_measurement("d", "m", tag("a", "f")));
+    db.alter_measurement("d", "m", tag("a", "b")).unwrap();
+    db.rename_measurement("d", "m", "k").unwrap();
+    let field = Alter::RenameField {
+        from: b"f",
+        to: b"h",
+    };
+    db.alter_measurement("d", "k", field).unwrap();
+    db.alter_measurement("d", "k", Alter::DropField(b"g"))
+        .unwrap();
+    let missing = db.alter_measurement("d", "k", Alter::DropField(b"g"));
+    assert_eq!(missing.unwrap_err().kind(), ErrorKind::NotFound);
+    // The old names start anew: other types, other series.
+    db.write_lines(
+        "d",
+        b"m,a=1 f=\"text\" 20\nk,a=9,b=9 g=true 20\nk,b=1 h=5 20",
+    )
+    .unwrap();
+    let shown = |db: &Silverback| {
+        let answer = db.query("d", "SELECT * FROM /./ ; SHOW SERIES").unwrap();
+        format!("{:?}", answer.statements)
+    };
+    let before = shown(&db);
+    let answer = db.query("d", "SHOW SERIES").unwrap();
+    let rows = answer.statements[0].series[0].rows.iter();
+    let keys: Vec<Cell> = rows.map(|row| row[0].clone()).collect();
+    let expected = ["k,a=9,b=9", "k,b=1", "k,b=2", "m,a=1", "n,a=1"];
+    assert_eq!(
+        keys,
+        expected.map(|key| Cell::String(key.as_bytes().into()))
+    );
+    let rows = |db: &Silverback, query: &str| {
+        db.query("d", query).unwrap().statements[0].series[0]
+            .rows
+            .len()
+    };
+    assert_eq!(rows(&db, "SELECT h FROM k WHERE b = '1'"), 2);
+    drop(db);
+    let db = open(&folder);
+    assert_eq!(shown(&db), before, "replayed");
+    db.compact().unwrap();
+    assert_eq!(shown(&db), before, "merged");
+    drop(db);
+    assert_eq!(shown(&open(&folder)), before, "opened again");
 }
 
 #[test]

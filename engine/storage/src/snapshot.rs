@@ -19,8 +19,8 @@ use crate::index::LiveIndex;
 use crate::manifest::catalog::DatabaseCatalog;
 use crate::memtable::{Memtable, Run};
 use crate::model::{
-    CanonicalKey, MeasurementId, PolicyId, Sequence, SeriesRequest, TagPredicate, TagSet,
-    TimeRange, Tombstones,
+    CanonicalKey, MeasurementId, MeasurementInfo, PolicyId, Sequence, SeriesRequest, TagPredicate,
+    TagSet, TimeRange, Tombstones,
 };
 
 /// What one policy holds.
@@ -183,11 +183,18 @@ impl Snapshot {
             })
     }
 
+    fn info(&self, measurement: MeasurementId) -> Option<&MeasurementInfo> {
+        let found = self.catalog.measurement_by_id(measurement);
+        found.map(|info| &**info)
+    }
+
     /// The tags of a canonical key by name, or `None` where a name is not in the catalogue: the
     /// series came after this snapshot.
     fn tags(&self, key: &[u8]) -> Option<TagSet> {
-        let tags = CanonicalKey(key).tags()?.into_iter().map(|(key, value)| {
-            let name = self.catalog.tag_key_name(key)?;
+        let key = CanonicalKey(key);
+        let info = self.info(key.measurement()?);
+        let tags = key.tags()?.into_iter().map(|(key, value)| {
+            let name = self.catalog.tag_key_name_in(info, key)?;
             Some((name, value))
         });
         let mut tags: Vec<(&[u8], &[u8])> = tags.collect::<Option<_>>()?;

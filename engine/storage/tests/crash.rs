@@ -15,7 +15,7 @@ mod support;
 
 use std::collections::BTreeSet;
 
-use silverback_storage::db::Db;
+use silverback_storage::db::{Alter, Db};
 use silverback_storage::env::SimEnv;
 use silverback_storage::env::sim::{Failure, Fault};
 use silverback_storage::error::{ErrorKind, Result};
@@ -96,6 +96,14 @@ impl Run {
         self.model.drop_where(gone, &outcome);
     }
 
+    fn rename(&mut self, from: &str, to: &str) {
+        let outcome = self.attempt(|db| {
+            let alter = Alter::Rename(to.as_bytes());
+            db.alter_measurement("db", from.as_bytes(), alter)
+        });
+        self.model.rename("db", (from, to), &outcome);
+    }
+
     fn drop_database(&mut self, database: &str) {
         let outcome = self.attempt(|db| db.drop_database(database));
         self.model.drop_where(|cell| cell.0 == database, &outcome);
@@ -156,6 +164,8 @@ fn script(run: &mut Run) {
     run.write("other", &rows("cpu", 3, 3));
     run.drop_measurement("db", "mem");
     run.write("db", &rows("mem", 4, 2));
+    run.rename("mem", "ram");
+    run.write("db", &rows("mem", 5, 2));
     run.flush();
     run.reopen(true);
     run.write("db", &rows("disk", 5, 5));

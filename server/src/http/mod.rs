@@ -5,6 +5,7 @@ mod admin;
 mod backup;
 mod body;
 mod debug;
+mod delete;
 mod health;
 mod metrics;
 mod ping;
@@ -34,6 +35,7 @@ pub(crate) fn router(app: &Arc<App>, grpc: Router) -> Router {
         .route("/metrics", get(metrics::metrics))
         .route("/write", post(write::v1::write))
         .route("/api/v2/write", post(write::v2::write))
+        .route("/api/v2/delete", post(delete::delete))
         .route("/query", query_route())
         .route("/debug/vars", get(debug::vars))
         .route("/admin/flush", post(admin::flush))

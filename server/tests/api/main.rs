@@ -9,6 +9,7 @@
 mod backup;
 mod commands;
 mod damage;
+mod delete;
 mod grpc;
 mod harness;
 mod health;

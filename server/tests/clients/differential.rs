@@ -3,6 +3,7 @@
 
 mod compare;
 mod data;
+mod deletes;
 mod queries;
 
 use crate::http::{Connection, encode};

@@ -9,12 +9,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use silverback_storage::model::{
     FieldId, FieldInfo, FieldType, FieldValue, KeyHasher, KeyParser, MeasurementId,
-    MeasurementInfo, PolicyId, PolicyInfo, SeriesId, SeriesKey, TagSet, TimeRange,
+    MeasurementInfo, PolicyId, PolicyInfo, SeriesId, SeriesKey, TagKeyId, TagSet, TimeRange,
 };
 use silverback_storage::{Error, ErrorKind, Result};
 
 use crate::lineprotocol::{Keys, ParseOptions, Precision, parse};
-use crate::source::{Catalog, Delete, PolicySpec, Source};
+use crate::source::{Alter, Catalog, Delete, PolicySpec, Source};
 
 const HOUR_NS: i64 = 3_600_000_000_000;
 const DAY_NS: i64 = 24 * HOUR_NS;
@@ -144,6 +144,7 @@ impl Measurement {
             id: self.id,
             name: name.into(),
             fields: fields.collect(),
+            tag_key_ids: (1..).map(TagKeyId).take(keys.len()).collect(),
             tag_keys: keys.into_iter().collect(),
         })
     }
@@ -275,6 +276,55 @@ impl Catalog for NaiveCatalog {
         };
         Arc::make_mut(database).measurements.remove(measurement);
         Ok(())
+    }
+
+    fn alter_measurement(
+        &self,
+        database: &str,
+        measurement: &[u8],
+        alter: Alter<'_>,
+    ) -> Result<()> {
+        let found = |is_there: bool| {
+            let missing = || Error::new(ErrorKind::NotFound, "what is altered is not there");
+            is_there.then_some(()).ok_or_else(missing)
+        };
+        let mut outcome = Ok(());
+        self.change(database, |database| {
+            let Some(mut own) = database.measurements.remove(measurement) else {
+                outcome = found(false);
+                return;
+            };
+            let mut name: Box<[u8]> = measurement.into();
+            match alter {
+                Alter::Rename(to) => name = to.into(),
+                Alter::RenameTag { from, to } => {
+                    let rename = |tags: TagSet| {
+                        let renamed = tags.iter().map(|(key, value)| {
+                            let key = if key == from { to } else { key };
+                            (key.into(), value.into())
+                        });
+                        TagSet::new(renamed.collect()).expect("the new name is free")
+                    };
+                    let series = std::mem::take(&mut own.series).into_iter();
+                    own.series = series.map(|(tags, id)| (rename(tags), id)).collect();
+                }
+                Alter::RenameField { from, to } => match own.fields.remove(from) {
+                    Some(field) => {
+                        own.fields.insert(to.into(), field);
+                    }
+                    None => outcome = found(false),
+                },
+                Alter::DropField(field) => {
+                    let gone = own.fields.remove(field);
+                    outcome = found(gone.is_some());
+                    for row in own.rows.values_mut() {
+                        row.retain(|id, _| gone.is_none_or(|(gone, _)| gone != *id));
+                    }
+                }
+            }
+            database.measurements.insert(name, own);
+        });
+        outcome
     }
 
     fn delete(&self, database: &str, delete: &Delete<'_>) -> Result<()> {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use silverback_storage::Result;
 
 pub use crate::source::storage::SnapshotSource;
-pub use silverback_storage::db::Delete;
+pub use silverback_storage::db::{Alter, Delete};
 pub use silverback_storage::model::PolicySpec;
 
 use silverback_storage::model::{
@@ -151,4 +151,13 @@ pub trait Catalog: Send + Sync {
     /// `NotFound` for the database or policy, `Limit` where too many deletes wait for compaction;
     /// else as [`Catalog::drop_database`].
     fn delete(&self, database: &str, delete: &Delete<'_>) -> Result<()>;
+
+    /// Renames a measurement, a tag key or a field of it, or drops a field. Durable and seen by all
+    /// who begin to read when it returns.
+    ///
+    /// # Errors
+    /// `NotFound` for what is not there, `Conflict` where the new name is in use, `Invalid` where it
+    /// is none; else as [`Catalog::drop_database`].
+    fn alter_measurement(&self, database: &str, measurement: &[u8], alter: Alter<'_>)
+    -> Result<()>;
 }

@@ -2,10 +2,10 @@
 
 use silverback_storage::ErrorKind;
 
-use crate::influxql::ast::{Name, PolicyClause};
+use crate::influxql::ast::{MeasurementChange, Name, PolicyClause};
 use crate::influxql::go_duration_text;
 use crate::result::{QueryError, QueryOptions};
-use crate::source::{Catalog, PolicySpec};
+use crate::source::{Alter, Catalog, PolicySpec};
 
 /// The shortest time that a policy keeps points, ns.
 const POLICY_DURATION_MIN_NS: i64 = 3_600_000_000_000;
@@ -70,6 +70,22 @@ fn policy_spec(clause: &PolicyClause) -> Result<PolicySpec, QueryError> {
 
 pub(super) fn drop_database(catalog: &dyn Catalog, name: &Name) -> Result<(), QueryError> {
     Ok(catalog.drop_database(&name.to_text())?)
+}
+
+pub(super) fn alter_measurement(
+    catalog: &dyn Catalog,
+    (name, change): (&Name, &MeasurementChange),
+    options: &QueryOptions,
+) -> Result<(), QueryError> {
+    let database = options.database.as_deref().filter(|name| !name.is_empty());
+    let database = database.ok_or_else(|| QueryError::statement("database name required"))?;
+    let alter = match change {
+        MeasurementChange::Rename(to) => Alter::Rename(to),
+        MeasurementChange::RenameTag(from, to) => Alter::RenameTag { from, to },
+        MeasurementChange::RenameField(from, to) => Alter::RenameField { from, to },
+        MeasurementChange::DropField(field) => Alter::DropField(field),
+    };
+    Ok(catalog.alter_measurement(database, name, alter)?)
 }
 
 pub(super) fn drop_measurement(

@@ -7,8 +7,11 @@
 mod cardinality;
 mod change;
 mod delete;
+mod equalities;
 mod filter;
 mod show;
+
+pub use equalities::{Equalities, Equality, PredicateFault, equalities};
 
 use crate::influxql::ast::{Show, ShowKind, Statement};
 use crate::influxql::{parse_query, select};
@@ -69,6 +72,7 @@ fn changes_something(statement: &Statement) -> bool {
         | Statement::DropSeries(_)
         | Statement::CreatePolicy(_)
         | Statement::AlterPolicy(_)
+        | Statement::AlterMeasurement { .. }
         | Statement::DropPolicy { .. }
         | Statement::CreateContinuousQuery(_)
         | Statement::DropContinuousQuery { .. }
@@ -99,6 +103,9 @@ fn run(
         }
         Statement::DropDatabase { name } => change::drop_database(catalog, name),
         Statement::DropMeasurement { name } => change::drop_measurement(catalog, name, options),
+        Statement::AlterMeasurement { name, change } => {
+            change::alter_measurement(catalog, (name, change), options)
+        }
         Statement::Explain { .. } => not_yet("EXPLAIN"),
         Statement::DropSeries(deletion) => delete::drop_series(catalog, deletion, options),
         Statement::Delete(deletion) => delete::delete(catalog, deletion, options),

@@ -282,6 +282,46 @@ fn deletes_take_tags_and_times_and_nothing_else() {
 }
 
 #[test]
+fn a_measurement_is_renamed_and_so_are_its_tags_and_fields() {
+    let catalog = NaiveCatalog::default();
+    let spec = PolicySpec::default();
+    catalog.create_database("iql", &spec).unwrap();
+    catalog.write("iql", "autogen", b"m,t=a x=1,y=2 10");
+    let ask = |query: &str| answer(&catalog, query, &options());
+    for query in [
+        "ALTER MEASUREMENT m RENAME TO \"n n\"",
+        "alter measurement \"n n\" rename tag t to u",
+        "ALTER MEASUREMENT \"n n\" RENAME FIELD x TO z",
+        "ALTER MEASUREMENT \"n n\" DROP FIELD y",
+    ] {
+        assert_eq!(ask(query), r#"{"results":[{"statement_id":0}]}"#, "{query}");
+    }
+    assert!(
+        ask("SHOW SERIES").contains(r#"[["n\\ n,u=a"]]"#),
+        "{}",
+        ask("SHOW SERIES")
+    );
+    assert!(ask("SHOW FIELD KEYS").contains(r#"[["z","float"]]"#));
+    for (query, words) in [
+        (
+            "ALTER MEASUREMENT m",
+            "found EOF, expected RENAME, DROP FIELD at line 1, char 21",
+        ),
+        (
+            "ALTER MEASUREMENT m RENAME x",
+            "found x, expected TO, TAG, FIELD at line 1, char 28",
+        ),
+        (
+            "ALTER MEASUREMENT m DROP x",
+            "found x, expected FIELD at line 1, char 26",
+        ),
+        ("ALTER x", "found x, expected RETENTION at line 1, char 7"),
+    ] {
+        assert!(ask(query).contains(words), "{}", ask(query));
+    }
+}
+
+#[test]
 fn what_is_not_there_yet_is_refused_by_name() {
     for (query, name) in [
         ("SELECT x INTO y FROM z", "SELECT INTO"),

@@ -156,6 +156,7 @@ impl Core {
             partition_ns: job.partition_ns,
             goal: job.goal,
             is_live: &is_live,
+            has_field: &|measurement, field| catalog.has_field(measurement, field),
             tombstones: &tombstones,
             is_stopped: &|| self.stopping.load(Ordering::Acquire),
         };

@@ -219,7 +219,6 @@ pub(super) fn drop_known(pending: &mut Names, known: &DatabaseCatalog) {
         let Some(measurement) = known.measurement_by_id(*measurement) else {
             return measurement.0 > last.measurement;
         };
-        let name = known.tag_key_name(*key);
-        !name.is_some_and(|name| measurement.tag_keys.iter().any(|own| **own == *name))
+        !measurement.tag_key_ids.contains(key)
     });
 }

@@ -28,7 +28,7 @@ use crate::index::registry::{RegistryFile, choose_merge, merge};
 use crate::manifest::State;
 use crate::manifest::catalog::DatabaseCatalog;
 use crate::memtable::Memtable;
-use crate::model::{MeasurementId, PolicyId, Sequence, SeriesEntry, SeriesId, Tombstones};
+use crate::model::{FieldId, MeasurementId, PolicyId, Sequence, SeriesEntry, SeriesId, Tombstones};
 use crate::upkeep::flush::{Keys, Target, write_block};
 use crate::wal::Wal;
 
@@ -479,6 +479,10 @@ struct FrozenKeys<'frozen> {
 impl Keys for FrozenKeys<'_> {
     fn is_live(&self, measurement: MeasurementId) -> bool {
         self.catalog.measurement_by_id(measurement).is_some()
+    }
+
+    fn has_field(&self, measurement: MeasurementId, field: FieldId) -> bool {
+        self.catalog.has_field(measurement, field)
     }
 
     fn entry(&self, series: SeriesId) -> Option<SeriesEntry> {

@@ -5,6 +5,7 @@
 //! whatever stops the process, the next open finds every acknowledged row, nothing that was never
 //! written, and damage by name.
 
+mod alter;
 mod backup;
 mod check;
 mod close;
@@ -29,6 +30,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use crate::wal::{Durability, WalOptions};
+pub use alter::Alter;
 pub use check::{CheckOptions, CheckReport};
 pub use delete::{Delete, TOMBSTONE_MEMORY_MAX, TOMBSTONES_MAX};
 pub use limits::Limits;

@@ -14,7 +14,8 @@ use crate::format::definitions::{
 use crate::format::sealed::checksum;
 use crate::format::tombstone::{decode_tombstone, encode_tombstone};
 use crate::model::{
-    DatabaseId, MeasurementId, PolicyId, PolicyInfo, Sequence, TimeRange, Tombstone, push_varint,
+    Alteration, DatabaseId, FieldId, MeasurementId, PolicyId, PolicyInfo, Sequence, TagKeyId,
+    TimeRange, Tombstone, push_varint,
 };
 
 /// Size of a record's frame in front of its payload, bytes: length, CRC32, number.
@@ -113,6 +114,8 @@ pub enum Edit {
         /// Sequence.
         sequence: Sequence,
     },
+    /// A measurement is changed, its rows as they are.
+    Alter(DatabaseId, MeasurementId, Alteration),
     /// A delete hides what blocks hold that end below its sequence.
     PutTombstone(DatabaseId, Arc<Tombstone>),
     /// A delete hides nothing any more: what it hid is gone.
@@ -137,6 +140,12 @@ const GIVEN: u8 = 15;
 const GIVEN_IN_DIRECTORY: u8 = 16;
 const PUT_TOMBSTONE: u8 = 17;
 const REMOVE_TOMBSTONE: u8 = 18;
+const ALTER: u8 = 19;
+
+const RENAME: u8 = 1;
+const RENAME_TAG_KEY: u8 = 2;
+const RENAME_FIELD: u8 = 3;
+const DROP_FIELD: u8 = 4;
 
 impl Edit {
     /// Appends tag and body.
@@ -200,6 +209,11 @@ impl Edit {
             Edit::PutTombstone(database, tombstone) => {
                 tagged(bytes, PUT_TOMBSTONE, &[tombstone.sequence.0]);
                 encode_tombstone(*database, tombstone, bytes);
+            }
+            Edit::Alter(database, measurement, alteration) => {
+                let ids = [u64::from(database.0), u64::from(measurement.0)];
+                tagged(bytes, ALTER, &ids);
+                encode_alteration(alteration, bytes);
             }
             Edit::RemoveTombstone(database, sequence) => {
                 let ids = [u64::from(database.0), sequence.0];
@@ -270,6 +284,11 @@ impl Edit {
             REMOVE_TOMBSTONE => {
                 let database = DatabaseId(take_id(bytes)?);
                 Edit::RemoveTombstone(database, Sequence(take_number(bytes)?))
+            }
+            ALTER => {
+                let database = DatabaseId(take_id(bytes)?);
+                let measurement = MeasurementId(take_id(bytes)?);
+                Edit::Alter(database, measurement, decode_alteration(bytes)?)
             }
             tag => return Err(damaged(&format!("no edit has the tag {tag}"))),
         })
@@ -416,6 +435,44 @@ fn decode_policy(bytes: &mut &[u8]) -> Result<Edit> {
         },
     };
     Ok(Edit::PutPolicy(database, policy))
+}
+
+fn encode_alteration(alteration: &Alteration, bytes: &mut Vec<u8>) {
+    match alteration {
+        Alteration::Rename(name) => {
+            bytes.push(RENAME);
+            push_bytes(bytes, name);
+        }
+        Alteration::RenameTagKey(key, name) => {
+            tagged(bytes, RENAME_TAG_KEY, &[u64::from(key.0)]);
+            push_bytes(bytes, name);
+        }
+        Alteration::RenameField(field, name) => {
+            tagged(bytes, RENAME_FIELD, &[u64::from(field.0)]);
+            push_bytes(bytes, name);
+        }
+        Alteration::DropField(field) => tagged(bytes, DROP_FIELD, &[u64::from(field.0)]),
+    }
+}
+
+fn decode_alteration(bytes: &mut &[u8]) -> Result<Alteration> {
+    Ok(match take_byte(bytes)? {
+        RENAME => Alteration::Rename(take_bytes(bytes)?.into()),
+        RENAME_TAG_KEY => {
+            let key = TagKeyId(take_id(bytes)?);
+            Alteration::RenameTagKey(key, take_bytes(bytes)?.into())
+        }
+        RENAME_FIELD => {
+            let field = FieldId(take_id(bytes)?);
+            Alteration::RenameField(field, take_bytes(bytes)?.into())
+        }
+        DROP_FIELD => Alteration::DropField(FieldId(take_id(bytes)?)),
+        kind => {
+            return Err(damaged(&format!(
+                "no change of a measurement has the kind {kind}"
+            )));
+        }
+    })
 }
 
 fn decode_given(bytes: &mut &[u8]) -> Result<Edit> {

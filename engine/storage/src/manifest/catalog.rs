@@ -13,7 +13,8 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::format::definitions::Names;
 use crate::format::manifest::LastIds;
 use crate::model::{
-    DatabaseId, FieldId, FieldInfo, MeasurementId, MeasurementInfo, PolicyId, PolicyInfo, TagKeyId,
+    Alteration, DatabaseId, FieldId, FieldInfo, MeasurementId, MeasurementInfo, PolicyId,
+    PolicyInfo, TagKeyId,
 };
 
 /// All databases of a data directory.
@@ -161,6 +162,12 @@ impl DatabaseCatalog {
         self.measurement_ids.get(&id)
     }
 
+    /// Whether the measurement `measurement` has the field `field`.
+    pub fn has_field(&self, measurement: MeasurementId, field: FieldId) -> bool {
+        let found = self.measurement_by_id(measurement);
+        found.is_some_and(|own| field_by_id(own, field).is_some())
+    }
+
     /// The id of a tag key, if any series ever had it.
     pub fn tag_key(&self, name: &[u8]) -> Option<TagKeyId> {
         self.tag_key_ids.get(name).copied()
@@ -223,6 +230,7 @@ impl DatabaseCatalog {
                 name: name.clone(),
                 fields: Vec::new(),
                 tag_keys: Vec::new(),
+                tag_key_ids: Vec::new(),
             };
             if changed.insert(*id, measurement).is_some() {
                 return Err(contradiction("a measurement id is defined twice"));
@@ -230,6 +238,10 @@ impl DatabaseCatalog {
         }
         for (id, field) in &names.fields {
             self.last.field = self.last.field.max(field.id.0);
+            if field.id.0 <= before.field {
+                // There already, under whatever name, or dropped.
+                continue;
+            }
             if let Some(measurement) = self.changing(&mut changed, *id) {
                 insert_field(measurement, field)?;
             }
@@ -239,9 +251,9 @@ impl DatabaseCatalog {
                 continue;
             };
             if let Some(measurement) = self.changing(&mut changed, *id)
-                && let Err(place) = measurement.tag_keys.binary_search(&name)
+                && !measurement.tag_key_ids.contains(key)
             {
-                measurement.tag_keys.insert(place, name);
+                insert_tag_key(measurement, *key, name);
             }
         }
         self.put_measurements(changed)
@@ -252,6 +264,77 @@ impl DatabaseCatalog {
         let measurement = Arc::make_mut(&mut self.measurement_ids).remove(&id)?;
         Arc::make_mut(&mut self.measurements).retain(|one| one.id != id);
         Some(measurement)
+    }
+
+    /// Changes a measurement; one that was dropped stays dropped. Cost: a copy of the list of
+    /// measurements.
+    ///
+    /// # Errors
+    /// `Corrupt` where it contradicts what is there: a name twice, an id that is not there.
+    pub fn alter(&mut self, id: MeasurementId, alteration: &Alteration) -> Result<()> {
+        let mut changed = BTreeMap::new();
+        let Some(measurement) = self.changing(&mut changed, id) else {
+            return Ok(());
+        };
+        let unknown = || contradiction("what is not there is renamed");
+        match alteration {
+            Alteration::Rename(name) => measurement.name.clone_from(name),
+            Alteration::RenameTagKey(key, name) => {
+                let ids = &mut measurement.tag_key_ids;
+                let place = ids.iter().position(|own| own == key).ok_or_else(unknown)?;
+                ids.remove(place);
+                measurement.tag_keys.remove(place);
+                insert_tag_key(measurement, *key, name.clone());
+            }
+            Alteration::RenameField(field, name) => {
+                let fields = &mut measurement.fields;
+                let place = fields.iter().position(|own| own.id == *field);
+                let mut info = fields.remove(place.ok_or_else(unknown)?);
+                info.name.clone_from(name);
+                insert_field(measurement, &info)?;
+            }
+            Alteration::DropField(field) => measurement.fields.retain(|own| own.id != *field),
+        }
+        self.put_measurements(changed)
+    }
+
+    /// The tag keys that a measurement has under another name than the database.
+    pub fn renamed_tag_keys(&self) -> Vec<(MeasurementId, Alteration)> {
+        let mut renamed = Vec::new();
+        for (id, measurement) in &*self.measurement_ids {
+            for (key, name) in measurement.tag_key_ids.iter().zip(&measurement.tag_keys) {
+                if self.tag_key_name(*key) != Some(name) {
+                    renamed.push((*id, Alteration::RenameTagKey(*key, name.clone())));
+                }
+            }
+        }
+        renamed
+    }
+
+    /// The id that a tag key called `name` has in a measurement, or would have: `None` where it
+    /// needs a new one.
+    pub fn tag_key_in(
+        &self,
+        measurement: Option<&MeasurementInfo>,
+        name: &[u8],
+    ) -> Option<TagKeyId> {
+        let Some(measurement) = measurement else {
+            return self.tag_key(name);
+        };
+        measurement.tag_key_id(name).or_else(|| {
+            let shared = self.tag_key(name)?;
+            (!measurement.tag_key_ids.contains(&shared)).then_some(shared)
+        })
+    }
+
+    /// The name of a tag key in a measurement.
+    pub fn tag_key_name_in<'own>(
+        &'own self,
+        measurement: Option<&'own MeasurementInfo>,
+        id: TagKeyId,
+    ) -> Option<&'own [u8]> {
+        let own = measurement.and_then(|own| own.tag_key_name(id));
+        own.or_else(|| self.tag_key_name(id))
     }
 
     /// Everything named, as [`DatabaseCatalog::define`] takes it.
@@ -266,10 +349,8 @@ impl DatabaseCatalog {
             names.measurements.push((*id, measurement.name.clone()));
             let fields = measurement.fields.iter().cloned();
             names.fields.extend(fields.map(|field| (*id, field)));
-            let keys = measurement.tag_keys.iter();
-            names
-                .pairs
-                .extend(keys.filter_map(|key| Some((*id, self.tag_key(key)?))));
+            let keys = measurement.tag_key_ids.iter();
+            names.pairs.extend(keys.map(|key| (*id, *key)));
         }
         names
     }
@@ -286,8 +367,8 @@ impl DatabaseCatalog {
             None => {}
         }
         let index = id.0 as usize - 1;
-        if name.is_empty() || self.tag_key(name).is_some() {
-            return Err(contradiction("a tag key is defined twice or has no name"));
+        if name.is_empty() {
+            return Err(contradiction("a tag key has no name"));
         }
         let name: Arc<[u8]> = name.into();
         let keys = Arc::make_mut(&mut self.tag_keys);
@@ -296,7 +377,9 @@ impl DatabaseCatalog {
             keys.resize(index + 1, Arc::new([]));
         }
         keys[index] = Arc::clone(&name);
-        Arc::make_mut(&mut self.tag_key_ids).insert(name, id);
+        // A second one of a name is for measurements where the first goes by another.
+        let ids = Arc::make_mut(&mut self.tag_key_ids);
+        ids.entry(name).or_insert(id);
         self.last.tag_key = self.last.tag_key.max(id.0);
         Ok(())
     }
@@ -370,6 +453,12 @@ fn is_printable(character: char) -> bool {
             | 0xe_0000..
     );
     character == ' ' || !(invisible || character.is_control() || character.is_whitespace())
+}
+
+fn insert_tag_key(measurement: &mut MeasurementInfo, key: TagKeyId, name: Box<[u8]>) {
+    let place = measurement.tag_keys.partition_point(|own| *own < name);
+    measurement.tag_keys.insert(place, name);
+    measurement.tag_key_ids.insert(place, key);
 }
 
 fn insert_field(measurement: &mut MeasurementInfo, field: &FieldInfo) -> Result<()> {

@@ -88,6 +88,9 @@ impl State {
                     Ok(())
                 })?;
             }
+            Edit::Alter(id, measurement, alteration) => {
+                self.change(*id, |database| database.alter(*measurement, alteration))?;
+            }
             Edit::AddBlock(_)
             | Edit::RemoveBlock(_)
             | Edit::AddRegistry(_)
@@ -159,6 +162,7 @@ impl State {
             | Edit::CleanStop(_)
             | Edit::Given(..)
             | Edit::GivenInDirectory { .. }
+            | Edit::Alter(..)
             | Edit::PutTombstone(..)
             | Edit::RemoveTombstone(..) => None,
         };
@@ -190,6 +194,8 @@ impl State {
             edits.push(Edit::DefineNames(id, database.names()));
             // Behind the names: an id up to the last one that is not there counts as dropped.
             edits.push(Edit::Given(id, database.last_ids()));
+            let renamed = database.renamed_tag_keys().into_iter();
+            edits.extend(renamed.map(|(own, name)| Edit::Alter(id, own, name)));
             let tombstones = self
                 .tombstones
                 .get(&id)

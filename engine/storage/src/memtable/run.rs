@@ -127,8 +127,40 @@ impl Run {
         if kept.is_empty() {
             return None;
         }
+        Some(Arc::new(self.picked(&kept, |_| true)))
+    }
+
+    /// The run without the fields for which `keeps` does not hold, and without the rows that have no
+    /// value then: `None` where none is left, itself where all is kept. Cost: as [`Run::without`].
+    ///
+    /// # Panics
+    /// As [`Run::without`].
+    pub fn with_fields(self: &Arc<Run>, keeps: impl Fn(FieldId) -> bool) -> Option<Arc<Run>> {
+        let columns = &self.rows.columns;
+        if columns.iter().all(|(field, _)| keeps(*field)) {
+            return Some(Arc::clone(self));
+        }
+        let own = columns.iter().filter(|(field, _)| keeps(*field));
+        let own: Vec<&Presence> = own.map(|(_, column)| &column.presence).collect();
+        let has_value = |row: usize| {
+            own.iter().any(|presence| match presence {
+                Presence::All => true,
+                Presence::Some(bits) => bits.get(row),
+            })
+        };
+        let rows = (0_u32..).zip(0..self.rows.len());
+        let kept: Vec<u32> = rows
+            .filter(|(_, row)| has_value(*row))
+            .map(|(row, _)| row)
+            .collect();
+        (!kept.is_empty()).then(|| Arc::new(self.picked(&kept, keeps)))
+    }
+
+    /// Some rows and fields of the run.
+    fn picked(&self, kept: &[u32], keeps: impl Fn(FieldId) -> bool) -> Run {
+        let rows = &self.rows;
         let column = |(field, column): &(FieldId, Column)| {
-            let column = pick_rows(column, &kept);
+            let column = keeps(*field).then(|| pick_rows(column, kept))?;
             (!column.values.is_empty()).then_some((*field, column))
         };
         let rows = Rows {
@@ -140,9 +172,8 @@ impl Run {
                 .collect(),
             columns: rows.columns.iter().filter_map(column).collect(),
         };
-        // The flush that asks counts the copies it makes.
         let charge = self.budget().map(|budget| (budget, Class::Upkeep));
-        Some(Arc::new(Run::spanning(rows, self.sequences, charge)))
+        Run::spanning(rows, self.sequences, charge)
     }
 
     /// The run with its rows sorted: itself where they are. Else the copy that the first caller

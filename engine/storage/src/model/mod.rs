@@ -24,7 +24,7 @@ pub use request::{
     Sum, VECTOR_ROWS_MAX, WindowPartial,
 };
 pub use rows::{Rows, SeriesEntry};
-pub use schema::{FieldInfo, MeasurementInfo, PolicyInfo, PolicySpec};
+pub use schema::{Alteration, FieldInfo, MeasurementInfo, PolicyInfo, PolicySpec};
 pub use series::{KeyHash, KeyHasher, SeriesKey, Tag, TagSet, Tags};
 pub use time::{TIMESTAMP_MAX, TIMESTAMP_MIN, TimeRange};
 pub use tombstone::{Hides, SeriesSet, Tombstone, Tombstones, covers, is_hidden, meets, visible};

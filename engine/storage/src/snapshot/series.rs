@@ -92,7 +92,8 @@ impl Snapshot {
     /// # Errors
     /// `Limit` beyond [`TAG_VALUES_BYTES_MAX`]; else as [`Snapshot::series`].
     pub fn tag_values(&self, request: SeriesRequest<'_>, key: &[u8]) -> Result<Strings> {
-        let Some(key_id) = self.catalog.tag_key(key) else {
+        let info = self.info(request.measurement);
+        let Some(key_id) = self.catalog.tag_key_in(info, key) else {
             return Ok(Strings::default());
         };
         let found = self.find(request)?;
@@ -121,7 +122,8 @@ impl Snapshot {
             range,
         } = request;
         self.check_blocks(policy, range)?;
-        let names = |name: &[u8]| self.catalog.tag_key(name);
+        let info = self.info(measurement);
+        let names = |name: &[u8]| self.catalog.tag_key_in(info, name);
         let mut found = Found::default();
         if self.is_live(measurement, policy, range) {
             let wanted = Wanted {

@@ -14,7 +14,9 @@ use crate::env::Env;
 use crate::error::Result;
 use crate::format::block::{BlockInfo, BlockMeta};
 use crate::memtable::{Memtable, Run};
-use crate::model::{MeasurementId, PolicyId, SeriesEntry, SeriesId, Tombstones, is_hidden};
+use crate::model::{
+    FieldId, MeasurementId, PolicyId, SeriesEntry, SeriesId, Tombstones, is_hidden,
+};
 
 use gather::Gather;
 
@@ -38,6 +40,9 @@ pub struct Target<'env> {
 pub trait Keys {
     /// Whether a measurement lives; rows of others are left out.
     fn is_live(&self, measurement: MeasurementId) -> bool;
+
+    /// Whether a measurement has a field; values of others are left out.
+    fn has_field(&self, measurement: MeasurementId, field: FieldId) -> bool;
 
     /// A series with its canonical key.
     fn entry(&self, series: SeriesId) -> Option<SeriesEntry>;
@@ -83,6 +88,7 @@ pub fn write_block(
             .iter()
             .flat_map(|memtable| memtable.runs(measurement))
             .filter_map(|run| shown(run, target.info.policy, tombstones))
+            .filter_map(|run| run.with_fields(|field| keys.has_field(measurement, field)))
             .collect();
         let merged = match &runs[..] {
             [] => continue,

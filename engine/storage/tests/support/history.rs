@@ -52,6 +52,35 @@ impl Model {
         }
     }
 
+    /// Notes that the measurement `from` was renamed to `to`, of which there was none.
+    pub(crate) fn rename(
+        &mut self,
+        database: &str,
+        (from, to): (&str, &str),
+        outcome: &Result<()>,
+    ) {
+        let own = |cell: &&Cell| cell.0 == database && cell.1 == from;
+        let cells: Vec<Cell> = self.cells.keys().filter(own).cloned().collect();
+        for cell in cells {
+            let mut renamed = cell.clone();
+            to.clone_into(&mut renamed.1);
+            let history = self.cells.entry(cell).or_default();
+            let before = history.clone();
+            if outcome.is_ok() {
+                *history = History::default();
+            } else {
+                history.maybe.push(None);
+            }
+            let target = self.cells.entry(renamed).or_default();
+            if outcome.is_ok() {
+                *target = before;
+            } else {
+                target.maybe.push(before.acknowledged);
+                target.maybe.extend(before.maybe);
+            }
+        }
+    }
+
     /// What is wrong with what was found, if anything is.
     pub(crate) fn fault(&self, found: &Contents) -> Option<String> {
         for (cell, value) in found {

@@ -38,23 +38,9 @@ fn target(query: Option<&str>, creates: bool) -> Result<Target, Refusal> {
         let text = format!("invalid precision \"{precision}\" (use ns, us, ms or s)");
         return Err(Refusal::invalid(text));
     };
-    let bucket = parameter(query, "bucket").unwrap_or_default();
-    let not_found = |text: String| Err(Refusal::new(StatusCode::NOT_FOUND, text));
-    if bucket.is_empty() {
-        return not_found(
-            "bucket name \"\" is missing a slash; not in \"database/retention-policy\" format"
-                .to_owned(),
-        );
-    }
-    let (database, policy) = match bucket.split_once('/') {
-        None => (bucket.as_str(), ""),
-        Some(("", _)) => {
-            return not_found(format!(
-                "bucket name \"{bucket}\" is in db/rp form but has an empty database"
-            ));
-        }
-        Some(both) => both,
-    };
+    let named = parameter(query, "bucket").unwrap_or_default();
+    let not_found = |text: String| Refusal::new(StatusCode::NOT_FOUND, text);
+    let (database, policy) = bucket(&named).map_err(not_found)?;
     Ok(Target {
         database: database.to_owned(),
         policy: Some(policy.to_owned()).filter(|policy| !policy.is_empty()),
@@ -62,6 +48,25 @@ fn target(query: Option<&str>, creates: bool) -> Result<Target, Refusal> {
         durability: durability(query)?,
         creates,
     })
+}
+
+/// A bucket's database and its policy, empty for the default one.
+///
+/// # Errors
+/// The words for a name that is none.
+pub(in crate::http) fn bucket(name: &str) -> Result<(&str, &str), String> {
+    if name.is_empty() {
+        let words =
+            "bucket name \"\" is missing a slash; not in \"database/retention-policy\" format";
+        return Err(words.to_owned());
+    }
+    match name.split_once('/') {
+        None => Ok((name, "")),
+        Some(("", _)) => Err(format!(
+            "bucket name \"{name}\" is in db/rp form but has an empty database"
+        )),
+        Some(both) => Ok(both),
+    }
 }
 
 #[cfg(test)]

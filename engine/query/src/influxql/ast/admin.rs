@@ -37,6 +37,19 @@ pub struct Deletion {
     pub condition: Option<Expr>,
 }
 
+/// What `ALTER MEASUREMENT` changes.
+#[derive(Clone, Debug, PartialEq)]
+pub enum MeasurementChange {
+    /// `RENAME TO`
+    Rename(Name),
+    /// `RENAME TAG ... TO ...`
+    RenameTag(Name, Name),
+    /// `RENAME FIELD ... TO ...`
+    RenameField(Name, Name),
+    /// `DROP FIELD`
+    DropField(Name),
+}
+
 /// `CREATE CONTINUOUS QUERY`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ContinuousQuery {

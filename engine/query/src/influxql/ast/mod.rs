@@ -14,7 +14,8 @@ use std::fmt;
 use std::ops::Deref;
 
 pub use admin::{
-    ContinuousQuery, Deletion, PolicyClause, PolicyStatement, Privilege, PrivilegeChange,
+    ContinuousQuery, Deletion, MeasurementChange, PolicyClause, PolicyStatement, Privilege,
+    PrivilegeChange,
 };
 pub use expr::{BinaryOp, Cast, Expr, ExprKind, WildcardKind};
 pub use select::{Field, Fill, Measurement, Select, Selector, Source, Zone};
@@ -137,6 +138,13 @@ pub enum Statement {
     CreatePolicy(PolicyStatement),
     /// `ALTER RETENTION POLICY ...`
     AlterPolicy(PolicyStatement),
+    /// `ALTER MEASUREMENT ...`, which is Silverback's own.
+    AlterMeasurement {
+        /// Its name.
+        name: Name,
+        /// What changes.
+        change: MeasurementChange,
+    },
     /// `DROP RETENTION POLICY ... ON ...`
     DropPolicy {
         /// Its name.

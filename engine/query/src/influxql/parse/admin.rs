@@ -1,8 +1,8 @@
 //! Statements that make, change and drop things.
 
 use crate::influxql::ast::{
-    ContinuousQuery, Deletion, ExprKind, Measurement, Name, PolicyClause, PolicyStatement,
-    Privilege, PrivilegeChange, Select, Source, Statement,
+    ContinuousQuery, Deletion, ExprKind, Measurement, MeasurementChange, Name, PolicyClause,
+    PolicyStatement, Privilege, PrivilegeChange, Select, Source, Statement,
 };
 use crate::influxql::duration::duration_text;
 use crate::influxql::lexer::Pos;
@@ -165,6 +165,9 @@ impl Parser<'_> {
     }
 
     pub(super) fn alter(&mut self) -> Parsed<Statement> {
+        if self.accept_word(Keyword::Measurement) {
+            return self.alter_measurement();
+        }
         self.expect_word(Keyword::Retention)?;
         self.expect_word(Keyword::Policy)?;
         let (name, database) = self.name_on_database()?;
@@ -366,6 +369,35 @@ impl Parser<'_> {
             None
         };
         Ok(Statement::KillQuery { id, host })
+    }
+
+    /// What is not `InfluxDB`'s: no new keyword, so that names stay as free as they are there.
+    fn alter_measurement(&mut self) -> Parsed<Statement> {
+        let name = self.ident()?;
+        let found = self.next();
+        let is_rename = found.token == Token::Ident && found.text.eq_ignore_ascii_case("rename");
+        let change = if found.token == Token::Word(Keyword::Drop) {
+            self.expect_word(Keyword::Field)?;
+            MeasurementChange::DropField(self.ident()?)
+        } else if is_rename {
+            self.rename()?
+        } else {
+            return Err(Fault::unexpected(&found, &["RENAME", "DROP FIELD"]));
+        };
+        Ok(Statement::AlterMeasurement { name, change })
+    }
+
+    fn rename(&mut self) -> Parsed<MeasurementChange> {
+        let found = self.next();
+        let make = match found.token {
+            Token::Word(Keyword::To) => return Ok(MeasurementChange::Rename(self.ident()?)),
+            Token::Word(Keyword::Tag) => MeasurementChange::RenameTag,
+            Token::Word(Keyword::Field) => MeasurementChange::RenameField,
+            _ => return Err(Fault::unexpected(&found, &["TO", "TAG", "FIELD"])),
+        };
+        let from = self.ident()?;
+        self.expect_word(Keyword::To)?;
+        Ok(make(from, self.ident()?))
     }
 
     pub(super) fn delete(&mut self) -> Parsed<Statement> {

@@ -3,8 +3,8 @@
 use std::fmt::{self, Display, Formatter};
 
 use crate::influxql::ast::{
-    ContinuousQuery, Counted, Deletion, Measurement, NameMatch, PolicyClause, PolicyStatement,
-    Privilege, PrivilegeChange, Show, ShowKind, Statement,
+    ContinuousQuery, Counted, Deletion, Measurement, MeasurementChange, NameMatch, PolicyClause,
+    PolicyStatement, Privilege, PrivilegeChange, Show, ShowKind, Statement,
 };
 use crate::influxql::duration::duration_text;
 use crate::influxql::print::{ident, list, order_and_counts, regex_text, string_text, tail};
@@ -191,6 +191,21 @@ impl Display for Statement {
             Statement::Delete(deletion) => write!(out, "DELETE{deletion}"),
             Statement::CreatePolicy(policy) => write!(out, "CREATE {policy}"),
             Statement::AlterPolicy(policy) => write!(out, "ALTER {policy}"),
+            Statement::AlterMeasurement { name, change } => {
+                write!(out, "ALTER MEASUREMENT {}", ident(name))?;
+                match change {
+                    MeasurementChange::Rename(to) => write!(out, " RENAME TO {}", ident(to)),
+                    MeasurementChange::RenameTag(from, to) => {
+                        write!(out, " RENAME TAG {} TO {}", ident(from), ident(to))
+                    }
+                    MeasurementChange::RenameField(from, to) => {
+                        write!(out, " RENAME FIELD {} TO {}", ident(from), ident(to))
+                    }
+                    MeasurementChange::DropField(field) => {
+                        write!(out, " DROP FIELD {}", ident(field))
+                    }
+                }
+            }
             Statement::CreateContinuousQuery(query) => query.fmt(out),
             Statement::Grant(change) => privilege_change(out, change, ("GRANT", "TO")),
             Statement::Revoke(change) => privilege_change(out, change, ("REVOKE", "FROM")),
@@ -274,6 +289,7 @@ fn plain_statement_text(statement: &Statement) -> String {
         | Statement::Delete(_)
         | Statement::CreatePolicy(_)
         | Statement::AlterPolicy(_)
+        | Statement::AlterMeasurement { .. }
         | Statement::CreateContinuousQuery(_)
         | Statement::CreateSubscription { .. }
         | Statement::Grant(_)

@@ -10,7 +10,7 @@ use crate::codec::Effort;
 use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::block::{BlockInfo, BlockMeta, LEVEL_FINAL, SequenceRange, block_path};
-use crate::model::{MeasurementId, TimeRange, Tombstones};
+use crate::model::{FieldId, MeasurementId, TimeRange, Tombstones};
 use crate::upkeep::compact::series::{Source, write_measurement};
 use crate::upkeep::compact::{Goal, partition};
 
@@ -31,6 +31,8 @@ pub struct Compaction<'job> {
     pub goal: Goal,
     /// Whether a measurement lives; rows of others are left out.
     pub is_live: &'job dyn Fn(MeasurementId) -> bool,
+    /// Whether a measurement has a field; values of others are left out.
+    pub has_field: &'job dyn Fn(MeasurementId, FieldId) -> bool,
     /// Asked now and then: whether to give up.
     pub is_stopped: &'job dyn Fn() -> bool,
 }
@@ -92,7 +94,7 @@ fn write_partitions(
             let mut sources = Vec::new();
             for block in job.blocks {
                 let range = range.intersect(block.meta().range);
-                if let Some(source) = Source::open(block, *id, range)? {
+                if let Some(source) = Source::open(block, *id, (range, job.has_field))? {
                     sources.push(source.without(job.tombstones));
                 }
             }

@@ -8,8 +8,8 @@ use crate::block::{Block, BlockCursor, BlockRows, BlockWriter, Chunk};
 use crate::error::{Error, Result};
 use crate::memtable::{Run, pick_rows};
 use crate::model::{
-    CanonicalKey, FieldId, FieldType, Hides, MeasurementId, Rows, Sequence, SeriesEntry, TimeRange,
-    Tombstones, visible,
+    CanonicalKey, FieldId, FieldType, Hides, MeasurementId, Presence, Rows, Sequence, SeriesEntry,
+    TimeRange, Tombstones, visible,
 };
 use crate::upkeep::compact::merge::stopped;
 
@@ -17,6 +17,8 @@ use crate::upkeep::compact::merge::stopped;
 pub(super) struct Source<'block> {
     cursor: BlockCursor<'block>,
     fields: Vec<(FieldId, FieldType)>,
+    /// Fields were dropped: some rows may have no value any more.
+    has_fewer: bool,
     /// Keys not yet merged; read ahead by the run.
     keys: VecDeque<(usize, SeriesEntry)>,
     /// Chunks of the series at hand.
@@ -41,7 +43,7 @@ impl<'block> Source<'block> {
     pub(super) fn open(
         block: &'block Block,
         id: MeasurementId,
-        range: TimeRange,
+        (range, has_field): (TimeRange, &dyn Fn(MeasurementId, FieldId) -> bool),
     ) -> Result<Option<Source<'block>>> {
         let Some(measurement) = block.measurement(id)? else {
             return Ok(None);
@@ -49,10 +51,14 @@ impl<'block> Source<'block> {
         if measurement.range()?.intersect(range).is_empty() {
             return Ok(None);
         }
-        let fields: Vec<(FieldId, FieldType)> = measurement.fields().collect();
+        let all = measurement.fields();
+        let field_count = all.len();
+        let fields: Vec<(FieldId, FieldType)> =
+            all.filter(|(field, _)| has_field(id, *field)).collect();
         let ids: Vec<FieldId> = fields.iter().map(|(id, _)| *id).collect();
         Ok(Some(Source {
             cursor: measurement.cursor(&ids, range),
+            has_fewer: fields.len() < field_count,
             fields,
             keys: VecDeque::new(),
             chunks: VecDeque::new(),
@@ -125,7 +131,12 @@ impl<'block> Source<'block> {
                 }
                 self.last_time = rows.timestamps.last().copied();
             }
-            self.rows = self.rows.take().and_then(|rows| shown(rows, &self.hidden));
+            let rows = self.rows.take().and_then(|rows| shown(rows, &self.hidden));
+            self.rows = if self.has_fewer {
+                rows.and_then(with_values)
+            } else {
+                rows
+            };
         }
         Ok(())
     }
@@ -152,11 +163,35 @@ impl<'block> Source<'block> {
 
 /// The rows that do not lie in `hidden`; `None` where there is none.
 fn shown(rows: BlockRows, hidden: &[TimeRange]) -> Option<BlockRows> {
-    let Some(kept) = visible(hidden, &rows.timestamps) else {
-        return Some(rows);
+    match visible(hidden, &rows.timestamps) {
+        None => Some(rows),
+        Some(kept) => picked(&rows, &kept),
+    }
+}
+
+/// The rows that have a value; `None` where there is none.
+fn with_values(rows: BlockRows) -> Option<BlockRows> {
+    let has_value = |row: usize| {
+        let mut columns = rows.columns.iter().flatten();
+        columns.any(|column| match &column.presence {
+            Presence::All => true,
+            Presence::Some(bits) => bits.get(row),
+        })
     };
+    let all = (0_u32..).zip(0..rows.timestamps.len());
+    let kept: Vec<u32> = all
+        .filter(|(_, row)| has_value(*row))
+        .map(|(row, _)| row)
+        .collect();
+    if kept.len() == rows.timestamps.len() {
+        return Some(rows);
+    }
+    picked(&rows, &kept)
+}
+
+fn picked(rows: &BlockRows, kept: &[u32]) -> Option<BlockRows> {
     let columns = rows.columns.iter().map(|column| {
-        let column = pick_rows(column.as_ref()?, &kept);
+        let column = pick_rows(column.as_ref()?, kept);
         (!column.values.is_empty()).then_some(column)
     });
     (!kept.is_empty()).then(|| BlockRows {

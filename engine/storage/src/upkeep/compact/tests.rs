@@ -232,6 +232,7 @@ fn run(
         tombstones: &Tombstones::default(),
         goal: goal_of(blocks),
         is_live: &|id| id != MeasurementId(3),
+        has_field: &|_, _| true,
         is_stopped,
     };
     let mut next = 100;

@@ -19,6 +19,8 @@ pub(super) struct Draft<'catalog> {
     names: Names,
     measurements: BTreeMap<Box<[u8]>, MeasurementId>,
     tag_keys: BTreeMap<Box<[u8]>, TagKeyId>,
+    /// Those of one measurement alone: there the id of the name goes by another name.
+    own_tag_keys: BTreeMap<(MeasurementId, Box<[u8]>), TagKeyId>,
     fields: BTreeMap<(MeasurementId, Box<[u8]>), FieldId>,
     pairs: BTreeSet<(MeasurementId, TagKeyId)>,
     series: Vec<SeriesEntry>,
@@ -36,6 +38,7 @@ impl<'catalog> Draft<'catalog> {
             names: Names::default(),
             measurements: BTreeMap::new(),
             tag_keys: BTreeMap::new(),
+            own_tag_keys: BTreeMap::new(),
             fields: BTreeMap::new(),
             pairs: BTreeSet::new(),
             series: Vec::new(),
@@ -47,7 +50,7 @@ impl<'catalog> Draft<'catalog> {
         let measurement = self.measurement(&key.measurement);
         let mut tags = Vec::with_capacity(key.tags.len());
         for (name, value) in &key.tags {
-            let id = self.tag_key(name);
+            let id = self.tag_key(measurement, name);
             self.pair(measurement, (id, name));
             tags.push((id, value));
         }
@@ -69,8 +72,10 @@ impl<'catalog> Draft<'catalog> {
         key.tags.iter().all(|(name, _)| {
             let place = |own: &[Box<[u8]>]| own.binary_search_by(|own| (**own).cmp(name));
             let has_key = known.is_some_and(|known| place(&known.tag_keys).is_ok());
-            let drafted = self.tag_keys.get(name).copied();
-            let id = self.catalog.tag_key(name).or(drafted);
+            let own = self.own_tag_keys.get(&(measurement, name.into()));
+            let drafted = own.or_else(|| self.tag_keys.get(name)).copied();
+            let id = self.catalog.tag_key_in(known.map(|known| &**known), name);
+            let id = id.or(drafted);
             has_key || id.is_some_and(|id| self.pairs.contains(&(measurement, id)))
         })
     }
@@ -150,28 +155,34 @@ impl<'catalog> Draft<'catalog> {
         id
     }
 
-    fn tag_key(&mut self, name: &[u8]) -> TagKeyId {
-        if let Some(id) = self.catalog.tag_key(name) {
+    fn tag_key(&mut self, measurement: MeasurementId, name: &[u8]) -> TagKeyId {
+        let known = self.catalog.measurement_by_id(measurement);
+        if let Some(id) = self.catalog.tag_key_in(known.map(|own| &**own), name) {
             return id;
         }
-        if let Some(id) = self.tag_keys.get(name) {
+        let is_shared = self.catalog.tag_key(name).is_none();
+        let drafted = if is_shared {
+            self.tag_keys.get(name)
+        } else {
+            self.own_tag_keys.get(&(measurement, name.into()))
+        };
+        if let Some(id) = drafted {
             return *id;
         }
         self.last.tag_key += 1;
         let id = TagKeyId(self.last.tag_key);
         self.names.tag_keys.push((id, name.into()));
-        self.tag_keys.insert(name.into(), id);
+        if is_shared {
+            self.tag_keys.insert(name.into(), id);
+        } else {
+            self.own_tag_keys.insert((measurement, name.into()), id);
+        }
         id
     }
 
     fn pair(&mut self, measurement: MeasurementId, (key, name): (TagKeyId, &[u8])) {
         let known = self.catalog.measurement_by_id(measurement);
-        let is_known = known.is_some_and(|measurement| {
-            let place = measurement
-                .tag_keys
-                .binary_search_by(|own| (**own).cmp(name));
-            place.is_ok()
-        });
+        let is_known = known.is_some_and(|measurement| measurement.tag_key_id(name).is_some());
         if !is_known && self.pairs.insert((measurement, key)) {
             self.names.pairs.push((measurement, key));
         }
