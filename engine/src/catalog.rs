@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use silverback_query::source::{Alter, Catalog, Delete, PolicySpec, SnapshotSource, Source};
+use silverback_query::source::{
+    Alter, Catalog, Delete, PolicyChange, PolicySpec, SnapshotSource, Source,
+};
 use silverback_storage::Result;
 use silverback_storage::db::Db;
 
@@ -34,6 +36,18 @@ impl Catalog for StoreCatalog {
 
     fn drop_database(&self, name: &str) -> Result<()> {
         self.0.drop_database(name)
+    }
+
+    fn create_policy(&self, database: &str, spec: &PolicySpec, makes_default: bool) -> Result<()> {
+        self.0.create_policy(database, spec, makes_default)
+    }
+
+    fn alter_policy(&self, database: &str, name: &str, change: &PolicyChange) -> Result<()> {
+        self.0.alter_policy(database, name, change)
+    }
+
+    fn drop_policy(&self, database: &str, name: &str) -> Result<()> {
+        self.0.drop_policy(database, name)
     }
 
     fn drop_measurement(&self, database: &str, measurement: &[u8]) -> Result<()> {

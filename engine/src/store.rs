@@ -4,13 +4,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use silverback_query::result::{QueryError, QueryOptions, ResultSink};
-use silverback_query::source::{Catalog as _, PolicySpec};
+use silverback_query::source::Catalog as _;
 use silverback_query::statement;
 use silverback_storage::Result;
 use silverback_storage::budget::Budget;
-use silverback_storage::db::{CheckOptions, CheckReport, Db, DbOptions, DbStats, VerifyReport};
+use silverback_storage::db::{
+    CheckOptions, CheckReport, Db, DbOptions, DbStats, RetentionWait, VerifyReport,
+};
 use silverback_storage::env::{Env, RealEnv, RealOptions};
-use silverback_storage::model::KeyHasher;
+use silverback_storage::model::{KeyHasher, PolicyChange, PolicyInfo, PolicySpec};
 use silverback_storage::upkeep::backup::{BackupProgress, BackupReport, RestoreReport, restore};
 
 use crate::answer::{Answer, Collector};
@@ -83,6 +85,61 @@ impl Silverback {
     /// `Invalid` for a name that none can have; `Io`, `NoSpace`.
     pub fn create_database(&self, name: &str) -> Result<()> {
         self.db.create_database(name, &PolicySpec::default())
+    }
+
+    /// Makes a retention policy of `database`; one that exists as asked is fine. Durable when it
+    /// returns. `makes_default`: whether writes and queries that name no policy mean it.
+    ///
+    /// # Errors
+    /// `NotFound` for the database; `Invalid` for a name or durations that none can have;
+    /// `Conflict` where one of that name is another; `Io`, `NoSpace`.
+    pub fn create_policy(
+        &self,
+        database: &str,
+        spec: &PolicySpec,
+        makes_default: bool,
+    ) -> Result<()> {
+        self.db.create_policy(database, spec, makes_default)
+    }
+
+    /// Changes a retention policy: at once, and for what it holds already. What is past its time
+    /// then is dropped, unless that has to wait ([`Silverback::retention_waits`]). Durable when it
+    /// returns.
+    ///
+    /// # Errors
+    /// `NotFound` for the database or the policy; `Invalid` for durations that none can have
+    /// together; `Io`, `NoSpace`.
+    pub fn alter_policy(&self, database: &str, name: &str, change: &PolicyChange) -> Result<()> {
+        self.db.alter_policy(database, name, change)
+    }
+
+    /// Drops a retention policy with all its points; none of that name is fine. Durable when it
+    /// returns.
+    ///
+    /// # Errors
+    /// `Io`, `NoSpace`.
+    pub fn drop_policy(&self, database: &str, name: &str) -> Result<()> {
+        self.db.drop_policy(database, name)
+    }
+
+    /// Passes of retention that wait: they would drop more than half of a database's partitions, or
+    /// the clock has jumped ahead by more than a day. They go on after an hour, or when confirmed.
+    pub fn retention_waits(&self) -> Vec<RetentionWait> {
+        self.db.retention_waits()
+    }
+
+    /// Drops now what waits to be dropped. Returns how many blocks that changed.
+    ///
+    /// # Errors
+    /// `Io`, `NoSpace`; it is tried again by itself.
+    pub fn confirm_retention(&self) -> Result<u64> {
+        self.db.confirm_retention()
+    }
+
+    /// The retention policies of `database`, sorted by name; `None` where there is no such database.
+    pub fn policies(&self, database: &str) -> Option<Vec<PolicyInfo>> {
+        let snapshot = self.db.snapshot(database)?;
+        Some(snapshot.catalog().policies().to_vec())
     }
 
     /// The names of the databases, sorted.

@@ -79,7 +79,9 @@ fn a_database_is_made_once_and_as_asked_or_refused() {
     let snapshot = db.snapshot("db").unwrap();
     let autogen = &snapshot.catalog().policies()[0];
     assert_eq!((&*autogen.name, autogen.duration_ns), ("autogen", 0));
-    assert_eq!(autogen.partition_ns, 604_800_000_000_000);
+    // A day at most, unless stated; clients are told what InfluxDB would have.
+    assert_eq!(autogen.partition_ns, 86_400_000_000_000);
+    assert_eq!(autogen.shard_ns, 604_800_000_000_000);
 }
 
 #[test]

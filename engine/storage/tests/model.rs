@@ -1,5 +1,6 @@
 //! Random lists of operations on the simulated machine against a naive map: whatever is written,
 //! flushed, merged, dropped, crashed and opened again, a scan shows what the map holds, bit by bit.
+//! What is past its time may be there or not, until a pass of retention has dropped it for good.
 #![expect(clippy::unwrap_used, reason = "a test's helpers may stop the test")]
 
 #[path = "support/deletes.rs"]
@@ -10,20 +11,36 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use proptest::prelude::*;
-use silverback_storage::db::{Alter, Db};
-use silverback_storage::env::SimEnv;
+use silverback_storage::db::{Alter, Db, WriteOptions};
+use silverback_storage::env::{Env, SimEnv};
 use silverback_storage::error::ErrorKind;
-use silverback_storage::model::{FieldValue, PolicySpec, TimeRange};
+use silverback_storage::model::{
+    Batch, FieldValue, PolicyChange, PolicyInfo, PolicySpec, TimeRange,
+};
 
 use deletes::{Choice, delete, series};
-use support::{Cell, Contents, Row, open, read, row, write};
+use support::{Cell, Contents, Keys, Row, batch, open, read, row, write};
 
 const DATABASES: [&str; 2] = ["db", "other"];
 const MEASUREMENTS: [&str; 3] = ["cpu", "mem", "disk"];
 
+/// The policy of the first database whose points age, and the measurement that only it has.
+const SHORT: &str = "short";
+const AGING: &str = "aging";
+const HOUR_NS: i64 = 3_600_000_000_000;
+
 #[derive(Clone, Debug)]
 enum Op {
     Write(usize, Vec<Row>),
+    /// Points of the policy that ages: which series, how many quarters of an hour old, what value.
+    WriteShort(Vec<(u8, i64, i64)>),
+    /// Both clocks move on by so many quarters of an hour.
+    Advance(u64),
+    /// What is past its time is dropped, whatever would wait.
+    Retention,
+    /// The policy that ages keeps so many hours from now on.
+    AlterPolicy(i64),
+    DropPolicy,
     Flush,
     Compact,
     /// Background steps run, an hour later.
@@ -147,6 +164,12 @@ fn any_op() -> impl Strategy<Value = Op> {
         4 => (database.clone(), 0..MEASUREMENT_NAMES.len(), any_change())
             .prop_map(|(database, measurement, change)| Op::Alter(database, measurement, change)),
         1 => database.prop_map(Op::DropDatabase),
+        6 => prop::collection::vec((0..3_u8, -4..20_i64, any::<i64>()), 1..12)
+            .prop_map(Op::WriteShort),
+        2 => (0..12_u64).prop_map(Op::Advance),
+        2 => Just(Op::Retention),
+        1 => (1..6_i64).prop_map(Op::AlterPolicy),
+        1 => Just(Op::DropPolicy),
         1 => Just(Op::Close),
         1 => Just(Op::Kill),
         2 => (0..64_usize).prop_map(Op::Crash),
@@ -160,6 +183,8 @@ struct World {
     expected: Contents,
     /// A field was dropped: a series may be listed that has no other.
     has_bare_series: bool,
+    /// Of them, those that were past their time at some moment since they were written.
+    fading: BTreeSet<Cell>,
 }
 
 impl World {
@@ -170,6 +195,7 @@ impl World {
             db: None,
             expected: Contents::new(),
             has_bare_series: false,
+            fading: BTreeSet::new(),
         };
         world.open(env);
         world
@@ -181,6 +207,7 @@ impl World {
 
     fn open(&mut self, env: SimEnv) {
         self.db = None;
+        env.set_now(self.env.now_ns());
         self.db = Some(open(&env).unwrap());
         self.env = env;
         for database in DATABASES {
@@ -192,6 +219,27 @@ impl World {
         self.db()
             .create_database(database, &PolicySpec::default())
             .unwrap();
+        if database == DATABASES[0] && self.short().is_none() {
+            let short = PolicySpec {
+                name: Some(SHORT.into()),
+                duration_ns: Some(3 * HOUR_NS),
+                partition_ns: Some(HOUR_NS),
+                replication: None,
+            };
+            self.db().create_policy(database, &short, false).unwrap();
+        }
+    }
+
+    fn short(&self) -> Option<PolicyInfo> {
+        let snapshot = self.db().snapshot(DATABASES[0])?;
+        snapshot.catalog().policy(Some(SHORT)).cloned()
+    }
+
+    /// Whether a cell is past its time.
+    fn is_past(&self, cell: &Cell) -> bool {
+        let short = self.short().unwrap();
+        let cutoff = short.cutoff(self.env.now_ns()).unwrap();
+        cell.1 == AGING && cell.3 < cutoff
     }
 
     fn apply(&mut self, op: &Op) {
@@ -229,6 +277,25 @@ impl World {
                     MEASUREMENT_NAMES[*measurement],
                     *change,
                 );
+            }
+            Op::WriteShort(points) => self.write_short(points),
+            Op::Advance(quarters) => self.env.advance(Duration::from_secs(900 * quarters)),
+            Op::Retention => self.retention(),
+            Op::AlterPolicy(hours) => {
+                let change = PolicyChange {
+                    duration_ns: Some(hours * HOUR_NS),
+                    ..PolicyChange::default()
+                };
+                // Past one time or the other: either may have been looked at.
+                self.fade();
+                self.db()
+                    .alter_policy(DATABASES[0], SHORT, &change)
+                    .unwrap();
+            }
+            Op::DropPolicy => {
+                self.db().drop_policy(DATABASES[0], SHORT).unwrap();
+                self.expected.retain(|cell, _| cell.1 != AGING);
+                self.create(DATABASES[0]);
             }
             Op::Close => {
                 self.db().close().unwrap();
@@ -336,17 +403,78 @@ impl World {
             .collect();
     }
 
-    fn check(&self) {
+    fn write_short(&mut self, points: &[(u8, i64, i64)]) {
+        let (now, short) = (self.env.now_ns(), self.short().unwrap());
+        let rows: Vec<Row> = points
+            .iter()
+            .map(|(host, age, value)| {
+                let time = now - age * HOUR_NS / 4;
+                let fields = [("f1", FieldValue::Integer(*value))];
+                row(AGING, &[("host", &format!("h{host}"))], time, &fields)
+            })
+            .collect();
+        let (text, measurements) = batch(self.db().hasher(), &rows);
+        let batch = Batch {
+            text: &text,
+            rows: measurements,
+        };
+        let options = WriteOptions::default();
+        let submitted = self
+            .db()
+            .write(DATABASES[0], Some(SHORT), batch, &Keys, options);
+        let submitted = submitted.unwrap();
+        let (kept, late): (Vec<Row>, Vec<Row>) = rows
+            .into_iter()
+            .partition(|row| row.time >= now - short.duration_ns);
+        assert_eq!(submitted.rejected.len(), late.len());
+        submitted.ticket.wait().unwrap();
+        for row in kept {
+            let (field, value) = row.fields[0].clone();
+            let cell = (DATABASES[0].into(), AGING.into(), row.tags, row.time, field);
+            self.fading.remove(&cell);
+            self.expected.insert(cell, value);
+        }
+    }
+
+    /// Flushes and drops all that is past its time.
+    fn retention(&mut self) {
+        self.db().flush().unwrap();
+        // The first lets what has to wait begin to, the second ends that.
+        for _ in 0..2 {
+            self.db().confirm_retention().unwrap();
+        }
+        let cells = self.expected.keys();
+        let past: Vec<Cell> = cells.filter(|cell| self.is_past(cell)).cloned().collect();
+        for cell in past {
+            self.expected.remove(&cell);
+        }
+    }
+
+    /// Notes what is past its time by now.
+    fn fade(&mut self) {
+        let cells = self.expected.keys();
+        let past: Vec<Cell> = cells.filter(|cell| self.is_past(cell)).cloned().collect();
+        self.fading.extend(past);
+        self.fading.retain(|cell| self.expected.contains_key(cell));
+    }
+
+    fn check(&mut self) {
+        self.fade();
         let found = read(self.db()).unwrap();
         for (cell, value) in &self.expected {
-            assert_eq!(found.get(cell), Some(value), "{cell:?}");
+            let own = found.get(cell);
+            let gone = own.is_none() && self.fading.contains(cell);
+            assert!(gone || own == Some(value), "{cell:?} is {own:?}");
         }
         let stranger = found.keys().find(|cell| !self.expected.contains_key(*cell));
         assert_eq!(stranger, None, "what was never written is found");
         for database in DATABASES {
-            let own = self.expected.keys().filter(|cell| cell.0 == database);
+            // Of what ages a series may be listed longer than it has points.
+            let own = self.expected.keys();
+            let own = own.filter(|cell| cell.0 == database && cell.1 != AGING);
             let expected: BTreeSet<_> = own.map(|cell| (cell.1.clone(), cell.2.clone())).collect();
-            let listed = series(self.db(), database).unwrap();
+            let mut listed = series(self.db(), database).unwrap();
+            listed.retain(|(measurement, _)| measurement != AGING);
             assert!(listed.is_superset(&expected));
             assert!(self.has_bare_series || listed == expected, "{listed:?}");
         }

@@ -6,3 +6,4 @@ pub(crate) mod clock;
 pub(crate) mod durability;
 pub(crate) mod problem;
 pub(crate) mod refused;
+pub(crate) mod retention;

@@ -11,6 +11,10 @@ const LINES_TOLD_MAX: usize = 100;
 /// The longest piece of a bad line that is repeated, in bytes.
 const TEXT_BYTES_MAX: usize = 1024;
 
+/// Said of all points that are older than their policy keeps them, without a place: clients match
+/// the text with the count behind it.
+const BEYOND_RETENTION: &str = "points beyond retention policy";
+
 /// What to say of the lines that were not stored, if there are any.
 pub(crate) fn text(written: &WriteOutcome) -> Option<Vec<u8>> {
     let first = written.errors.first()?;
@@ -29,11 +33,12 @@ pub(crate) fn text(written: &WriteOutcome) -> Option<Vec<u8>> {
     if dropped == 0 {
         join(written.errors.iter(), &mut text);
     } else {
-        // InfluxDB names the first point that was dropped and counts the others.
-        let drop = written
-            .errors
-            .iter()
-            .find(|error| error.kind == LineErrorKind::Dropped);
+        // InfluxDB names the first point that was dropped and counts the others; age, which it looks
+        // at in another place, only where there is nothing else.
+        let is_dropped = |error: &&LineError| error.kind == LineErrorKind::Dropped;
+        let is_old = |error: &LineError| error.reason.starts_with(BEYOND_RETENTION);
+        let drops = || written.errors.iter().filter(is_dropped);
+        let drop = drops().find(|error| !is_old(error)).or(drops().next());
         let named = written
             .errors
             .iter()
@@ -82,8 +87,10 @@ fn say(error: &LineError, text: &mut Vec<u8>) {
         });
     }
     text.extend_from_slice(error.reason.as_bytes());
-    let place = format!(" (line {}, column {})", error.line, error.column);
-    text.extend_from_slice(place.as_bytes());
+    if error.reason != BEYOND_RETENTION {
+        let place = format!(" (line {}, column {})", error.line, error.column);
+        text.extend_from_slice(place.as_bytes());
+    }
 }
 
 #[cfg(test)]
@@ -144,6 +151,20 @@ mod tests {
         ];
         assert_eq!(
             text(0, errors).unwrap(),
+            "partial write: field type conflict: a (line 2, column 2) dropped=2"
+        );
+    }
+
+    #[test]
+    fn old_points_are_counted_and_named_where_nothing_else_is_dropped() {
+        let old = |line| error(LineErrorKind::Dropped, line, BEYOND_RETENTION);
+        assert_eq!(
+            text(1, vec![old(1), old(3)]).unwrap(),
+            "partial write: points beyond retention policy dropped=2"
+        );
+        let other = error(LineErrorKind::Dropped, 2, "field type conflict: a");
+        assert_eq!(
+            text(1, vec![old(1), other]).unwrap(),
             "partial write: field type conflict: a (line 2, column 2) dropped=2"
         );
     }

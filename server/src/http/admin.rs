@@ -1,4 +1,4 @@
-//! `/admin/flush`, `/admin/compact` and `/admin/verify`: what the engine does by itself, now and waited for.
+//! `/admin/...`: what the engine does by itself, now and waited for.
 
 use std::sync::Arc;
 
@@ -20,6 +20,21 @@ pub(super) async fn flush(State(app): State<Arc<App>>) -> Result<Response, Refus
 /// Answers when the whole store is in its final, cold form.
 pub(super) async fn compact(State(app): State<Arc<App>>) -> Result<Response, Refusal> {
     run(app, Silverback::compact).await
+}
+
+/// Answers when what waited to be dropped is.
+pub(super) async fn confirm_retention(State(app): State<Arc<App>>) -> Result<Response, Refusal> {
+    run(app, |engine| {
+        let waits = engine.retention_waits().len();
+        let blocks = engine.confirm_retention()?;
+        tracing::info!(
+            waits,
+            blocks,
+            "retention is confirmed: what waited is dropped"
+        );
+        Ok(())
+    })
+    .await
 }
 
 async fn run(

@@ -7,7 +7,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use crate::app::{App, Phase};
-use crate::door::problem;
+use crate::door::{problem, retention};
 use crate::version::VERSION;
 
 /// Whether queries and writes work, with each check.
@@ -22,8 +22,21 @@ pub(super) async fn health(State(app): State<Arc<App>>) -> Response {
         });
     let word = |fails: bool| if fails { "fail" } else { "pass" };
     let message = failure.as_deref().unwrap_or("ready for queries and writes");
+    // Whoever waits serves all the same: it is said, and is no failure.
+    let waits: Vec<String> = stats
+        .retention_waits
+        .iter()
+        .map(retention::sentence)
+        .collect();
+    let retention = match &waits[..] {
+        [] => "what is past its time is dropped".to_owned(),
+        waits => waits.join("; "),
+    };
     let body = serde_json::json!({
-        "checks": [{"name": "engine", "status": word(failure.is_some()), "message": message}],
+        "checks": [
+            {"name": "engine", "status": word(failure.is_some()), "message": message},
+            {"name": "retention", "status": "pass", "message": retention},
+        ],
         "message": message,
         "name": "silverback",
         "status": word(failure.is_some()),

@@ -42,6 +42,7 @@ pub(crate) fn router(app: &Arc<App>, grpc: Router) -> Router {
         .route("/admin/compact", post(admin::compact))
         .route("/admin/verify", post(admin::verify))
         .route("/admin/backup", post(backup::backup))
+        .route("/admin/retention/confirm", post(admin::confirm_retention))
         .with_state(Arc::clone(app));
     ours.merge(grpc)
         .fallback(not_found)

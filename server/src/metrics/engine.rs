@@ -50,6 +50,11 @@ pub(crate) fn render(stats: &DbStats, text: &mut Text) {
             stats.registry_files,
         ),
         (
+            "retention_waits",
+            "Databases whose retention waits to be confirmed, or for an hour.",
+            stats.retention_waits.len() as u64,
+        ),
+        (
             "problems",
             "What is wrong with stored bytes, or keeps failing.",
             stats.problem_count,
@@ -160,6 +165,11 @@ fn render_counters(stats: &DbStats, text: &mut Text) {
         ("flushes_total", "Flushes.", stats.flushes),
         ("flushed_rows_total", "Rows flushed.", stats.flushed_rows),
         ("compactions_total", "Compactions.", stats.compactions),
+        (
+            "retention_blocks_total",
+            "Blocks that retention dropped or cut.",
+            stats.retention_blocks,
+        ),
         (
             "log_groups_total",
             "Groups of writes that shared a sync.",

@@ -5,6 +5,7 @@
 
 mod listen;
 mod signals;
+mod watch;
 
 use std::sync::Arc;
 
@@ -72,7 +73,9 @@ async fn run(config: Config) -> Result<Exit, Failure> {
     if let Some(listener) = grpc_listener {
         listeners.push(listen::start(&app, listener, grpc));
     }
+    let watch = tokio::spawn(watch::watch(Arc::clone(&app)));
     let signal = signals.next().await;
+    watch.abort();
     tracing::info!(signal, "stopping: finishing the requests under way");
     app.drain();
     let drained = async {

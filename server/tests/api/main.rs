@@ -15,5 +15,6 @@ mod harness;
 mod health;
 mod query;
 mod recorded;
+mod retention;
 mod startup;
 mod write;

@@ -9,17 +9,6 @@ use crate::harness::{Answer, Request, Server};
 
 /// The cases that are answered differently: name, status, and how the body begins.
 const DIFFERENT: &[(&str, u16, &str)] = &[
-    // Policies besides the default one cannot be made yet.
-    (
-        "write rp short old point",
-        500,
-        "{\"error\":\"retention policy not found: short\"}\n",
-    ),
-    (
-        "write rp short mix",
-        500,
-        "{\"error\":\"retention policy not found: short\"}\n",
-    ),
     // A unit that is none is refused, as from InfluxDB 1.8 on.
     (
         "write precision x",
@@ -191,6 +180,8 @@ fn prepare(server: &Server) {
         let path = format!("/query?q=CREATE+DATABASE+{name}");
         assert_eq!(server.send(&Request::new("POST", &path)).status, 200);
     }
+    let policy = "/query?q=CREATE+RETENTION+POLICY+short+ON+mydb+DURATION+1h+REPLICATION+1";
+    assert_eq!(server.send(&Request::new("POST", policy)).status, 200);
     let points = Request {
         body: POINTS,
         ..Request::new("POST", "/write?db=qdb")

@@ -28,6 +28,54 @@ fn ask(connection: &mut Connection, query: &str) -> (u16, serde_json::Value) {
     (answer.status, answer.json())
 }
 
+/// Makes, changes and drops policies on both sides, and writes to them. Where the answers part.
+fn policies(theirs: &mut Connection, ours: &mut Connection) -> Vec<String> {
+    let mut differences = Vec::new();
+    let mut told = 0;
+    for query in queries::POLICIES {
+        let expected = ask(theirs, query);
+        told += usize::from(expected.1.to_string().contains("error"));
+        if let Err(why) = compare::same(&expected, &ask(ours, query)) {
+            differences.push(format!("{query}\n  {why}"));
+        }
+    }
+    assert!(told > 15, "{told} errors are compared");
+    // The policy a keeps an hour.
+    for (target, body) in [
+        ("db=twin&rp=a", "old v=1 1000"),
+        ("db=twin&rp=a", "old v=1 1000\nold v=2"),
+        ("db=twin&rp=a", "old v=1 1000\nold v=3\nold v=\"text\""),
+        ("db=twin&rp=b", "old v=1"),
+        ("db=twin&rp=nope", "old v=1"),
+        ("db=twin&rp=a&precision=s", "old v=1 1"),
+    ] {
+        let target = format!("/write?{target}");
+        let put = |side: &mut Connection| {
+            let answer = side.send("POST", &target, &[], body.as_bytes()).unwrap();
+            let text = String::from_utf8_lossy(&answer.body).into_owned();
+            (answer.status, text.trim_end().to_owned())
+        };
+        let (expected, found) = (put(theirs), put(ours));
+        // Ours names the line of what is not merely old.
+        let same =
+            expected == found || expected.0 == found.0 && found.1.contains("field type conflict");
+        if !same {
+            differences.push(format!(
+                "{target} {body:?}\n  {expected:?} became {found:?}"
+            ));
+        }
+    }
+    for query in [
+        "SELECT count(v) FROM twin.a.old",
+        "SELECT count(v) FROM twin.b.old",
+    ] {
+        if let Err(why) = compare::same(&ask(theirs, query), &ask(ours, query)) {
+            differences.push(format!("{query}\n  {why}"));
+        }
+    }
+    differences
+}
+
 #[test]
 fn a_real_influxd_gives_the_same_answers() {
     let folder = tempfile::tempdir().unwrap();
@@ -56,6 +104,7 @@ fn a_real_influxd_gives_the_same_answers() {
             differences.push(format!("{query}\n  {why}"));
         }
     }
+    differences.extend(policies(&mut theirs, &mut ours));
     println!(
         "{compared} queries compared, {with_rows} with rows, {} differ",
         differences.len()

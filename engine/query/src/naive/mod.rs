@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use silverback_storage::manifest::catalog::check_name;
 use silverback_storage::model::{
     FieldId, FieldInfo, FieldType, FieldValue, KeyHasher, KeyParser, MeasurementId,
     MeasurementInfo, PolicyId, PolicyInfo, SeriesId, SeriesKey, TagKeyId, TagSet, TimeRange,
@@ -14,10 +15,7 @@ use silverback_storage::model::{
 use silverback_storage::{Error, ErrorKind, Result};
 
 use crate::lineprotocol::{Keys, ParseOptions, Precision, parse};
-use crate::source::{Alter, Catalog, Delete, PolicySpec, Source};
-
-const HOUR_NS: i64 = 3_600_000_000_000;
-const DAY_NS: i64 = 24 * HOUR_NS;
+use crate::source::{Alter, Catalog, Delete, PolicyChange, PolicySpec, Source};
 
 type Row = BTreeMap<FieldId, FieldValue>;
 
@@ -33,6 +31,7 @@ struct Measurement {
 #[derive(Clone, Debug)]
 pub struct NaiveDatabase {
     policies: Vec<PolicyInfo>,
+    default_policy: Box<str>,
     measurements: BTreeMap<Box<[u8]>, Measurement>,
     /// The last id given, of any kind.
     last_id: u32,
@@ -48,6 +47,7 @@ impl NaiveDatabase {
     fn new(spec: &PolicySpec) -> NaiveDatabase {
         let mut database = NaiveDatabase {
             policies: Vec::new(),
+            default_policy: Box::default(),
             measurements: BTreeMap::new(),
             last_id: 0,
         };
@@ -62,8 +62,20 @@ impl NaiveDatabase {
 
     fn add_policy(&mut self, spec: &PolicySpec, is_default: bool) {
         let id = PolicyId(self.next_id());
-        self.policies.push(policy_of(id, spec, is_default));
+        let policy = PolicyInfo::new(id, spec, is_default).expect("a test's policy can be");
+        self.put_policy(policy);
+    }
+
+    fn put_policy(&mut self, policy: PolicyInfo) {
+        if policy.is_default {
+            self.default_policy.clone_from(&policy.name);
+        }
+        self.policies.retain(|one| one.id != policy.id);
+        self.policies.push(policy);
         self.policies.sort_by(|a, b| a.name.cmp(&b.name));
+        for policy in &mut self.policies {
+            policy.is_default = policy.name == self.default_policy;
+        }
     }
 
     /// Writes one point, field by field; a later one of equal series, field and time wins.
@@ -103,25 +115,6 @@ impl NaiveDatabase {
 
     fn by_id(&self, id: MeasurementId) -> Option<&Measurement> {
         self.measurements.values().find(|one| one.id == id)
-    }
-}
-
-fn policy_of(id: PolicyId, spec: &PolicySpec, is_default: bool) -> PolicyInfo {
-    let duration_ns = spec.duration_ns.unwrap_or(0);
-    let usual = match duration_ns {
-        0 => 7 * DAY_NS,
-        ns if ns < 2 * DAY_NS => HOUR_NS,
-        ns if ns < 180 * DAY_NS => DAY_NS,
-        _ => 7 * DAY_NS,
-    };
-    let asked = spec.partition_ns.filter(|ns| *ns > 0);
-    PolicyInfo {
-        id,
-        name: spec.name.clone().unwrap_or_else(|| "autogen".into()),
-        duration_ns,
-        partition_ns: asked.map_or(usual, |ns| ns.max(HOUR_NS)),
-        replication: spec.replication.unwrap_or(1),
-        is_default,
     }
 }
 
@@ -201,6 +194,22 @@ impl NaiveCatalog {
         self.change(database, |database| database.add_policy(spec, false));
     }
 
+    fn try_change(
+        &self,
+        database: &str,
+        change: impl FnOnce(&mut NaiveDatabase) -> Result<()>,
+    ) -> Result<()> {
+        let mut databases = self
+            .databases
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let Some(database) = databases.get_mut(database) else {
+            let text = format!("database not found: {database}");
+            return Err(Error::new(ErrorKind::NotFound, text));
+        };
+        change(Arc::make_mut(database))
+    }
+
     /// Changes `database`; those who read it go on reading what was.
     ///
     /// # Panics
@@ -213,6 +222,15 @@ impl NaiveCatalog {
         let database = databases.get_mut(database);
         change(Arc::make_mut(database.expect("the database is there")));
     }
+}
+
+fn is_same(one: &PolicyInfo, other: &PolicyInfo) -> bool {
+    let other = PolicyInfo {
+        id: one.id,
+        is_default: one.is_default,
+        ..other.clone()
+    };
+    *one == other
 }
 
 impl Catalog for NaiveCatalog {
@@ -234,9 +252,11 @@ impl Catalog for NaiveCatalog {
     }
 
     fn create_database(&self, name: &str, spec: &PolicySpec) -> Result<()> {
-        if name.is_empty() || name.contains(['/', '\\']) || name == "." || name == ".." {
-            return Err(Error::new(ErrorKind::Invalid, "invalid name"));
+        check_name(name)?;
+        if let Some(policy) = &spec.name {
+            check_name(policy)?;
         }
+        let asked = PolicyInfo::new(PolicyId(0), spec, true)?;
         let mut databases = self
             .databases
             .lock()
@@ -245,11 +265,9 @@ impl Catalog for NaiveCatalog {
             databases.insert(name.into(), Arc::new(NaiveDatabase::new(spec)));
             return Ok(());
         };
-        let default = existing.policies.iter().find(|policy| policy.is_default);
-        let default = default.expect("one policy is the default");
-        let differs =
-            *spec != PolicySpec::default() && *default != policy_of(default.id, spec, true);
-        if differs {
+        let found = existing.policies.iter().find(|one| one.name == asked.name);
+        let same = found.is_some_and(|found| is_same(found, &asked));
+        if *spec != PolicySpec::default() && !same {
             let text = "retention policy conflicts with an existing policy";
             return Err(Error::new(ErrorKind::Conflict, text));
         }
@@ -265,17 +283,51 @@ impl Catalog for NaiveCatalog {
         Ok(())
     }
 
+    fn create_policy(&self, database: &str, spec: &PolicySpec, makes_default: bool) -> Result<()> {
+        self.try_change(database, |database| {
+            let asked = PolicyInfo::new(PolicyId(database.next_id()), spec, makes_default)?;
+            check_name(&asked.name)?;
+            let Some(found) = database.policies.iter().find(|one| one.name == asked.name) else {
+                database.put_policy(asked);
+                return Ok(());
+            };
+            let text = if !is_same(found, &asked) {
+                "retention policy already exists"
+            } else if asked.is_default && !found.is_default {
+                "retention policy conflicts with an existing policy"
+            } else {
+                return Ok(());
+            };
+            Err(Error::new(ErrorKind::Conflict, text))
+        })
+    }
+
+    fn alter_policy(&self, database: &str, name: &str, change: &PolicyChange) -> Result<()> {
+        self.try_change(database, |database| {
+            let found = database.policies.iter().find(|one| *one.name == *name);
+            let missing = || {
+                let text = format!("retention policy not found: {name}");
+                Error::new(ErrorKind::NotFound, text)
+            };
+            let changed = found.ok_or_else(missing)?.changed(change)?;
+            database.put_policy(changed);
+            Ok(())
+        })
+    }
+
+    fn drop_policy(&self, database: &str, name: &str) -> Result<()> {
+        let dropped = self.try_change(database, |database| {
+            database.policies.retain(|one| *one.name != *name);
+            Ok(())
+        });
+        dropped.or(Ok(()))
+    }
+
     fn drop_measurement(&self, database: &str, measurement: &[u8]) -> Result<()> {
-        let mut databases = self
-            .databases
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let Some(database) = databases.get_mut(database) else {
-            let text = format!("database not found: {database}");
-            return Err(Error::new(ErrorKind::NotFound, text));
-        };
-        Arc::make_mut(database).measurements.remove(measurement);
-        Ok(())
+        self.try_change(database, |database| {
+            database.measurements.remove(measurement);
+            Ok(())
+        })
     }
 
     fn alter_measurement(

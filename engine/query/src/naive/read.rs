@@ -21,6 +21,10 @@ impl Source for NaiveDatabase {
         self.policies.clone()
     }
 
+    fn default_policy(&self) -> Box<str> {
+        self.default_policy.clone()
+    }
+
     fn measurements(&self) -> Vec<Arc<MeasurementInfo>> {
         let all = self.measurements.iter();
         all.map(|(name, one)| one.info(name)).collect()

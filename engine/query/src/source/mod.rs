@@ -10,7 +10,7 @@ use silverback_storage::Result;
 
 pub use crate::source::storage::SnapshotSource;
 pub use silverback_storage::db::{Alter, Delete};
-pub use silverback_storage::model::PolicySpec;
+pub use silverback_storage::model::{PolicyChange, PolicySpec};
 
 use silverback_storage::model::{
     AggregateRequest, MeasurementId, MeasurementInfo, PolicyId, PolicyInfo, ScanRequest, SeriesId,
@@ -47,8 +47,11 @@ pub trait WindowScan {
 
 /// One database as of one moment. Reading it takes no lock that a writer waits for.
 pub trait Source: Send + Sync {
-    /// The retention policies, sorted by name; exactly one is the default.
+    /// The retention policies, sorted by name; one is the default unless that was dropped.
     fn policies(&self) -> Vec<PolicyInfo>;
+
+    /// What the default retention policy is called, whether or not it is there.
+    fn default_policy(&self) -> Box<str>;
 
     /// The measurements, sorted by name.
     fn measurements(&self) -> Vec<Arc<MeasurementInfo>>;
@@ -137,6 +140,26 @@ pub trait Catalog: Send + Sync {
     /// # Errors
     /// `Io` or `NoSpace` where the manifest cannot be written.
     fn drop_database(&self, name: &str) -> Result<()>;
+
+    /// Makes a retention policy; one that exists as asked is fine. Durable when it returns.
+    ///
+    /// # Errors
+    /// `NotFound` for the database, `Invalid` for a bad name or duration, `Conflict` where one of
+    /// that name is another.
+    fn create_policy(&self, database: &str, spec: &PolicySpec, makes_default: bool) -> Result<()>;
+
+    /// Changes a retention policy, at once and for all that it holds. Durable when it returns.
+    ///
+    /// # Errors
+    /// `NotFound` for the database or the policy, `Invalid` for a bad duration.
+    fn alter_policy(&self, database: &str, name: &str, change: &PolicyChange) -> Result<()>;
+
+    /// Drops a retention policy with all its points; none of that name is fine, nor is a database
+    /// of that name needed. Durable when it returns.
+    ///
+    /// # Errors
+    /// As [`Catalog::drop_database`].
+    fn drop_policy(&self, database: &str, name: &str) -> Result<()>;
 
     /// Drops a measurement in all policies; none of that name is fine. Durable when it returns.
     ///

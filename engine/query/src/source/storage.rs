@@ -28,6 +28,10 @@ impl Source for SnapshotSource {
         self.0.catalog().policies().to_vec()
     }
 
+    fn default_policy(&self) -> Box<str> {
+        self.0.catalog().default_policy().into()
+    }
+
     fn measurements(&self) -> Vec<Arc<MeasurementInfo>> {
         self.0.catalog().measurements().to_vec()
     }
@@ -110,6 +114,7 @@ mod tests {
             name: "autogen".into(),
             duration_ns: 0,
             partition_ns: 86_400_000_000_000,
+            shard_ns: 86_400_000_000_000,
             replication: 1,
             is_default: true,
         });

@@ -1,71 +1,72 @@
-//! Statements that make and drop databases and measurements.
+//! Statements that make, change and drop databases, policies and measurements.
 
 use silverback_storage::ErrorKind;
 
-use crate::influxql::ast::{MeasurementChange, Name, PolicyClause};
-use crate::influxql::go_duration_text;
+use crate::influxql::ast::{MeasurementChange, Name, PolicyClause, PolicyStatement};
 use crate::result::{QueryError, QueryOptions};
-use crate::source::{Alter, Catalog, PolicySpec};
-
-/// The shortest time that a policy keeps points, ns.
-const POLICY_DURATION_MIN_NS: i64 = 3_600_000_000_000;
+use crate::source::{Alter, Catalog, PolicyChange, PolicySpec};
 
 pub(super) fn create_database(
     catalog: &dyn Catalog,
     name: &Name,
     clause: Option<&PolicyClause>,
 ) -> Result<(), QueryError> {
-    let name = name.to_text();
-    check_name(&name)?;
-    let spec = match clause {
-        Some(clause) => policy_spec(clause)?,
-        None => PolicySpec::default(),
+    let spec = clause.map(policy_spec).unwrap_or_default();
+    Ok(catalog.create_database(&name.to_text(), &spec)?)
+}
+
+pub(super) fn create_policy(
+    catalog: &dyn Catalog,
+    statement: &PolicyStatement,
+) -> Result<(), QueryError> {
+    let database = known_database(catalog, &statement.database)?;
+    let spec = PolicySpec {
+        name: Some(statement.name.to_text().into()),
+        ..policy_spec(&statement.clause)
     };
-    catalog.create_database(&name, &spec).map_err(|error| {
-        if error.kind() == ErrorKind::Conflict {
-            QueryError::statement("retention policy conflicts with an existing policy")
-        } else {
-            error.into()
-        }
-    })
+    Ok(catalog.create_policy(&database, &spec, statement.clause.default)?)
 }
 
-/// Names that are one step of a path and can be seen.
-fn check_name(name: &str) -> Result<(), QueryError> {
-    let bad = name.is_empty()
-        || name == "."
-        || name == ".."
-        || name.contains(['/', '\\'])
-        || name.contains(char::is_control);
-    if bad {
-        return Err(QueryError::statement("invalid name"));
-    }
-    Ok(())
-}
-
-fn policy_spec(clause: &PolicyClause) -> Result<PolicySpec, QueryError> {
-    let name = clause.name.as_ref().map(|name| name.to_text().into_owned());
-    if let Some(name) = &name {
-        check_name(name)?;
-    }
-    let duration = clause.duration_ns.unwrap_or(0);
-    if duration != 0 && duration < POLICY_DURATION_MIN_NS {
-        return Err(QueryError::statement(format!(
-            "retention policy duration must be at least {}",
-            go_duration_text(POLICY_DURATION_MIN_NS)
-        )));
-    }
-    if duration != 0 && clause.partition_ns.is_some_and(|ns| ns > duration) {
-        return Err(QueryError::statement(
-            "retention policy duration must be greater than the shard duration",
-        ));
-    }
-    Ok(PolicySpec {
-        name: name.map(Into::into),
+pub(super) fn alter_policy(
+    catalog: &dyn Catalog,
+    statement: &PolicyStatement,
+) -> Result<(), QueryError> {
+    let database = known_database(catalog, &statement.database)?;
+    let clause = &statement.clause;
+    let change = PolicyChange {
         duration_ns: clause.duration_ns,
         partition_ns: clause.partition_ns,
         replication: clause.replication,
-    })
+        makes_default: clause.default,
+    };
+    Ok(catalog.alter_policy(&database, &statement.name.to_text(), &change)?)
+}
+
+pub(super) fn drop_policy(
+    catalog: &dyn Catalog,
+    name: &Name,
+    database: &Name,
+) -> Result<(), QueryError> {
+    Ok(catalog.drop_policy(&database.to_text(), &name.to_text())?)
+}
+
+/// The name of a database that is there.
+fn known_database(catalog: &dyn Catalog, name: &Name) -> Result<String, QueryError> {
+    let name = name.to_text();
+    if catalog.source(&name).is_none() {
+        let text = format!("database not found: {name}");
+        return Err(QueryError::statement(text));
+    }
+    Ok(name.into_owned())
+}
+
+fn policy_spec(clause: &PolicyClause) -> PolicySpec {
+    PolicySpec {
+        name: clause.name.as_ref().map(|name| name.to_text().into()),
+        duration_ns: clause.duration_ns,
+        partition_ns: clause.partition_ns,
+        replication: clause.replication,
+    }
 }
 
 pub(super) fn drop_database(catalog: &dyn Catalog, name: &Name) -> Result<(), QueryError> {

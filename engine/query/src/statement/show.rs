@@ -92,11 +92,14 @@ pub(super) fn retention_policies(
         "default",
     ];
     sink.series(&SeriesHeader::plain(None, &columns))?;
-    for policy in source.policies() {
+    // In the order they were made, as InfluxDB lists them.
+    let mut policies = source.policies();
+    policies.sort_by_key(|policy| policy.id);
+    for policy in policies {
         sink.row(&[
             Cell::string(policy.name.as_bytes()),
             Cell::string(go_duration_text(policy.duration_ns)),
-            Cell::string(go_duration_text(policy.partition_ns)),
+            Cell::string(go_duration_text(policy.shard_ns)),
             Cell::Integer(policy.replication.into()),
             Cell::Boolean(policy.is_default),
         ])?;

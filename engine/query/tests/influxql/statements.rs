@@ -52,8 +52,8 @@ fn recorded(text: &str) -> Vec<(String, String)> {
         let query = text("q");
         let words: Vec<&str> = query.split_whitespace().collect();
         let ours = match words.as_slice() {
-            ["SHOW", "RETENTION", "POLICIES", "ON", "iql2" | "iql3"]
-            | ["CREATE" | "DROP", "DATABASE", ..]
+            ["CREATE" | "DROP", "DATABASE", ..]
+            | ["SHOW" | "CREATE" | "ALTER" | "DROP", "RETENTION", ..]
             | ["DROP", "MEASUREMENT", ..] => true,
             ["SHOW", what, ..] => {
                 let names = [
@@ -326,15 +326,6 @@ fn what_is_not_there_yet_is_refused_by_name() {
     for (query, name) in [
         ("SELECT x INTO y FROM z", "SELECT INTO"),
         ("EXPLAIN SELECT x FROM y", "EXPLAIN"),
-        (
-            "CREATE RETENTION POLICY a ON b DURATION 1d REPLICATION 1",
-            "CREATE RETENTION POLICY",
-        ),
-        (
-            "ALTER RETENTION POLICY a ON b DEFAULT",
-            "ALTER RETENTION POLICY",
-        ),
-        ("DROP RETENTION POLICY a ON b", "DROP RETENTION POLICY"),
         ("DROP CONTINUOUS QUERY a ON b", "DROP CONTINUOUS QUERY"),
         ("CREATE USER a WITH PASSWORD 'b'", "CREATE USER"),
         ("SET PASSWORD FOR a = 'b'", "SET PASSWORD"),
@@ -356,6 +347,56 @@ fn what_is_not_there_yet_is_refused_by_name() {
             text.contains(&format!("\"error\":\"{name} is not supported yet\"")),
             "{text}"
         );
+    }
+}
+
+#[test]
+fn policies_are_made_changed_shown_and_dropped() {
+    let catalog = catalog();
+    let ask = |query: &str| answer(&catalog, query, &options());
+    let rows = |query: &str| {
+        let text = ask(query);
+        let (_, rows) = text.split_once("\"values\":").unwrap();
+        rows.trim_end_matches("}]}]}").to_owned()
+    };
+    let done = r#"{"results":[{"statement_id":0}]}"#;
+    for query in [
+        "CREATE RETENTION POLICY \"week\" ON iql DURATION 7d REPLICATION 2",
+        "CREATE RETENTION POLICY \"week\" ON iql DURATION 7d REPLICATION 2",
+        "CREATE RETENTION POLICY b ON iql DURATION INF REPLICATION 1 SHARD DURATION 30m DEFAULT",
+        "ALTER RETENTION POLICY week ON iql DURATION 400d SHARD DURATION 0s",
+        "DROP RETENTION POLICY nope ON iql",
+        "DROP RETENTION POLICY week ON nope",
+    ] {
+        assert_eq!(ask(query), done, "{query}");
+    }
+    assert_eq!(
+        rows("SHOW RETENTION POLICIES"),
+        r#"[["autogen","0s","168h0m0s",1,false],["week","9600h0m0s","168h0m0s",2,false],["b","0s","1h0m0s",1,true]]"#
+    );
+    assert_eq!(ask("DROP RETENTION POLICY b ON iql"), done);
+    for (query, error) in [
+        (
+            "CREATE RETENTION POLICY week ON iql DURATION 7d REPLICATION 1",
+            "retention policy already exists",
+        ),
+        (
+            "CREATE RETENTION POLICY x ON nope DURATION 7d REPLICATION 1",
+            "database not found: nope",
+        ),
+        (
+            "ALTER RETENTION POLICY x ON iql DEFAULT",
+            "retention policy not found: x",
+        ),
+        (
+            "ALTER RETENTION POLICY autogen ON iql DURATION 1d",
+            "retention policy duration must be greater than the shard duration",
+        ),
+        ("SELECT * FROM cpu", "retention policy not found: b"),
+        ("SELECT * FROM iql.x.cpu", "retention policy not found: x"),
+    ] {
+        let expected = format!("\"error\":\"{error}\"");
+        assert!(ask(query).contains(&expected), "{}", ask(query));
     }
 }
 

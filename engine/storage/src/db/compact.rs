@@ -184,8 +184,8 @@ impl Core {
         let mut manifest = self.manifest();
         let live = &manifest.state().blocks;
         let sources = || job.blocks.iter().map(|block| block.meta());
-        if !sources().all(|meta| live.contains_key(&meta.file_id)) {
-            // The database was dropped meanwhile.
+        if !sources().all(|meta| live.get(&meta.file_id) == Some(meta)) {
+            // The database or the policy was dropped meanwhile, or retention took some of it.
             drop(manifest);
             remove(&mut metas.iter());
             return Ok(());

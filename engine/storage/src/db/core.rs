@@ -1,6 +1,6 @@
 //! What all parts of an open store share, and the locks between them.
 //!
-//! Order of locks, outermost first: `deleting`, `compacting`, `flushing`, `sequencer`, `manifest`, then those of one database.
+//! Order of locks, outermost first: `deleting`, `compacting`, `flushing`, `retention`, `sequencer`, `manifest`, then those of one database.
 //! `apply` closures of the log take only the last kind, so whoever holds the sequencing lock may
 //! wait for the log.
 
@@ -24,6 +24,7 @@ use crate::format::manifest::Edit;
 use crate::manifest::Manifest;
 use crate::manifest::catalog::DatabaseCatalog;
 use crate::model::{DatabaseId, KeyHasher, PolicyId, Sequence};
+use crate::upkeep::retention::Guard;
 use crate::wal::{Durability, Wal};
 
 /// Problems that are listed; the rest is counted.
@@ -50,6 +51,8 @@ pub(super) struct Core {
     pub(super) flushing: Mutex<Flushing>,
     /// Held by the one compaction that runs, with what cannot be compacted: its blocks are damaged.
     pub(super) compacting: Mutex<BTreeSet<(DatabaseId, PolicyId)>>,
+    /// Keeps a wrong clock from dropping what it should not; held by the one pass that runs.
+    pub(super) retention: Mutex<Guard>,
     /// Background work is to end.
     pub(super) stopping: AtomicBool,
     /// Held by the one delete that is being made. Taken before all other locks.
@@ -108,6 +111,7 @@ pub(super) struct Counters {
     pub(super) flushes: AtomicU64,
     pub(super) flushed_rows: AtomicU64,
     pub(super) compactions: AtomicU64,
+    pub(super) retention_blocks: AtomicU64,
     pub(super) rows_without_key: AtomicU64,
     pub(super) series_retired: AtomicU64,
 }
@@ -216,6 +220,7 @@ impl Core {
             deleting: Mutex::default(),
             unflushed_deletes: AtomicUsize::new(0),
             purged: Mutex::default(),
+            retention: Mutex::default(),
             stopping: AtomicBool::new(false),
             sequencer: Mutex::new(Sequencer {
                 generation: Arc::default(),

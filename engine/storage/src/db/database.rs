@@ -13,7 +13,9 @@ use crate::index::LiveIndex;
 use crate::index::registry::Registry;
 use crate::manifest::catalog::DatabaseCatalog;
 use crate::memtable::Memtable;
-use crate::model::{DatabaseId, KeyHasher, PolicyId, SeriesEntry, SeriesId, Tombstone, Tombstones};
+use crate::model::{
+    DatabaseId, KeyHasher, PolicyId, PolicyInfo, SeriesEntry, SeriesId, Tombstone, Tombstones,
+};
 use crate::snapshot::SetAside;
 
 /// A database.
@@ -68,10 +70,6 @@ impl Database {
         hasher: KeyHasher,
         registry: Registry,
     ) -> Database {
-        let open = || PolicyState {
-            memtables: vec![Arc::new(Memtable::new())],
-            ..PolicyState::default()
-        };
         let ids = catalog.policies().iter().map(|policy| policy.id);
         Database {
             id: catalog.id(),
@@ -81,7 +79,7 @@ impl Database {
             unconfirmed: Mutex::default(),
             blocks_seen: Mutex::default(),
             stores: RwLock::new(Stores {
-                policies: ids.map(|id| (id, open())).collect(),
+                policies: ids.map(|id| (id, PolicyState::empty())).collect(),
                 indexes: vec![Arc::new(LiveIndex::new())],
                 tombstones: Tombstones::default(),
                 catalog,
@@ -97,15 +95,15 @@ impl Database {
         self.stores.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The id of the policy called `name`, or of the default one.
+    /// The policy called `name`, or the default one.
     ///
     /// # Errors
     /// `NotFound`, in the words of `InfluxDB`.
-    pub(super) fn policy(&self, name: Option<&str>) -> Result<PolicyId> {
+    pub(super) fn policy(&self, name: Option<&str>) -> Result<PolicyInfo> {
         let stores = self.stores();
-        let policy = stores.catalog.policy(name).map(|policy| policy.id);
+        let policy = stores.catalog.policy(name).cloned();
         policy.ok_or_else(|| {
-            let name = name.unwrap_or_default();
+            let name = name.unwrap_or(stores.catalog.default_policy());
             let message = format!("retention policy not found: {name}");
             Error::new(ErrorKind::NotFound, message)
         })
@@ -194,6 +192,14 @@ impl Database {
 }
 
 impl PolicyState {
+    /// Of a policy that holds nothing and takes rows.
+    pub(super) fn empty() -> PolicyState {
+        PolicyState {
+            memtables: vec![Arc::new(Memtable::new())],
+            ..PolicyState::default()
+        }
+    }
+
     /// Puts a block in its place.
     pub(super) fn add_block(&mut self, block: Arc<Block>) {
         let order = |block: &Block| {

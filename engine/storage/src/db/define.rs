@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use crate::db::Db;
 use crate::db::database::Database;
 use crate::db::limits::passes;
+use crate::db::policy::is_same;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::block::block_path;
 use crate::format::definitions::Names;
@@ -15,9 +16,6 @@ use crate::index::registry::{Registry, RegistryFile};
 use crate::manifest::catalog::{DatabaseCatalog, check_name};
 use crate::model::{DatabaseId, MeasurementId, PolicyId, PolicyInfo, PolicySpec};
 use crate::snapshot::Snapshot;
-
-const HOUR_NS: i64 = 3_600_000_000_000;
-const DAY_NS: i64 = 24 * HOUR_NS;
 
 impl Db {
     /// Makes a database with its default policy; one that exists as asked is fine. Durable when it
@@ -45,7 +43,7 @@ impl Db {
             );
             return Err(Error::new(ErrorKind::Limit, message));
         }
-        let policy = default_policy(spec)?;
+        let policy = first_policy(spec)?;
         let mut manifest = core.manifest();
         let id = DatabaseId(manifest.state().catalog.last_database() + 1);
         let edits = [
@@ -149,58 +147,23 @@ impl Db {
     }
 }
 
-fn default_policy(spec: &PolicySpec) -> Result<PolicyInfo> {
-    let name = spec.name.clone().unwrap_or_else(|| "autogen".into());
-    check_name(&name)?;
-    let duration_ns = spec.duration_ns.unwrap_or(0);
-    if duration_ns < 0 || duration_ns > 0 && duration_ns < HOUR_NS {
-        let message = "retention policy duration must be at least 1h0m0s";
-        return Err(Error::new(ErrorKind::Invalid, message));
-    }
-    Ok(PolicyInfo {
-        id: PolicyId(LastIds::default().policy + 1),
-        name,
-        duration_ns,
-        partition_ns: spec.partition_ns.filter(|width| *width > 0).map_or_else(
-            || default_partition(duration_ns),
-            |width| width.max(HOUR_NS),
-        ),
-        replication: spec.replication.unwrap_or(1),
-        is_default: true,
-    })
-}
-
-/// The width of a partition where none is stated.
-///
-/// # Source
-/// `InfluxDB` 1.x: 7 days for ever or half a year and more, a day from two days on, else an hour.
-fn default_partition(duration_ns: i64) -> i64 {
-    match duration_ns {
-        0 => 7 * DAY_NS,
-        long if long >= 180 * DAY_NS => 7 * DAY_NS,
-        middle if middle >= 2 * DAY_NS => DAY_NS,
-        _ => HOUR_NS,
-    }
-}
-
 /// Whether the database is as asked: a spec that states nothing always fits.
 fn check_same(catalog: &DatabaseCatalog, spec: &PolicySpec) -> Result<()> {
     if *spec == PolicySpec::default() {
         return Ok(());
     }
-    let asked = default_policy(spec)?;
+    let asked = first_policy(spec)?;
     let found = catalog.policy(Some(&asked.name));
-    let same = found.is_some_and(|found| {
-        let asked = PolicyInfo {
-            id: found.id,
-            is_default: found.is_default,
-            ..asked
-        };
-        *found == asked
-    });
-    if same {
+    if found.is_some_and(|found| is_same(found, &asked)) {
         return Ok(());
     }
     let message = "retention policy conflicts with an existing policy";
     Err(Error::new(ErrorKind::Conflict, message))
+}
+
+/// The policy that a new database gets.
+fn first_policy(spec: &PolicySpec) -> Result<PolicyInfo> {
+    let policy = PolicyInfo::new(PolicyId(LastIds::default().policy + 1), spec, true)?;
+    check_name(&policy.name)?;
+    Ok(policy)
 }

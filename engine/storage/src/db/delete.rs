@@ -77,7 +77,7 @@ impl Core {
     fn delete(self: &Arc<Core>, database: &Arc<Database>, delete: &Delete<'_>) -> Result<()> {
         let name = database.stores().catalog.name().to_owned();
         let policy = delete.policy.map(|name| database.policy(Some(name)));
-        let policy = policy.transpose()?;
+        let policy = policy.transpose()?.map(|policy| policy.id);
         let gone = || Error::new(ErrorKind::NotFound, format!("database not found: {name:?}"));
         let snapshot = self.snapshot(&name).ok_or_else(gone)?;
         let targets = targets(&snapshot, policy, delete)?;

@@ -439,8 +439,15 @@ impl Written {
             if state.last_ids(id) != frozen.last {
                 edits.push(Edit::Given(id, frozen.last));
             }
-            let blocks = written.blocks.iter();
-            edits.extend(blocks.map(|(_, block)| Edit::AddBlock(*block.meta())));
+            for (policy, block) in &written.blocks {
+                let file = block.meta().file_id;
+                if state.has_policy(id, *policy) {
+                    edits.push(Edit::AddBlock(*block.meta()));
+                } else {
+                    // Dropped meanwhile.
+                    removed.push(block_path(file));
+                }
+            }
             for file in &written.registries {
                 if !state.registries.contains_key(&file.meta().file) {
                     edits.push(Edit::AddRegistry(file.meta()));

@@ -36,6 +36,8 @@ type Step = Box<dyn FnMut() -> StepOutcome + Send>;
 
 /// Rows that were acknowledged when they were only written are durable after this time.
 const SYNC_INTERVAL: Duration = Duration::from_millis(200);
+/// What is past its time is looked for this often.
+const RETENTION_INTERVAL: Duration = Duration::from_secs(60);
 /// Held while a process has the directory; it names the process.
 const LOCK: &str = "LOCK";
 /// The folder of the log.
@@ -88,18 +90,21 @@ impl Db {
         let compact = Box::new(move || core.compact_step());
         let core = Arc::clone(&self.core);
         let sync = Box::new(move || core.sync_step());
+        let core = Arc::clone(&self.core);
+        let retention = Box::new(move || core.retention_step());
         let interval = self.core.options.step_interval;
         let core = Arc::clone(&self.core);
         let memory = Box::new(move || core.memory_step());
         // Flush stands first: see `Core::wake_flush`.
         let core = Arc::clone(&self.core);
         let scrub = Box::new(move || core.scrub_step());
-        let steps: [(&str, Duration, Step); 5] = [
+        let steps: [(&str, Duration, Step); 6] = [
             ("flush", interval, flush),
             ("compact", interval, compact),
             ("sync", SYNC_INTERVAL, sync),
             ("memory", TICK, memory),
             ("scrub", interval, scrub),
+            ("retention", RETENTION_INTERVAL, retention),
         ];
         for (name, interval, step) in steps {
             let handle = self.core.env.every(name, interval, step);

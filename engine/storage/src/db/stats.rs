@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::db::Db;
 use crate::db::core::PROBLEMS_LISTED_MAX;
+use crate::db::retention::RetentionWait;
 use crate::db::scrub::ScrubCounters;
 use crate::error::Error;
 use crate::wal::{Damage, SequenceSpan, Wal, WalCounters};
@@ -63,6 +64,10 @@ pub struct DbStats {
     pub flushed_rows: u64,
     /// Compactions since then.
     pub compactions: u64,
+    /// Blocks that retention dropped or cut since then.
+    pub retention_blocks: u64,
+    /// Passes of retention that wait before they drop anything.
+    pub retention_waits: Vec<RetentionWait>,
     /// What the log counts.
     pub log: WalCounters,
     /// What is wrong, the first thousand: what was found when the store was opened, damage that a
@@ -139,6 +144,8 @@ impl Db {
             flushed_rows: read(&core.counters.flushed_rows),
             compactions: read(&core.counters.compactions),
             series_retired: read(&core.counters.series_retired),
+            retention_blocks: read(&core.counters.retention_blocks),
+            retention_waits: self.retention_waits(),
             log: core.wal().map(Wal::counters).unwrap_or_default(),
             scrub: core.scrub_counters(),
             reserve_bytes: core.reserve_bytes(),

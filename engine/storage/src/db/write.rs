@@ -112,7 +112,7 @@ impl Db {
         &self,
         database: &str,
         policy: Option<&str>,
-        batch: Batch<'_>,
+        mut batch: Batch<'_>,
         parser: &dyn KeyParser,
         options: WriteOptions,
     ) -> Result<Submitted> {
@@ -123,11 +123,16 @@ impl Db {
         let destination = Destination {
             core,
             database: &database,
-            policy,
+            policy: policy.id,
             options,
         };
+        let late = resolve::reject_late(&mut batch, policy.earliest(core.env.now_ns()));
         let mut submitted = destination.write(batch, parser)?;
         submitted.delay = delay;
+        if !late.is_empty() {
+            submitted.rejected.extend(late);
+            submitted.rejected.sort_by_key(|row| row.line);
+        }
         let counters = &core.counters;
         let (rows, rejected) = (submitted.rows as u64, submitted.rejected.len() as u64);
         counters.rows_written.fetch_add(rows, Ordering::Relaxed);
@@ -403,10 +408,15 @@ impl Destination<'_> {
         writer.ok_or_else(|| self.gone())
     }
 
-    /// The database went while the write was on its way.
+    /// The policy, or the database with it, went while the write was on its way.
     fn gone(&self) -> Error {
-        let name = self.database.stores().catalog.name().to_owned();
-        Error::new(ErrorKind::NotFound, format!("database not found: {name:?}"))
+        let stores = self.database.stores();
+        let name = stores.catalog.name();
+        let message = match self.core.database(name) {
+            Ok(_) => "retention policy not found: it was dropped meanwhile".into(),
+            Err(_) => format!("database not found: {name:?}"),
+        };
+        Error::new(ErrorKind::NotFound, message)
     }
 }
 

@@ -140,6 +140,13 @@ pub enum HeaderError {
         /// The version it asks of a reader.
         reader_version_min: u32,
     },
+    /// An earlier build wrote it, in a layout that was given up before the first release.
+    Older {
+        /// What the file is.
+        kind: FileKind,
+        /// The version it has.
+        version: u32,
+    },
 }
 
 impl fmt::Display for HeaderError {
@@ -162,6 +169,12 @@ impl fmt::Display for HeaderError {
                 out,
                 "format version {version} with minimum reader version {reader} cannot be"
             ),
+            HeaderError::Older { kind, version } => write!(
+                out,
+                "an unreleased Silverback wrote this {kind} in format version {version}, which this \
+                 one does not read any more: it knows {}",
+                kind.version()
+            ),
             HeaderError::Newer {
                 kind,
                 reader_version_min,
@@ -178,11 +191,11 @@ impl fmt::Display for HeaderError {
 impl std::error::Error for HeaderError {}
 
 impl HeaderError {
-    /// The error of the engine for `file`: damage, except that a newer version is a conflict.
+    /// The error of the engine for `file`: damage, except that another version is a conflict.
     #[must_use]
     pub fn into_error(self, file: &Path) -> Error {
         let offset = match self {
-            HeaderError::Newer { .. } => {
+            HeaderError::Newer { .. } | HeaderError::Older { .. } => {
                 return Error::new(ErrorKind::Conflict, self.to_string()).at(file, 12);
             }
             HeaderError::Short(_) | HeaderError::Magic => 0,
@@ -201,7 +214,7 @@ impl FileHeader {
         FileHeader {
             kind,
             version: kind.version(),
-            reader_version_min: 1,
+            reader_version_min: kind.version(),
             directory_id,
             file_id,
             generation: 0,
@@ -226,7 +239,8 @@ impl FileHeader {
     /// The header that `bytes` begin with.
     ///
     /// # Errors
-    /// What is wrong with them; a version that this build cannot read is [`HeaderError::Newer`].
+    /// What is wrong with them; a version that this build cannot read is [`HeaderError::Newer`]
+    /// or [`HeaderError::Older`].
     pub fn decode(bytes: &[u8]) -> std::result::Result<FileHeader, HeaderError> {
         let bytes = bytes
             .first_chunk::<HEADER_BYTES>()
@@ -250,6 +264,9 @@ impl FileHeader {
                 kind,
                 reader_version_min,
             });
+        }
+        if version < kind.version() {
+            return Err(HeaderError::Older { kind, version });
         }
         if let Some(at) = bytes[RESERVED].iter().position(|byte| *byte != 0) {
             return Err(HeaderError::Reserved(RESERVED.start + at));
@@ -322,7 +339,10 @@ mod tests {
     #[test]
     fn a_header_reads_back_for_every_kind() {
         for kind in FileKind::EVERY {
-            let header = FileHeader { kind, ..header() };
+            let header = FileHeader {
+                generation: 5,
+                ..FileHeader::new(kind, 0x2a, 7)
+            };
             assert_eq!(FileHeader::decode(&header.encode()), Ok(header));
         }
     }
@@ -366,6 +386,22 @@ mod tests {
             ..header()
         };
         assert_eq!(FileHeader::decode(&readable.encode()), Ok(readable));
+    }
+
+    #[test]
+    fn a_layout_that_was_given_up_is_refused_by_name() {
+        let old = FileHeader {
+            version: 1,
+            reader_version_min: 1,
+            ..FileHeader::new(FileKind::Manifest, 1, 1)
+        };
+        let error = FileHeader::decode(&old.encode()).unwrap_err();
+        assert!(error.to_string().contains("format version 1"), "{error}");
+        assert_eq!(
+            error.into_error(Path::new("x")).kind(),
+            ErrorKind::Conflict,
+            "not damage"
+        );
     }
 
     #[test]

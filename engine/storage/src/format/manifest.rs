@@ -87,6 +87,10 @@ pub enum Edit {
     DropDatabase(DatabaseId),
     /// A policy comes to be, or takes the place of the one with its id.
     PutPolicy(DatabaseId, PolicyInfo),
+    /// A policy goes, with its blocks.
+    DropPolicy(DatabaseId, PolicyId),
+    /// The default policy is called so, whether or not there is one of that name.
+    DefaultPolicy(DatabaseId, Box<str>),
     /// Names get ids.
     DefineNames(DatabaseId, Names),
     /// A measurement goes, in all policies.
@@ -128,6 +132,7 @@ const SNAPSHOT_END: u8 = 2;
 const CREATE_DATABASE: u8 = 3;
 const DROP_DATABASE: u8 = 4;
 const PUT_POLICY: u8 = 5;
+const DROP_POLICY: u8 = 6;
 const DEFINE_NAMES: u8 = 7;
 const DROP_MEASUREMENT: u8 = 8;
 const ADD_BLOCK: u8 = 9;
@@ -141,6 +146,7 @@ const GIVEN_IN_DIRECTORY: u8 = 16;
 const PUT_TOMBSTONE: u8 = 17;
 const REMOVE_TOMBSTONE: u8 = 18;
 const ALTER: u8 = 19;
+const DEFAULT_POLICY: u8 = 20;
 
 const RENAME: u8 = 1;
 const RENAME_TAG_KEY: u8 = 2;
@@ -165,13 +171,19 @@ impl Edit {
             }
             Edit::DropDatabase(id) => tagged(bytes, DROP_DATABASE, &[u64::from(id.0)]),
             Edit::PutPolicy(database, policy) => encode_policy(*database, policy, bytes),
+            Edit::DropPolicy(database, policy) => {
+                tagged_in(bytes, DROP_POLICY, *database, policy.0);
+            }
+            Edit::DefaultPolicy(database, name) => {
+                tagged(bytes, DEFAULT_POLICY, &[u64::from(database.0)]);
+                push_bytes(bytes, name.as_bytes());
+            }
             Edit::DefineNames(database, names) => {
                 tagged(bytes, DEFINE_NAMES, &[u64::from(database.0)]);
                 names.encode(bytes);
             }
             Edit::DropMeasurement(database, measurement) => {
-                let ids = [u64::from(database.0), u64::from(measurement.0)];
-                tagged(bytes, DROP_MEASUREMENT, &ids);
+                tagged_in(bytes, DROP_MEASUREMENT, *database, measurement.0);
             }
             Edit::AddBlock(block) => {
                 bytes.push(ADD_BLOCK);
@@ -186,11 +198,8 @@ impl Edit {
             Edit::RemoveRegistry(file) => tagged(bytes, REMOVE_REGISTRY, &[*file]),
             Edit::FlushedThrough(sequence) => tagged(bytes, FLUSHED_THROUGH, &[sequence.0]),
             Edit::CleanStop(end) => {
-                tagged(
-                    bytes,
-                    CLEAN_STOP,
-                    &[end.segment, end.offset, end.sequence.0],
-                );
+                let numbers = [end.segment, end.offset, end.sequence.0];
+                tagged(bytes, CLEAN_STOP, &numbers);
             }
             Edit::Given(database, last) => {
                 tagged(bytes, GIVEN, &[u64::from(database.0), last.series]);
@@ -244,6 +253,14 @@ impl Edit {
             }
             DROP_DATABASE => Edit::DropDatabase(DatabaseId(take_id(bytes)?)),
             PUT_POLICY => decode_policy(bytes)?,
+            DROP_POLICY => {
+                let database = DatabaseId(take_id(bytes)?);
+                Edit::DropPolicy(database, PolicyId(take_id(bytes)?))
+            }
+            DEFAULT_POLICY => {
+                let database = DatabaseId(take_id(bytes)?);
+                Edit::DefaultPolicy(database, take_text(bytes)?)
+            }
             DEFINE_NAMES => {
                 let database = DatabaseId(take_id(bytes)?);
                 Edit::DefineNames(database, Names::decode(bytes)?)
@@ -416,6 +433,7 @@ fn encode_policy(database: DatabaseId, policy: &PolicyInfo, bytes: &mut Vec<u8>)
     push_bytes(bytes, policy.name.as_bytes());
     bytes.extend_from_slice(&policy.duration_ns.to_le_bytes());
     bytes.extend_from_slice(&policy.partition_ns.to_le_bytes());
+    bytes.extend_from_slice(&policy.shard_ns.to_le_bytes());
     push_varint(bytes, u64::from(policy.replication));
     bytes.push(u8::from(policy.is_default));
 }
@@ -427,6 +445,7 @@ fn decode_policy(bytes: &mut &[u8]) -> Result<Edit> {
         name: take_text(bytes)?,
         duration_ns: i64::from_le_bytes(take_array(bytes)?),
         partition_ns: i64::from_le_bytes(take_array(bytes)?),
+        shard_ns: i64::from_le_bytes(take_array(bytes)?),
         replication: take_small(bytes)?,
         is_default: match take_byte(bytes)? {
             0 => false,
@@ -493,6 +512,11 @@ fn tagged(bytes: &mut Vec<u8>, tag: u8, numbers: &[u64]) {
     for number in numbers {
         push_varint(bytes, *number);
     }
+}
+
+/// The tag of something that belongs to a database, and both ids.
+fn tagged_in(bytes: &mut Vec<u8>, tag: u8, database: DatabaseId, id: u32) {
+    tagged(bytes, tag, &[u64::from(database.0), u64::from(id)]);
 }
 
 pub(super) fn take_array<const N: usize>(bytes: &mut &[u8]) -> Result<[u8; N]> {

@@ -33,6 +33,8 @@ pub struct DatabaseCatalog {
     name: Arc<str>,
     /// Sorted by name.
     policies: Arc<[PolicyInfo]>,
+    /// What the default policy is called, whether or not there is one of that name.
+    default_policy: Arc<str>,
     /// Sorted by name.
     measurements: Arc<Vec<Arc<MeasurementInfo>>>,
     measurement_ids: Arc<BTreeMap<MeasurementId, Arc<MeasurementInfo>>>,
@@ -110,6 +112,7 @@ impl DatabaseCatalog {
             id,
             name: name.into(),
             policies: Arc::new([]),
+            default_policy: "".into(),
             measurements: Arc::default(),
             measurement_ids: Arc::default(),
             tag_keys: Arc::default(),
@@ -128,7 +131,7 @@ impl DatabaseCatalog {
         &self.name
     }
 
-    /// Its policies, sorted by name; exactly one is the default once the database is made.
+    /// Its policies, sorted by name; one is the default unless that was dropped.
     pub fn policies(&self) -> &[PolicyInfo] {
         &self.policies
     }
@@ -139,6 +142,11 @@ impl DatabaseCatalog {
             Some(name) => &*policy.name == name,
             None => policy.is_default,
         })
+    }
+
+    /// What the default policy is called; one of that name is there unless it was dropped.
+    pub fn default_policy(&self) -> &str {
+        &self.default_policy
     }
 
     /// The policy `id`, if it lives.
@@ -195,13 +203,38 @@ impl DatabaseCatalog {
         self.last.series = self.last.series.max(last.series);
     }
 
-    /// Puts a policy in, in place of the one with its id.
+    /// Puts a policy in, in place of the one with its id. It is the default one where it says so or
+    /// has that one's name; no other is then.
     pub fn put_policy(&mut self, policy: PolicyInfo) {
         self.last.policy = self.last.policy.max(policy.id.0);
+        if policy.is_default {
+            self.default_policy = (*policy.name).into();
+        }
         let others = self.policies.iter().filter(|one| one.id != policy.id);
         let mut policies: Vec<PolicyInfo> = others.cloned().collect();
         policies.push(policy);
         policies.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        self.put_policies(policies);
+    }
+
+    /// Takes a policy away: its name is free, its id is not. What was the default stays so by name.
+    pub fn drop_policy(&mut self, id: PolicyId) -> Option<PolicyInfo> {
+        let dropped = self.policy_by_id(id)?.clone();
+        let kept = self.policies.iter().filter(|one| one.id != id);
+        self.put_policies(kept.cloned().collect());
+        Some(dropped)
+    }
+
+    /// Says what the default policy is called, whether or not it is there.
+    pub fn set_default_policy(&mut self, name: &str) {
+        self.default_policy = name.into();
+        self.put_policies(self.policies.to_vec());
+    }
+
+    fn put_policies(&mut self, mut policies: Vec<PolicyInfo>) {
+        for policy in &mut policies {
+            policy.is_default = *policy.name == *self.default_policy;
+        }
         self.policies = policies.into();
     }
 

@@ -7,7 +7,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::format::block::BlockMeta;
 use crate::format::manifest::{CleanStop, Edit, LastIds, RegistryMeta};
 use crate::manifest::catalog::{Catalog, DatabaseCatalog};
-use crate::model::{DatabaseId, Sequence, Tombstone, Tombstones};
+use crate::model::{DatabaseId, PolicyId, Sequence, Tombstone, Tombstones};
 
 /// All that a manifest says.
 #[derive(Clone, Debug)]
@@ -74,10 +74,11 @@ impl State {
             }
             Edit::DropDatabase(id) => self.drop_database(*id)?,
             Edit::PutPolicy(id, policy) => {
-                self.change(*id, |database| {
-                    database.put_policy(policy.clone());
-                    Ok(())
-                })?;
+                self.alter(*id, |database| database.put_policy(policy.clone()))?;
+            }
+            Edit::DropPolicy(id, policy) => self.drop_policy(*id, *policy)?,
+            Edit::DefaultPolicy(id, name) => {
+                self.alter(*id, |database| database.set_default_policy(name))?;
             }
             Edit::DefineNames(id, names) => {
                 self.change(*id, |database| database.define(names))?;
@@ -111,10 +112,7 @@ impl State {
                 self.clean_stop = Some(*end);
             }
             Edit::Given(id, last) => {
-                self.change(*id, |database| {
-                    database.reserve(*last);
-                    Ok(())
-                })?;
+                self.alter(*id, |database| database.reserve(*last))?;
             }
             Edit::GivenInDirectory {
                 database,
@@ -156,6 +154,8 @@ impl State {
             | Edit::CreateDatabase { .. }
             | Edit::DropDatabase(_)
             | Edit::PutPolicy(..)
+            | Edit::DropPolicy(..)
+            | Edit::DefaultPolicy(..)
             | Edit::DefineNames(..)
             | Edit::DropMeasurement(..)
             | Edit::FlushedThrough(_)
@@ -191,6 +191,7 @@ impl State {
             }];
             let policies = database.policies().iter().cloned();
             edits.extend(policies.map(|policy| Edit::PutPolicy(id, policy)));
+            edits.push(Edit::DefaultPolicy(id, database.default_policy().into()));
             edits.push(Edit::DefineNames(id, database.names()));
             // Behind the names: an id up to the last one that is not there counts as dropped.
             edits.push(Edit::Given(id, database.last_ids()));
@@ -212,10 +213,24 @@ impl State {
         records
     }
 
+    /// Whether a policy lives.
+    pub fn has_policy(&self, database: DatabaseId, policy: PolicyId) -> bool {
+        let database = self.catalog.by_id(database);
+        database.is_some_and(|database| database.policy_by_id(policy).is_some())
+    }
+
     /// Ids given in a database.
     pub fn last_ids(&self, database: DatabaseId) -> LastIds {
         let found = self.catalog.by_id(database);
         found.map_or_else(LastIds::default, |database| database.last_ids())
+    }
+
+    /// A change of a database that contradicts nothing but its absence.
+    fn alter(&mut self, id: DatabaseId, alter: impl FnOnce(&mut DatabaseCatalog)) -> Result<()> {
+        self.change(id, |database| {
+            alter(database);
+            Ok(())
+        })
     }
 
     fn change(
@@ -248,6 +263,21 @@ impl State {
         self.blocks.retain(|_, block| block.info.database != id);
         self.registries.retain(|_, file| file.database != id);
         self.tombstones.remove(&id);
+        Ok(())
+    }
+}
+
+impl State {
+    /// A policy goes, with its blocks.
+    fn drop_policy(&mut self, id: DatabaseId, policy: PolicyId) -> Result<()> {
+        self.change(id, |database| {
+            let dropped = database.drop_policy(policy);
+            let unknown = || contradiction("an unknown policy is dropped");
+            dropped.map(drop).ok_or_else(unknown)
+        })?;
+        let own = (id, policy);
+        let info = |block: &BlockMeta| (block.info.database, block.info.policy);
+        self.blocks.retain(|_, block| info(block) != own);
         Ok(())
     }
 }

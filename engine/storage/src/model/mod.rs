@@ -5,6 +5,7 @@ mod batch;
 mod canonical;
 mod column;
 mod ids;
+mod policy;
 mod predicate;
 mod request;
 mod rows;
@@ -18,13 +19,14 @@ pub use batch::{Batch, FieldColumn, KeyError, KeyParser, KeyRef, MeasurementRows
 pub use canonical::{CanonicalKey, push_varint, take_varint};
 pub use column::{Bitmap, Column, Presence, Strings, Values};
 pub use ids::{DatabaseId, FieldId, MeasurementId, PolicyId, Sequence, SeriesId, TagKeyId};
+pub use policy::{PolicyChange, PolicyInfo, PolicySpec};
 pub use predicate::{TagPredicate, ValueMatcher, Wanted};
 pub use request::{
     AggregateRequest, Extreme, FloatSum, ScanRequest, SeriesRequest, SeriesRows, SeriesWindows,
     Sum, VECTOR_ROWS_MAX, WindowPartial,
 };
 pub use rows::{Rows, SeriesEntry};
-pub use schema::{Alteration, FieldInfo, MeasurementInfo, PolicyInfo, PolicySpec};
+pub use schema::{Alteration, FieldInfo, MeasurementInfo};
 pub use series::{KeyHash, KeyHasher, SeriesKey, Tag, TagSet, Tags};
 pub use time::{TIMESTAMP_MAX, TIMESTAMP_MIN, TimeRange};
 pub use tombstone::{Hides, SeriesSet, Tombstone, Tombstones, covers, is_hidden, meets, visible};

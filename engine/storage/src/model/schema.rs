@@ -1,36 +1,6 @@
 //! What a reader learns of a database's shape.
 
-use crate::model::{FieldId, FieldType, MeasurementId, PolicyId, TagKeyId};
-
-/// A retention policy.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PolicyInfo {
-    /// Its id.
-    pub id: PolicyId,
-    /// Its name.
-    pub name: Box<str>,
-    /// How long points are kept, ns; 0 = for ever.
-    pub duration_ns: i64,
-    /// Width of its partitions, ns.
-    pub partition_ns: i64,
-    /// The replication factor a client stated; stored, without meaning.
-    pub replication: u32,
-    /// Whether writes and queries that name no policy mean this one.
-    pub is_default: bool,
-}
-
-/// What a `CREATE DATABASE ... WITH` states of the default policy.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct PolicySpec {
-    /// Name; `autogen` where absent.
-    pub name: Option<Box<str>>,
-    /// How long points are kept, ns; 0 = for ever.
-    pub duration_ns: Option<i64>,
-    /// Width of a partition, ns.
-    pub partition_ns: Option<i64>,
-    /// Stored, without meaning.
-    pub replication: Option<u32>,
-}
+use crate::model::{FieldId, FieldType, MeasurementId, TagKeyId};
 
 /// A field of a measurement.
 #[derive(Clone, Debug, PartialEq, Eq)]

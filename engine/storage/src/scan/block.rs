@@ -27,7 +27,8 @@ impl<'snapshot> BlockStore<'snapshot> {
         block: &'snapshot Block,
         request: &ScanRequest,
     ) -> Result<Option<BlockStore<'snapshot>>> {
-        if block.meta().range.intersect(request.range).is_empty() {
+        let range = block.meta().range.intersect(request.range);
+        if range.is_empty() {
             return Ok(None);
         }
         let Some(measurement) = block.measurement(request.measurement)? else {
@@ -39,13 +40,14 @@ impl<'snapshot> BlockStore<'snapshot> {
         {
             return Ok(None);
         }
-        let cursor = measurement.cursor(&request.fields, request.range);
+        // Retention may have cut the block's range: rows before it count as dropped.
+        let cursor = measurement.cursor(&request.fields, range);
         block.check_intact()?;
         Ok(Some(BlockStore {
             block,
             cursor: Arc::new(Mutex::new(cursor)),
             field_count: request.fields.len(),
-            range: request.range,
+            range,
         }))
     }
 }
@@ -87,10 +89,17 @@ struct BlockPieces<'snapshot> {
     chunks: Vec<Chunk>,
 }
 
+impl BlockPieces<'_> {
+    /// Whether the chunk's statistics tell of what the scan may see of it.
+    fn is_whole(&self, chunk: &Chunk) -> bool {
+        chunk.has_stats() && chunk.range().intersect(self.range) == chunk.range()
+    }
+}
+
 impl Pieces for BlockPieces<'_> {
     fn span(&self) -> Option<(i64, i64)> {
         let chunk = self.chunks.last()?;
-        let range = if chunk.has_stats() {
+        let range = if self.is_whole(chunk) {
             chunk.range()
         } else {
             // The span of all series of the group, mostly: no row outside the scan's range is read.
@@ -115,7 +124,8 @@ impl Pieces for BlockPieces<'_> {
     }
 
     fn summary(&mut self) -> Result<Option<Partials>> {
-        let Some(chunk) = self.chunks.last().filter(|chunk| chunk.has_stats()) else {
+        let chunk = self.chunks.last();
+        let Some(chunk) = chunk.filter(|chunk| self.is_whole(chunk)) else {
             return Ok(None);
         };
         let mut cursor = lock(&self.cursor);

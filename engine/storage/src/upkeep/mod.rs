@@ -5,5 +5,6 @@ pub mod backup;
 pub mod compact;
 mod deep;
 pub mod flush;
+pub mod retention;
 
 pub use deep::{DeepCount, FindSeries, deep_check};

@@ -102,7 +102,7 @@ impl Scope {
             None => policy.is_default,
         });
         let Some(policy) = policy.map(|policy| policy.id) else {
-            let name = wanted.unwrap_or_default();
+            let name = wanted.map_or_else(|| source.default_policy(), Box::from);
             return Err(QueryError::statement(format!(
                 "retention policy not found: {name}"
             )));

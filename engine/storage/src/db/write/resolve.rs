@@ -27,7 +27,9 @@ use crate::model::{
 pub(in crate::db) use bounds::{Bounds, check_partitions, has_long_strings};
 use bounds::{Room, reject_fields};
 use draft::{Draft, key_size};
-use filter::keep_rows;
+use filter::{keep_rows, retain};
+
+pub(in crate::db) use filter::reject_late;
 
 /// The longest canonical key, bytes: so that index terms and log records stay small.
 ///
@@ -62,6 +64,8 @@ pub enum RejectReason {
     },
     /// It passes a limit, which is named with the way out.
     Limit(Arc<str>),
+    /// It is older than its policy keeps points.
+    BeyondRetention,
 }
 
 impl fmt::Display for RejectReason {
@@ -69,6 +73,7 @@ impl fmt::Display for RejectReason {
         match self {
             RejectReason::Key(words) => out.write_str(words),
             RejectReason::Limit(words) => out.write_str(words),
+            RejectReason::BeyondRetention => out.write_str("points beyond retention policy"),
             RejectReason::FieldType {
                 field,
                 measurement,
@@ -205,7 +210,8 @@ pub(in crate::db) fn bind_new(
             continue;
         };
         if keep.contains(&false) {
-            keep_rows(&mut rows, &mut found, &keep);
+            retain(&mut found, &keep);
+            keep_rows(&mut rows, &keep);
         }
         let mut columns = Vec::with_capacity(rows.fields.len());
         for field in rows.fields {

@@ -39,10 +39,13 @@ fn named_edits(database: DatabaseId, names: Names) -> Vec<Edit> {
                 name: "autogen".into(),
                 duration_ns: 0,
                 partition_ns: i64::MIN,
+                shard_ns: i64::MAX,
                 replication: 1,
                 is_default: true,
             },
         ),
+        Edit::DropPolicy(database, PolicyId(u32::MAX)),
+        Edit::DefaultPolicy(database, "gone".into()),
         Edit::DefineNames(database, names),
         Edit::DropMeasurement(database, MeasurementId(u32::MAX)),
         Edit::Alter(

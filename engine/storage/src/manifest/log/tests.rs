@@ -11,6 +11,7 @@ fn create(id: u32) -> Vec<Edit> {
         name: "autogen".into(),
         duration_ns: 0,
         partition_ns: 1,
+        shard_ns: 7,
         replication: 1,
         is_default: true,
     };

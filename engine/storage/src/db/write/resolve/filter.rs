@@ -1,11 +1,43 @@
 //! Taking rejected rows out of a batch: the rare case, so one row at a time.
 
-use crate::index::registry::Known;
-use crate::model::{Bitmap, Column, MeasurementRows, Presence, Strings, Values};
+use crate::db::write::resolve::{RejectReason, RejectedRow, check_rows};
+use crate::model::{
+    Batch, Bitmap, Column, MeasurementRows, Presence, Strings, TIMESTAMP_MIN, Values,
+};
+
+/// Takes the rows before `earliest` out of a batch. Cost: a look at each time.
+///
+/// # Source
+/// `InfluxDB` 1.x refuses them point by point. It stores one all the same where another of its
+/// request lies in the same shard: that is not followed.
+pub(in crate::db) fn reject_late(batch: &mut Batch<'_>, earliest: i64) -> Vec<RejectedRow> {
+    let mut rejected = Vec::new();
+    if earliest <= TIMESTAMP_MIN {
+        return rejected;
+    }
+    for rows in &mut batch.rows {
+        check_rows(rows);
+        if rows.timestamps.iter().all(|time| *time >= earliest) {
+            continue;
+        }
+        let keep: Vec<bool> = rows
+            .timestamps
+            .iter()
+            .map(|time| *time >= earliest)
+            .collect();
+        let late = rows.lines.iter().zip(&keep).filter(|(_, keep)| !**keep);
+        rejected.extend(late.map(|(line, _)| RejectedRow {
+            line: *line,
+            reason: RejectReason::BeyondRetention,
+        }));
+        keep_rows(rows, &keep);
+    }
+    batch.rows.retain(|rows| !rows.timestamps.is_empty());
+    rejected
+}
 
 /// Keeps the rows whose place in `keep` is true, in every column.
-pub(super) fn keep_rows(rows: &mut MeasurementRows, found: &mut Vec<Known>, keep: &[bool]) {
-    retain(found, keep);
+pub(super) fn keep_rows(rows: &mut MeasurementRows, keep: &[bool]) {
     retain(&mut rows.keys, keep);
     retain(&mut rows.timestamps, keep);
     retain(&mut rows.lines, keep);
@@ -48,7 +80,8 @@ fn keep_values(values: &mut Values, keep: &[bool]) {
     }
 }
 
-fn retain<T>(values: &mut Vec<T>, keep: &[bool]) {
+/// Keeps the values whose place in `keep` is true.
+pub(super) fn retain<T>(values: &mut Vec<T>, keep: &[bool]) {
     assert_eq!(values.len(), keep.len(), "each row is kept or not");
     let mut keep = keep.iter();
     values.retain(|_| *keep.next().expect("as many as values"));
@@ -57,6 +90,7 @@ fn retain<T>(values: &mut Vec<T>, keep: &[bool]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::index::registry::Known;
     use crate::model::{
         FieldColumn, FieldType, FieldValue, KeyHash, KeyRef, MeasurementId, SeriesId,
     };
@@ -104,7 +138,8 @@ mod tests {
         let mut rows = rows();
         let mut found: Vec<Known> = (0..COUNT).map(known).collect();
         let keep: Vec<bool> = (0..COUNT).map(|row| row % 4 != 0).collect();
-        keep_rows(&mut rows, &mut found, &keep);
+        retain(&mut found, &keep);
+        keep_rows(&mut rows, &keep);
         let kept: Vec<u32> = (0..COUNT).filter(|row| row % 4 != 0).collect();
         assert_eq!(rows.lines, kept);
         assert_eq!(rows.keys.len(), kept.len());
