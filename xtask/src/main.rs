@@ -13,9 +13,14 @@ mod fuzz;
 mod metadata;
 mod test;
 mod tools;
+mod torture;
+mod verifier;
 
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
+use std::time::Instant;
+
+use verifier::Mode;
 
 /// What a step of the gate gives: nothing, or why it failed, in a sentence.
 pub(crate) type Outcome = Result<(), String>;
@@ -27,6 +32,8 @@ usage: cargo xtask COMMAND
   test            every test; installs or names the real clients that tests need
   test FILTER     tests whose name contains FILTER
   fuzz [SECONDS]  every fuzz target for SECONDS seconds (default 20)
+  verify          kills and power cuts under load, checked by a ledger
+  torture [--minutes N]  the long forms of all of it for N minutes (default 60)
   tools           installs the real clients only, and says where they are";
 
 fn main() -> ExitCode {
@@ -34,12 +41,21 @@ fn main() -> ExitCode {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let outcome = match words[..] {
         ["check"] => check::run(),
-        ["test"] => test::run(None).and_then(|()| fuzz::run(fuzz::SECONDS_IN_GATE)),
+        ["test"] => test::run(None)
+            .and_then(|()| verify(SEED_IN_GATE))
+            .and_then(|()| fuzz::run(fuzz::SECONDS_IN_GATE)),
         ["test", filter] => test::run(Some(filter)),
         ["fuzz"] => fuzz::run(fuzz::SECONDS_IN_GATE),
         ["fuzz", seconds] => match seconds.parse() {
             Ok(seconds) => fuzz::run(seconds),
             Err(_) => Err(format!("\"{seconds}\" is no number of seconds")),
+        },
+        ["verify"] => verify(SEED_IN_GATE),
+        ["verifier-load", address, ledger, seed] => verifier::load(address, ledger, seed),
+        ["torture"] => torture::run(60),
+        ["torture", "--minutes", minutes] => match minutes.parse() {
+            Ok(minutes) => torture::run(minutes),
+            Err(_) => Err(format!("\"{minutes}\" is no number of minutes")),
         },
         ["tools"] => tools::install().map(|tools| tools.print()),
         _ => {
@@ -54,6 +70,31 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Cycles that the gate runs.
+const KILLS_IN_GATE: u64 = 300;
+const POWER_CUTS_IN_GATE: u64 = 200;
+const SEED_IN_GATE: u64 = 4711;
+
+/// The independent checker, as the gate runs it.
+fn verify(seed: u64) -> Outcome {
+    verify_one(Mode::Kill, KILLS_IN_GATE, seed)?;
+    verify_one(Mode::PowerCut, POWER_CUTS_IN_GATE, seed)
+}
+
+fn verify_one(mode: Mode, cycles: u64, seed: u64) -> Outcome {
+    println!("== verify: {cycles} cycles of {mode:?}");
+    if mode == Mode::PowerCut
+        && let Err(why) = verifier::can_cut_power()
+    {
+        println!("NOT RUN: {cycles} power cuts of a real ext4: {why}");
+        return Ok(());
+    }
+    let start = Instant::now();
+    let summary = verifier::run(mode, cycles, seed)?;
+    println!("{}, {} s", summary.words(), start.elapsed().as_secs());
+    Ok(())
 }
 
 /// The folder of the workspace.

@@ -17,7 +17,6 @@ mod grafana;
 mod http;
 mod influx_shell;
 mod influxd;
-mod kill;
 mod overload;
 mod product;
 mod python;

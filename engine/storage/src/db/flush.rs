@@ -100,6 +100,9 @@ impl Core {
         self.drain(&frozen.generation);
         self.reach_watermark();
         flushing.frozen_through = flushing.frozen_through.max(frozen.generation.last());
+        if let Some(given) = self.given_through() {
+            flushing.frozen_through = flushing.frozen_through.max(given);
+        }
         flushing.frozen_bytes += frozen.generation.bytes.swap(0, Ordering::AcqRel);
         let through = flushing.frozen_through;
         let flushed = self.write_frozen(&frozen, through);
@@ -136,6 +139,16 @@ impl Core {
         if let Some(wal) = self.wal.get() {
             wal.sync_written().ok();
         }
+    }
+
+    /// The last sequence that the log gave, where nothing was applied since the freeze. It may have
+    /// been refused with an unknown outcome: the definitions that its rows rely on go with this
+    /// flush, so a replay of them would find no keys. What was applied since began a segment that
+    /// says that the refused ones before it do not count.
+    fn given_through(&self) -> Option<Sequence> {
+        let given = self.wal.get()?.given();
+        let is_all_frozen = self.sequencer().generation.last() == Sequence(0);
+        is_all_frozen.then_some(given)
     }
 
     /// Ends the time of writing for all memtables, indexes and new series so far.

@@ -16,6 +16,7 @@ mod define;
 mod delete;
 mod flush;
 mod limits;
+mod lost;
 mod memory;
 mod open;
 mod policy;

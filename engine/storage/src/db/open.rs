@@ -342,6 +342,7 @@ impl Core {
         let mut sequencer = self.sequencer();
         // Unknown means dropped: a database is made in the manifest first.
         let Some(writer) = sequencer.writers.get_mut(&definitions.database) else {
+            self.report_lost_database(definitions.database);
             return Ok(());
         };
         let database = self.all_databases();
@@ -393,7 +394,9 @@ impl Core {
             Error::new(ErrorKind::Corrupt, message)
         })?;
         let databases = self.all_databases();
-        let Some(database) = databases.iter().find(|one| one.id == database) else {
+        let id = database;
+        let Some(database) = databases.iter().find(|one| one.id == id) else {
+            self.report_lost_database(id);
             return Ok(());
         };
         let Some((memtable, _)) = database.open_stores(policy) else {
@@ -448,7 +451,10 @@ impl Core {
                     state.blocks.contains_key(&id) && path == block_path(id)
                         || state.registries.contains_key(&id) && path == RegistryFile::path(id)
                 });
-                if !lives && !entry.is_dir {
+                let is_lost = !lives
+                    && file_id(&entry.name)
+                        .is_some_and(|id| path == block_path(id) && self.is_lost_block(id));
+                if !lives && !is_lost && !entry.is_dir {
                     self.remove_file(&path);
                 }
             }

@@ -211,6 +211,12 @@ impl Wal {
         }
     }
 
+    /// The last sequence that was given: everything up to it is published or was refused. Waits for
+    /// a group that is being written.
+    pub fn given(&self) -> Sequence {
+        Sequence(self.shared.writer().next_sequence() - 1)
+    }
+
     /// After a failed sync, and after everything published was flushed: makes and syncs a new
     /// segment, and takes submissions again. Nothing to do on an open log.
     ///

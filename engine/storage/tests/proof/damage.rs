@@ -1,0 +1,214 @@
+//! Every byte of a store on disk is damaged, every file cut at every length, sectors and files change
+//! places: each time the damage is named, or what is shown is whole. Nothing is shown that is wrong,
+//! and nothing stops the process.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use silverback_storage::db::Db;
+use silverback_storage::env::{Env, SimEnv};
+
+use crate::ops::{Op, World, open_with};
+use crate::parallel::parallel;
+use crate::scripts::{rows, tiny};
+use crate::support::{Contents, options, read};
+
+/// What is put in place of a byte, and what is done to its bits.
+const BYTES: [fn(u8) -> u8; 3] = [|_| 0x00, |_| 0xff, |byte| byte ^ 0x10];
+
+/// A store on disk, and what it holds.
+struct Golden {
+    name: &'static str,
+    env: SimEnv,
+    contents: Contents,
+    /// What lies in blocks of it.
+    flushed: Contents,
+}
+
+/// Blocks, a registry, a manifest; closed cleanly, or killed with something in the log.
+fn golden(name: &'static str, is_closed: bool) -> Golden {
+    let env = SimEnv::new(21);
+    let first = [
+        Op::Create("db"),
+        Op::Create("other"),
+        Op::Write("db", rows("cpu", 1, 12)),
+        Op::Write("other", rows("mem", 2, 4)),
+        Op::Flush,
+    ];
+    let mut world = World::new(&env, if is_closed { options() } else { tiny() });
+    let all = |world: &World| read(world.db.as_ref().unwrap()).unwrap();
+    for op in &first {
+        world.apply(op);
+    }
+    let flushed = all(&world);
+    world.apply(&Op::Write("db", rows("cpu", 4, 9)));
+    world.apply(&Op::Write("db", rows("disk", 6, 5)));
+    if is_closed {
+        world.apply(&Op::Close);
+    }
+    assert_eq!(world.failure, None);
+    Golden {
+        name,
+        env: env.after_kill(),
+        flushed: if is_closed { all(&world) } else { flushed },
+        contents: all(&world),
+    }
+}
+
+/// What became of a damage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Found {
+    /// An error or a report names it.
+    Named,
+    /// Nothing names it, and everything is there.
+    Harmless,
+    /// Nothing names it, and the end of the log is missing, as after a crash: of a store that was
+    /// killed, the last write where its bytes are damaged, and what comes behind the cut where the
+    /// log is cut. Nothing but the log itself knows of them.
+    Tail,
+}
+
+/// Opens, reads and checks a damaged disk.
+fn look(golden: &Golden, damaged: &SimEnv, case: &str) -> Found {
+    let checked = Db::check(&(Arc::new(damaged.after_kill()) as Arc<dyn Env>));
+    let by_check = checked.map_or(true, |report| !report.problems.is_empty());
+    let db = match open_with(damaged, options()) {
+        Ok(db) => db,
+        Err(error) => {
+            assert!(error.place().is_some(), "{case}: {error} names no place");
+            return Found::Named;
+        }
+    };
+    let Ok(found) = read(&db) else {
+        return Found::Named;
+    };
+    for (cell, value) in &found {
+        let expected = golden.contents.get(cell);
+        assert_eq!(Some(value), expected, "{case}: {cell:?}");
+    }
+    if by_check || !db.stats().problems.is_empty() {
+        return Found::Named;
+    }
+    if found.len() == golden.contents.len() {
+        return Found::Harmless;
+    }
+    let is_cut = case.contains("cut to") || case.contains("holds what");
+    for cell in golden.contents.keys() {
+        // Of the writes behind the flush, the last one alone where nothing is cut.
+        let is_tail = !golden.flushed.contains_key(cell) && (is_cut || cell.1 == "disk");
+        assert!(
+            is_tail || found.contains_key(cell),
+            "{case}: {cell:?} is gone without a word"
+        );
+    }
+    Found::Tail
+}
+
+/// The files of a store that hold something: the lock does not.
+fn files(golden: &Golden) -> Vec<(PathBuf, Vec<u8>)> {
+    let paths = golden.env.paths().into_iter();
+    let own =
+        paths.filter(|path| path.parent() != Some(Path::new("")) || path.ends_with("CURRENT"));
+    own.map(|path| {
+        let bytes = golden.env.peek(&path).unwrap();
+        (path, bytes)
+    })
+    .collect()
+}
+
+type Tally = BTreeMap<(String, Found), u64>;
+
+/// Looks at every case of a file; what was found, by the kind of file.
+fn look_at_each(
+    golden: &Golden,
+    path: &Path,
+    cases: usize,
+    damage: impl Fn(usize) -> Option<(Vec<u8>, String)> + Sync,
+    tally: &mut Tally,
+) {
+    let kind = path.parent().and_then(Path::to_str).unwrap_or_default();
+    let found = parallel(cases, |case| {
+        let (bytes, words) = damage(case)?;
+        let env = golden.env.after_kill();
+        env.poke(path, &bytes);
+        let case = format!("{} {}: {words}", golden.name, path.display());
+        Some(look(golden, &env, &case))
+    });
+    for one in found.into_iter().flatten() {
+        *tally.entry((kind.to_owned(), one)).or_default() += 1;
+    }
+}
+
+fn damage_bytes(golden: &Golden, tally: &mut Tally) {
+    for (path, bytes) in files(golden) {
+        let cases = bytes.len() * BYTES.len();
+        let damage = |case: usize| {
+            let (at, change) = (case / BYTES.len(), BYTES[case % BYTES.len()]);
+            let mut damaged = bytes.clone();
+            damaged[at] = change(damaged[at]);
+            (damaged != bytes).then(|| (damaged, format!("byte {at}, way {}", case % BYTES.len())))
+        };
+        look_at_each(golden, &path, cases, damage, tally);
+    }
+}
+
+fn cut_files(golden: &Golden, tally: &mut Tally) {
+    for (path, bytes) in files(golden) {
+        let cut = |len: usize| Some((bytes[..len].to_vec(), format!("cut to {len}")));
+        look_at_each(golden, &path, bytes.len(), cut, tally);
+    }
+}
+
+fn swap_sectors(golden: &Golden, tally: &mut Tally) {
+    for size in [512, 4096] {
+        for (path, bytes) in files(golden) {
+            let count = bytes.len() / size;
+            let swap = |case: usize| {
+                let (one, other) = (case / count, case % count);
+                let mut damaged = bytes.clone();
+                if one < other {
+                    let (left, right) = damaged.split_at_mut(other * size);
+                    left[one * size..][..size].swap_with_slice(&mut right[..size]);
+                }
+                let words = format!("sectors {one} and {other} of {size} swapped");
+                (damaged != bytes).then_some((damaged, words))
+            };
+            look_at_each(golden, &path, count * count, swap, tally);
+        }
+    }
+}
+
+/// Each file stands where another one should.
+fn swap_files(golden: &Golden, others: &[&Golden], tally: &mut Tally) {
+    let all: Vec<_> = others.iter().flat_map(|other| files(other)).collect();
+    for (path, bytes) in files(golden) {
+        let swap = |case: usize| {
+            let (other, other_bytes) = &all[case];
+            let words = format!("holds what {} did", other.display());
+            (*other_bytes != bytes).then(|| (other_bytes.clone(), words))
+        };
+        look_at_each(golden, &path, all.len(), swap, tally);
+    }
+}
+
+#[test]
+fn every_damaged_byte_is_named_or_harmless() {
+    let closed = golden("closed", true);
+    let killed = golden("killed", false);
+    let mut tally = Tally::new();
+    for golden in [&closed, &killed] {
+        damage_bytes(golden, &mut tally);
+        cut_files(golden, &mut tally);
+        swap_sectors(golden, &mut tally);
+        swap_files(golden, &[&closed, &killed], &mut tally);
+    }
+    let total: u64 = tally.values().sum();
+    println!("{total} damages: {tally:?}");
+    assert!(total > 30_000, "{total}");
+    for ((kind, found), count) in &tally {
+        // Of the log, what lies behind its end says nothing.
+        let is_named = *found == Found::Named || kind == "wal";
+        assert!(is_named, "{count} damages of {kind:?} are {found:?}");
+    }
+}

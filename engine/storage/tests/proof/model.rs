@@ -1,0 +1,80 @@
+//! Random lists of operations on the simulated machine against a naive map: whatever is written,
+//! flushed, merged, dropped, crashed and opened again, a scan shows what the map holds, bit by bit.
+
+use proptest::prelude::*;
+use proptest::test_runner::{RngAlgorithm, TestRng, TestRunner};
+use silverback_storage::env::SimEnv;
+
+use crate::deletes::series;
+use crate::ops::{DATABASES, Op, World};
+use crate::parallel::parallel;
+use crate::setting;
+use crate::support::{open, options, read};
+
+/// Lists of operations.
+const LISTS: u64 = 5000;
+/// Lists that one generator of numbers makes.
+const LISTS_PER_SEED: u32 = 100;
+/// Operations of a list at most.
+const OPS_MAX: usize = 40;
+
+/// Does what the numbers stand for and compares after each operation; after writes not always.
+fn run(numbers: &[u64]) {
+    let mut world = World::new(&SimEnv::new(5), options());
+    let create = |world: &mut World| {
+        for database in DATABASES {
+            world.apply(&Op::Create(database));
+        }
+    };
+    create(&mut world);
+    for number in numbers {
+        let op = Op::from_number(*number);
+        world.apply(&op);
+        create(&mut world);
+        assert_eq!(world.failure, None);
+        if matches!(op, Op::Write(..)) && number % 4 != 0 {
+            continue;
+        }
+        let db = world.db.as_ref().unwrap();
+        let found = read(db).unwrap();
+        assert_eq!(world.model.fault(&found), None);
+        for database in DATABASES {
+            let own = found.keys().filter(|cell| cell.0 == database);
+            let shown = own.map(|cell| (cell.1.clone(), cell.2.clone())).collect();
+            assert_eq!(
+                series(db, database).unwrap(),
+                shown,
+                "the series of {database}"
+            );
+        }
+        assert_eq!(db.stats().problems, []);
+    }
+    world.db = None;
+    let found = read(&open(&world.env).unwrap()).unwrap();
+    assert_eq!(world.model.fault(&found), None, "opened again");
+}
+
+#[test]
+fn a_store_shows_what_a_map_holds() {
+    let first = setting("SILVERBACK_SEED", 1);
+    let seeds = setting("SILVERBACK_RUNS", LISTS / u64::from(LISTS_PER_SEED));
+    parallel(usize::try_from(seeds).unwrap(), |index| {
+        let mut seed = [0; 32];
+        seed[..8].copy_from_slice(&(first + index as u64).to_le_bytes());
+        let config = ProptestConfig {
+            cases: LISTS_PER_SEED,
+            failure_persistence: None,
+            ..ProptestConfig::default()
+        };
+        let random = TestRng::from_seed(RngAlgorithm::ChaCha, &seed);
+        let lists = prop::collection::vec(any::<u64>(), 1..OPS_MAX);
+        let outcome = TestRunner::new_with_rng(config, random).run(&lists, |numbers| {
+            run(&numbers);
+            Ok(())
+        });
+        if let Err(failure) = outcome {
+            panic!("seed {}: {failure}", first + index as u64);
+        }
+    });
+    println!("{} lists of operations", seeds * u64::from(LISTS_PER_SEED));
+}
