@@ -11,6 +11,7 @@
 mod check;
 mod fuzz;
 mod metadata;
+mod sabotage;
 mod test;
 mod tools;
 mod torture;
@@ -32,6 +33,7 @@ usage: cargo xtask COMMAND
   test            every test; installs or names the real clients that tests need
   test FILTER     tests whose name contains FILTER
   fuzz [SECONDS]  every fuzz target for SECONDS seconds (default 20)
+  sabotage        every deliberate fault of the engine, which the tests must find
   verify          kills and power cuts under load, checked by a ledger
   torture [--minutes N]  the long forms of all of it for N minutes (default 60)
   tools           installs the real clients only, and says where they are";
@@ -43,6 +45,8 @@ fn main() -> ExitCode {
         ["check"] => check::run(),
         ["test"] => test::run(None)
             .and_then(|()| verify(SEED_IN_GATE))
+            .and_then(|()| sabotage::check_absent())
+            .and_then(|()| sabotage::run(sabotage::Set::Quick).map(drop))
             .and_then(|()| fuzz::run(fuzz::SECONDS_IN_GATE)),
         ["test", filter] => test::run(Some(filter)),
         ["fuzz"] => fuzz::run(fuzz::SECONDS_IN_GATE),
@@ -50,6 +54,7 @@ fn main() -> ExitCode {
             Ok(seconds) => fuzz::run(seconds),
             Err(_) => Err(format!("\"{seconds}\" is no number of seconds")),
         },
+        ["sabotage"] => sabotage::run(sabotage::Set::All).map(drop),
         ["verify"] => verify(SEED_IN_GATE),
         ["verifier-load", address, ledger, seed] => verifier::load(address, ledger, seed),
         ["torture"] => torture::run(60),

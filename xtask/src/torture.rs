@@ -10,7 +10,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use serde_json::{Value, json};
 
 use crate::verifier::{self, Mode};
-use crate::{Outcome, cargo, fuzz, root};
+use crate::{Outcome, cargo, fuzz, root, sabotage};
 
 /// The ledger of runs.
 const LEDGER: &str = "docs/torture.jsonl";
@@ -68,11 +68,14 @@ pub(crate) fn run(minutes: u64) -> Outcome {
 }
 
 /// Every test, by its name in the ledger.
-const TESTS: [Test; 6] = [
+const TESTS: [Test; 7] = [
     ("crash images", |seed| proof("every_disk", seed, 10)),
     ("model lists", |seed| proof("a_store_shows", seed, 100)),
     ("kill -9", |seed| cycles(Mode::Kill, seed)),
     ("ext4 power cuts", |seed| cycles(Mode::PowerCut, seed)),
+    ("sabotage", |_| {
+        sabotage::run(sabotage::Set::All).map(|said| json!(said))
+    }),
     ("overload", overload),
     ("fuzz", |_| {
         fuzz::run(FUZZ_SECONDS).map(|()| json!({"seconds_per_target": FUZZ_SECONDS}))

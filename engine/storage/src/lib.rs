@@ -17,6 +17,8 @@ pub mod index;
 pub mod manifest;
 pub mod memtable;
 pub mod model;
+#[doc(hidden)]
+pub mod sabotage;
 pub mod scan;
 pub mod snapshot;
 pub mod upkeep;

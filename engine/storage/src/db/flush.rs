@@ -29,6 +29,7 @@ use crate::manifest::State;
 use crate::manifest::catalog::DatabaseCatalog;
 use crate::memtable::Memtable;
 use crate::model::{FieldId, MeasurementId, PolicyId, Sequence, SeriesEntry, SeriesId, Tombstones};
+use crate::sabotage::{self, Fault};
 use crate::upkeep::flush::{Keys, Target, write_block};
 use crate::wal::Wal;
 
@@ -105,6 +106,11 @@ impl Core {
         }
         flushing.frozen_bytes += frozen.generation.bytes.swap(0, Ordering::AcqRel);
         let through = flushing.frozen_through;
+        if sabotage::is(Fault::LogReleasedBeforeManifest)
+            && let Some(wal) = self.wal.get()
+        {
+            wal.release(through)?;
+        }
         let flushed = self.write_frozen(&frozen, through);
         for frozen in &frozen.databases {
             // Nothing to do where the registry files took over.
@@ -148,7 +154,7 @@ impl Core {
     fn given_through(&self) -> Option<Sequence> {
         let given = self.wal.get()?.given();
         let is_all_frozen = self.sequencer().generation.last() == Sequence(0);
-        is_all_frozen.then_some(given)
+        (is_all_frozen && !sabotage::is(Fault::RefusedRowsReplayed)).then_some(given)
     }
 
     /// Ends the time of writing for all memtables, indexes and new series so far.
@@ -171,7 +177,9 @@ impl Core {
             let policies = database.freeze(generation.is_busy());
             let indexes = database.freeze_index(is_replay);
             // What the front cache knows is in no index that takes rows from now on.
-            database.registry.forget();
+            if !sabotage::is(Fault::DefinitionsLoggedOnce) {
+                database.registry.forget();
+            }
             database.registry.freeze();
             databases.push(FrozenDatabase {
                 database,

@@ -19,6 +19,7 @@ use crate::env::{DirEntry, Env, StepOutcome};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::block::block_path;
 use crate::format::definitions::Definitions;
+use crate::format::header::{FileHeader, HEADER_BYTES, HeaderError};
 use crate::format::manifest::LastIds;
 use crate::format::rows::decode_rows;
 use crate::format::tombstone::decode_tombstone;
@@ -27,6 +28,7 @@ use crate::manifest::catalog::DatabaseCatalog;
 use crate::manifest::{Manifest, State};
 use crate::memtable::Run;
 use crate::model::{CanonicalKey, DatabaseId, Rows, Sequence, Tombstone};
+use crate::sabotage::{self, Fault};
 use crate::snapshot::SetAside;
 use crate::wal::{LogEnd, Wal, WalStart};
 
@@ -172,6 +174,7 @@ impl Core {
 
     /// # Errors
     /// `Busy` where the process can open no more files: that says nothing of them.
+    /// `Conflict` where a file is of a later version.
     fn open_databases(&self) -> Result<()> {
         let state = self.manifest().state().clone();
         let mut sequencer = self.sequencer();
@@ -192,6 +195,7 @@ impl Core {
                 Ok(file) => files.push(file),
                 Err(error) if error.kind() == ErrorKind::Busy => return Err(error),
                 Err(error) => {
+                    let error = self.refuse_later(&RegistryFile::path(meta.file), error)?;
                     self.report(Problem::from_error(&error));
                     files.push(RegistryFile::broken(*meta, error));
                     is_broken = true;
@@ -209,7 +213,9 @@ impl Core {
             match open_block(self, meta) {
                 Ok(block) => policy.add_block(block),
                 Err(error) if error.kind() == ErrorKind::Busy => return Err(error),
+                Err(_) if sabotage::is(Fault::DamagedBlockSkipped) => {}
                 Err(error) => {
+                    let error = self.refuse_later(&block_path(meta.file_id), error)?;
                     self.report(Problem::from_error(&error));
                     let damaged = SetAside { meta: *meta, error };
                     policy.damaged.push(Arc::new(damaged));
@@ -224,6 +230,18 @@ impl Core {
             self.report(Problem::from_error(&error));
         }
         Ok(database)
+    }
+
+    /// The error again, unless the file is no damaged one but one of a later version: what it holds
+    /// is beyond this build, which then leaves the directory alone.
+    fn refuse_later(&self, path: &Path, error: Error) -> Result<Error> {
+        let mut bytes = [0; HEADER_BYTES];
+        let file = self.env.open_read(path);
+        let read = file.and_then(|file| file.read_at(0, &mut bytes));
+        if read.is_ok() && matches!(FileHeader::decode(&bytes), Err(HeaderError::Newer { .. })) {
+            return Err(error);
+        }
+        Ok(error)
     }
 
     /// Rebuilds what damaged registry files held from the keys in blocks: series that lie in none
@@ -315,6 +333,7 @@ impl Core {
         match kind {
             RECORD_DEFINITIONS => self.replay_definitions(sequence, payload)?,
             RECORD_ROWS => self.replay_rows(sequence, payload, seen)?,
+            RECORD_TOMBSTONE if sabotage::is(Fault::DeleteLostAtRestart) => {}
             RECORD_TOMBSTONE => self.replay_tombstone(sequence, payload)?,
             other => {
                 // A later build's: what it means is not known, and skipping it would lose rows.

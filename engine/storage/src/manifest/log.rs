@@ -16,6 +16,7 @@ use crate::format::manifest::{
     Edit, FRAME_BYTES, RecordPlace, decode_payload, encode_record, find_record,
 };
 use crate::manifest::state::State;
+use crate::sabotage::{self, Fault};
 
 /// The file that names the manifest that counts.
 pub const CURRENT: &str = "CURRENT";
@@ -298,9 +299,11 @@ impl Writing {
         self.file
             .write_at(self.end, &[IoSlice::new(bytes)])
             .map_err(|source| Error::io("write manifest", &path, source))?;
-        self.file
-            .sync_data()
-            .map_err(|source| Error::io("sync manifest", &path, source))?;
+        if !sabotage::is(Fault::ManifestNotSynced) {
+            self.file
+                .sync_data()
+                .map_err(|source| Error::io("sync manifest", &path, source))?;
+        }
         self.end += bytes.len() as u64;
         self.records += 1;
         Ok(())
@@ -366,6 +369,9 @@ fn swap_current(env: &dyn Env, header: &FileHeader) -> Result<()> {
     drop(file);
     env.rename(temporary, current)
         .map_err(|source| failed("rename file", source))?;
+    if sabotage::is(Fault::CurrentNotDurable) {
+        return Ok(());
+    }
     env.sync_dir(Path::new(""))
         .map_err(|source| failed("sync folder", source))
 }

@@ -12,6 +12,7 @@ use super::segment::{Failed, Outcome, Record, Writer};
 use super::ticket::{SharedSlot, Slot, Woken};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::Sequence;
+use crate::sabotage::{self, Fault};
 
 /// A group takes no further submission beyond this size, so that the first in it need not wait for
 /// what came long after. Bytes.
@@ -354,7 +355,10 @@ impl Shared {
         let appended = writer.append(&records);
         Counting::add(&self.counting.segments, writer.segments_made - made);
         let bytes = appended?;
-        let to_disk = |queued: &Queued| queued.submission().durability == Durability::Disk;
+        let to_disk = |queued: &Queued| {
+            queued.submission().durability == Durability::Disk
+                && !sabotage::is(Fault::AcknowledgedBeforeSync)
+        };
         if group.iter().any(to_disk) {
             self.counting.synced(writer.sync()?);
         } else {

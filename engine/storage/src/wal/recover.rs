@@ -12,6 +12,7 @@ use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::wal::{SECTOR, SECTOR_BYTES, Seal, SegmentHeader};
 use crate::model::Sequence;
+use crate::sabotage::{self, Fault};
 
 /// The folder of the segments.
 pub(super) const FOLDER: &str = "wal";
@@ -306,7 +307,9 @@ pub(super) fn mend(env: &dyn Env, start: &WalStart, found: &mut Found) -> Result
 fn settle(env: &dyn Env, path: &Path, end: u64) -> Result<()> {
     let io = |error| Error::io("settle the end of the log", path, error);
     let mut file = env.open_write(path).map_err(io)?;
-    file.truncate(end).map_err(io)?;
+    if !sabotage::is(Fault::TailNotCut) {
+        file.truncate(end).map_err(io)?;
+    }
     file.sync_data().map_err(io)
 }
 

@@ -12,6 +12,7 @@ use crate::format::wal::{
     GROUP_HEADER_BYTES, GroupHeader, RECORD_HEADER_BYTES, RecordHeader, SECTOR_BYTES, Seal,
 };
 use crate::model::Sequence;
+use crate::sabotage::{self, Fault};
 
 /// Places of damage that are listed; the rest is counted.
 const DAMAGE_LISTED_MAX: usize = 1000;
@@ -150,7 +151,8 @@ impl SegmentReplay<'_, '_> {
                 return Ok(Step::End(at));
             }
             if !self.record(at, &header)? {
-                if header.sequence > self.bounds.required {
+                let is_tail = header.sequence > self.bounds.required;
+                if is_tail || sabotage::is(Fault::DamageTakenForTail) {
                     return Ok(Step::End(at));
                 }
                 let bad_end = (at + header.size_bytes()).min(end);
@@ -167,7 +169,7 @@ impl SegmentReplay<'_, '_> {
         let start = at + RECORD_HEADER_BYTES as u64;
         self.scan
             .copy(start, header.payload_bytes as usize, &mut self.payload)?;
-        if !header.fits(&self.payload) {
+        if !header.fits(&self.payload) && !sabotage::is(Fault::RecordChecksumIgnored) {
             return Ok(false);
         }
         if header.sequence > self.bounds.released {

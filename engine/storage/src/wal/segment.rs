@@ -17,6 +17,7 @@ use crate::format::wal::{
     SegmentHeader, record_size,
 };
 use crate::model::Sequence;
+use crate::sabotage::{self, Fault};
 
 /// What a record is to the log: a kind of the caller's numbering, and bytes.
 pub type Record = (u8, Vec<u8>);
@@ -149,7 +150,14 @@ impl Writer {
             return Ok(Duration::ZERO);
         };
         let before = self.env.monotonic();
-        match active.file.sync_data() {
+        let mut synced = active.file.sync_data();
+        if sabotage::is(Fault::SyncTriedAgain) && synced.is_err() {
+            synced = active.file.sync_data();
+        }
+        if sabotage::is(Fault::SyncErrorSwallowed) {
+            synced = Ok(());
+        }
+        match synced {
             Ok(()) => {
                 (active.unsynced, active.owed) = (false, false);
                 self.durable = active.last;
@@ -300,7 +308,9 @@ fn make_segment(env: &dyn Env, header: &SegmentHeader, size: u64) -> Outcome<Box
     file.write_at(0, &[IoSlice::new(&header.encode())])
         .map_err(refused)?;
     file.sync_data().map_err(unsynced)?;
-    env.sync_dir(Path::new(FOLDER)).map_err(unsynced)?;
+    if !sabotage::is(Fault::SegmentNameNotDurable) {
+        env.sync_dir(Path::new(FOLDER)).map_err(unsynced)?;
+    }
     Ok(file)
 }
 

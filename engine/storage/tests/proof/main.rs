@@ -20,6 +20,7 @@ mod parallel;
 mod scripts;
 #[path = "../support/mod.rs"]
 mod support;
+mod versions;
 
 /// A number from the environment, or the one that stands for a run of minutes.
 fn setting(name: &str, standard: u64) -> u64 {

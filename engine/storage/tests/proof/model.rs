@@ -54,10 +54,8 @@ fn run(numbers: &[u64]) {
     assert_eq!(world.model.fault(&found), None, "opened again");
 }
 
-#[test]
-fn a_store_shows_what_a_map_holds() {
-    let first = setting("SILVERBACK_SEED", 1);
-    let seeds = setting("SILVERBACK_RUNS", LISTS / u64::from(LISTS_PER_SEED));
+/// Runs the lists that follow from each of `seeds` seeds, `first` and those behind it.
+pub(crate) fn lists(first: u64, seeds: u64) {
     parallel(usize::try_from(seeds).unwrap(), |index| {
         let mut seed = [0; 32];
         seed[..8].copy_from_slice(&(first + index as u64).to_le_bytes());
@@ -77,4 +75,11 @@ fn a_store_shows_what_a_map_holds() {
         }
     });
     println!("{} lists of operations", seeds * u64::from(LISTS_PER_SEED));
+}
+
+#[test]
+fn a_store_shows_what_a_map_holds() {
+    let first = setting("SILVERBACK_SEED", 1);
+    let seeds = setting("SILVERBACK_RUNS", LISTS / u64::from(LISTS_PER_SEED));
+    lists(first, seeds);
 }

@@ -11,6 +11,7 @@ use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::block::{BlockInfo, BlockMeta, LEVEL_FINAL, SequenceRange, block_path};
 use crate::model::{FieldId, MeasurementId, TimeRange, Tombstones};
+use crate::sabotage::{self, Fault};
 use crate::upkeep::compact::series::{Source, write_measurement};
 use crate::upkeep::compact::{Goal, partition};
 
@@ -95,8 +96,15 @@ fn write_partitions(
             for block in job.blocks {
                 let range = range.intersect(block.meta().range);
                 if let Some(source) = Source::open(block, *id, (range, job.has_field))? {
-                    sources.push(source.without(job.tombstones));
+                    sources.push(if sabotage::is(Fault::DeleteForgottenByCompaction) {
+                        source
+                    } else {
+                        source.without(job.tombstones)
+                    });
                 }
+            }
+            if sabotage::is(Fault::OldestWinsInCompaction) {
+                sources.reverse();
             }
             if !sources.is_empty() {
                 writer.begin_measurement(*id)?;

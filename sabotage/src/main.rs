@@ -1,0 +1,118 @@
+//! The engine with one deliberate fault after another: each must be found by a test of the suite, and
+//! without a fault none may complain. `cargo xtask sabotage` runs it; with `quick` a few that stand
+//! for their kinds.
+#![allow(
+    dead_code,
+    unused_imports,
+    reason = "the tests of the suite are used in part"
+)]
+
+#[path = "../../engine/storage/tests/proof/crash.rs"]
+mod crash;
+#[path = "../../engine/storage/tests/proof/damage.rs"]
+mod damage;
+#[path = "../../engine/storage/tests/support/deletes.rs"]
+mod deletes;
+#[path = "../../engine/storage/tests/proof/explore.rs"]
+mod explore;
+#[path = "../../engine/storage/tests/proof/history.rs"]
+mod history;
+#[path = "../../engine/storage/tests/proof/model.rs"]
+mod model;
+#[path = "../../engine/storage/tests/proof/ops.rs"]
+mod ops;
+#[path = "../../engine/storage/tests/proof/parallel.rs"]
+mod parallel;
+#[path = "../../engine/storage/tests/proof/scripts.rs"]
+mod scripts;
+#[path = "../../engine/storage/tests/support/mod.rs"]
+mod support;
+#[path = "../../engine/storage/tests/proof/versions.rs"]
+mod versions;
+
+use std::panic::catch_unwind;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use silverback_storage::sabotage::{FAULTS, Fault, set};
+
+/// Those that run in the gate.
+const QUICK: [Fault; 8] = [
+    Fault::AcknowledgedBeforeSync,
+    Fault::BlockNotSynced,
+    Fault::CurrentNotDurable,
+    Fault::LogReleasedBeforeManifest,
+    Fault::PieceChecksumIgnored,
+    Fault::DeleteForgottenByCompaction,
+    Fault::DamagedBlockSkipped,
+    Fault::RefusedRowsReplayed,
+];
+
+/// The suite in short, cheapest first: the name of each part and the part.
+const CHECKS: [(&str, fn()); 5] = [
+    ("later versions", || drop(versions::refuse_later_versions())),
+    ("model lists", || model::lists(1, 1)),
+    ("crash images", || {
+        for script in scripts::scripts() {
+            explore::explore(&script, 12);
+        }
+    }),
+    ("failing calls", || {
+        for script in scripts::scripts() {
+            explore::fail_each(&script, 4);
+        }
+    }),
+    ("damage", || drop(damage::damage_everything(7))),
+];
+
+/// As the suite has it, for its helpers.
+fn setting(_: &str, standard: u64) -> u64 {
+    standard
+}
+
+/// The first check that complains, and about what.
+fn found_by() -> Option<(&'static str, String)> {
+    CHECKS.iter().find_map(|(name, check)| {
+        let panic = catch_unwind(check).err()?;
+        let words = panic.downcast_ref::<String>().cloned();
+        let words = words.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+        Some((*name, words.unwrap_or_default()))
+    })
+}
+
+fn main() -> ExitCode {
+    std::panic::set_hook(Box::new(|_| {}));
+    let is_quick = std::env::args().any(|word| word == "quick");
+    let faults: &[Fault] = if is_quick { &QUICK } else { &FAULTS };
+    let mut missed = Vec::new();
+    for fault in faults {
+        let start = Instant::now();
+        set(Some(*fault));
+        let found = found_by();
+        set(None);
+        let seconds = start.elapsed().as_secs();
+        match found {
+            Some((name, words)) => {
+                let words: String = words.chars().take(160).collect();
+                println!(
+                    "{fault:?}: {name}, {seconds} s: {}",
+                    words.replace('\n', " ")
+                );
+            }
+            None => {
+                println!("{fault:?}: NOT FOUND, {seconds} s");
+                missed.push(*fault);
+            }
+        }
+    }
+    if let Some((name, words)) = found_by() {
+        println!("without a fault {name} complains: {words}");
+        return ExitCode::FAILURE;
+    }
+    println!(
+        "{} of {} faults found",
+        faults.len() - missed.len(),
+        faults.len()
+    );
+    ExitCode::from(u8::from(!missed.is_empty()))
+}
