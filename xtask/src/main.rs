@@ -46,7 +46,6 @@ fn main() -> ExitCode {
         ["test"] => test::run(None)
             .and_then(|()| verify(SEED_IN_GATE))
             .and_then(|()| sabotage::check_absent())
-            .and_then(|()| sabotage::run(sabotage::Set::Quick).map(drop))
             .and_then(|()| fuzz::run(fuzz::SECONDS_IN_GATE)),
         ["test", filter] => test::run(Some(filter)),
         ["fuzz"] => fuzz::run(fuzz::SECONDS_IN_GATE),
@@ -54,7 +53,7 @@ fn main() -> ExitCode {
             Ok(seconds) => fuzz::run(seconds),
             Err(_) => Err(format!("\"{seconds}\" is no number of seconds")),
         },
-        ["sabotage"] => sabotage::run(sabotage::Set::All).map(drop),
+        ["sabotage"] => sabotage::run().map(drop),
         ["verify"] => verify(SEED_IN_GATE),
         ["verifier-load", address, ledger, seed] => verifier::load(address, ledger, seed),
         ["torture"] => torture::run(60),

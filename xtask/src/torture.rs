@@ -73,9 +73,7 @@ const TESTS: [Test; 7] = [
     ("model lists", |seed| proof("a_store_shows", seed, 100)),
     ("kill -9", |seed| cycles(Mode::Kill, seed)),
     ("ext4 power cuts", |seed| cycles(Mode::PowerCut, seed)),
-    ("sabotage", |_| {
-        sabotage::run(sabotage::Set::All).map(|said| json!(said))
-    }),
+    ("sabotage", |_| sabotage::run().map(|said| json!(said))),
     ("overload", overload),
     ("fuzz", |_| {
         fuzz::run(FUZZ_SECONDS).map(|()| json!({"seconds_per_target": FUZZ_SECONDS}))

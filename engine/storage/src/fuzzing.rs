@@ -1,6 +1,8 @@
 //! Doors for the fuzzer, one per decoder: each takes any bytes and must return. What decodes must
 //! also come back from its own encoding.
 
+mod formats;
+
 use std::io::{self, IoSlice};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -16,6 +18,8 @@ use crate::model::{
     FieldId, FieldType, KeyHash, Presence, TagKeyId, TagPredicate, TimeRange, Values,
 };
 use crate::wal;
+
+pub use formats::fuzz_formats;
 
 /// The most values a fuzzed stream claims: more finds nothing new and costs time.
 const COUNT_MAX: usize = 1 << 14;

@@ -2,7 +2,7 @@
 //! and the suite must find it (`cargo xtask sabotage`).
 //!
 //! They are switches at run time of a build with the feature `sabotage`, which nothing that is shipped
-//! has: without it [`is`] is `false` at compile time and every fault is gone.
+//! has: without it `is` is `false` at compile time and every fault is gone.
 
 /// A fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

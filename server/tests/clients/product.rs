@@ -59,6 +59,12 @@ impl Server {
             std::thread::sleep(POLL);
         }
     }
+
+    /// Ends it at once.
+    pub(crate) fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
 }
 
 impl Drop for Server {
