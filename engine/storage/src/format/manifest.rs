@@ -157,13 +157,7 @@ impl Edit {
     /// Appends tag and body.
     pub fn encode(&self, bytes: &mut Vec<u8>) {
         match self {
-            Edit::Directory { id, secret } => {
-                bytes.push(DIRECTORY);
-                bytes.extend_from_slice(&id.to_le_bytes());
-                for word in secret {
-                    bytes.extend_from_slice(&word.to_le_bytes());
-                }
-            }
+            Edit::Directory { id, secret } => encode_directory(*id, secret, bytes),
             Edit::SnapshotEnd => bytes.push(SNAPSHOT_END),
             Edit::CreateDatabase { id, name } => {
                 tagged(bytes, CREATE_DATABASE, &[u64::from(id.0)]);
@@ -237,14 +231,7 @@ impl Edit {
     /// `Corrupt` if the bytes are none: the caller adds the place.
     pub fn decode(bytes: &mut &[u8]) -> Result<Edit> {
         Ok(match take_byte(bytes)? {
-            DIRECTORY => {
-                let id = u128::from_le_bytes(take_array(bytes)?);
-                let mut secret = [0; 4];
-                for word in &mut secret {
-                    *word = u64::from_le_bytes(take_array(bytes)?);
-                }
-                Edit::Directory { id, secret }
-            }
+            DIRECTORY => decode_directory(bytes)?,
             SNAPSHOT_END => Edit::SnapshotEnd,
             CREATE_DATABASE => {
                 let id = DatabaseId(take_id(bytes)?);
@@ -425,6 +412,23 @@ fn decode_block(bytes: &mut &[u8]) -> Result<BlockMeta> {
         row_count: take_number(bytes)?,
         size_bytes: take_number(bytes)?,
     })
+}
+
+fn encode_directory(id: u128, secret: &[u64; 4], bytes: &mut Vec<u8>) {
+    bytes.push(DIRECTORY);
+    bytes.extend_from_slice(&id.to_le_bytes());
+    for word in secret {
+        bytes.extend_from_slice(&word.to_le_bytes());
+    }
+}
+
+fn decode_directory(bytes: &mut &[u8]) -> Result<Edit> {
+    let id = u128::from_le_bytes(take_array(bytes)?);
+    let mut secret = [0; 4];
+    for word in &mut secret {
+        *word = u64::from_le_bytes(take_array(bytes)?);
+    }
+    Ok(Edit::Directory { id, secret })
 }
 
 fn encode_policy(database: DatabaseId, policy: &PolicyInfo, bytes: &mut Vec<u8>) {
