@@ -14,8 +14,8 @@ use crate::format::definitions::Definitions;
 use crate::format::rows::decode_rows;
 use crate::index::registry::RegistryFile;
 use crate::manifest::{Manifest, State};
-use crate::model::{DatabaseId, KeyHash, KeyHasher, SeriesId};
-use crate::upkeep::{FindSeries, deep_check};
+use crate::model::{CanonicalKey, DatabaseId, KeyHash, KeyHasher, SeriesId};
+use crate::upkeep::{FindSeries, Registered, deep_check};
 use crate::wal::{LogEnd, Wal, WalStart};
 
 use super::core::{RECORD_DEFINITIONS, RECORD_ROWS, RECORD_TOMBSTONE};
@@ -84,7 +84,18 @@ impl Db {
         let found = report.registries(&**env, state, &mut |done| progress(done, total));
         let hasher = KeyHasher::new(state.secret);
         for meta in state.blocks.values() {
-            let find = |key: &[u8]| find_series(&found, meta.info.database, hasher.hash(key));
+            let database = meta.info.database;
+            let catalog = state.catalog.by_id(database);
+            let find = |key: &[u8]| {
+                let measurement = CanonicalKey(key).measurement();
+                let live = measurement.zip(catalog);
+                if live.is_none_or(|(id, catalog)| catalog.measurement_by_id(id).is_none()) {
+                    // What was dropped may have left the registries before it leaves the blocks.
+                    return Ok(Registered::Dropped);
+                }
+                let series = find_series(&found, database, hasher.hash(key))?;
+                Ok(series.map_or(Registered::Unknown, Registered::As))
+            };
             report.block(
                 &**env,
                 state.directory_id,

@@ -13,8 +13,19 @@ use crate::model::{
 };
 use crate::scan::partial;
 
-/// Asked for the id that the registries give a canonical key.
-pub type FindSeries<'call> = &'call dyn Fn(&[u8]) -> Result<Option<SeriesId>>;
+/// What the registries say of a canonical key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Registered {
+    /// They give it this id.
+    As(SeriesId),
+    /// They do not know it.
+    Unknown,
+    /// Its measurement was dropped: they need not know it.
+    Dropped,
+}
+
+/// Asked what the registries say of a canonical key.
+pub type FindSeries<'call> = &'call dyn Fn(&[u8]) -> Result<Registered>;
 
 /// Sums of floats may differ by what their order rounds away, as a share of the sum of sizes.
 const FLOAT_SUM_TOLERANCE: f64 = 1e-9;
@@ -78,7 +89,8 @@ fn keys(
         if index.ordinal(entry.id)? != Some(ordinal) {
             return Err(wrong(block, "the id of a key leads to another key"));
         }
-        if find(&entry.key)? != Some(entry.id) {
+        let registered = find(&entry.key)?;
+        if registered != Registered::As(entry.id) && registered != Registered::Dropped {
             return Err(wrong(
                 block,
                 "the registries have another id for a key, or none",

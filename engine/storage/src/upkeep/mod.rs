@@ -7,4 +7,4 @@ mod deep;
 pub mod flush;
 pub mod retention;
 
-pub use deep::{DeepCount, FindSeries, deep_check};
+pub use deep::{DeepCount, FindSeries, Registered, deep_check};
