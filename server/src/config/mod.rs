@@ -298,22 +298,23 @@ const BODIES_PART: usize = 4;
 impl Config {
     /// The same, with no larger bodies than a memory budget of `budget_bytes` has room for.
     pub(crate) fn within(self, budget_bytes: usize) -> Config {
-        let bodies_bytes_max = self.bodies_bytes_max.min(budget_bytes / BODIES_PART);
+        let bodies_bytes_max = budget_bytes / BODIES_PART;
+        if bodies_bytes_max >= self.bodies_bytes_max {
+            return self;
+        }
         let config = Config {
             bodies_bytes_max,
             body_bytes_max: self.body_bytes_max.min(bodies_bytes_max / 4),
             inflated_bytes_max: self.inflated_bytes_max.min(bodies_bytes_max / 4 * 3),
             ..self
         };
-        if config.bodies_bytes_max < self.bodies_bytes_max {
-            tracing::info!(
-                memory_budget = budget_bytes,
-                bodies_bytes_max = config.bodies_bytes_max,
-                body_bytes_max = config.body_bytes_max,
-                inflated_bytes_max = config.inflated_bytes_max,
-                "the memory budget makes request bodies smaller than they may be"
-            );
-        }
+        tracing::info!(
+            memory_budget = budget_bytes,
+            bodies_bytes_max = config.bodies_bytes_max,
+            body_bytes_max = config.body_bytes_max,
+            inflated_bytes_max = config.inflated_bytes_max,
+            "the memory budget makes request bodies smaller than they may be"
+        );
         config
     }
 }

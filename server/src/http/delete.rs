@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::extract::{Request, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use jiff::fmt::temporal::Pieces;
 use serde::Deserialize;
 use silverback::DeleteRequest;
 use silverback::query::statement::{Equalities, PredicateFault, equalities};
@@ -155,10 +156,14 @@ fn read(body: &[u8], place: &str) -> Result<Option<Wanted>, Refusal> {
 
 /// A time in ns UTC; one before or behind what a point may carry is the nearest that one may.
 fn rfc3339(text: &str) -> Result<i64, String> {
-    let time: jiff::Timestamp = text
-        .parse()
-        .map_err(|error: jiff::Error| error.to_string())?;
-    let ns = time.as_nanosecond();
+    let ns = match text.parse::<jiff::Timestamp>() {
+        Ok(time) => time.as_nanosecond(),
+        // The last hours of the year 9999, which clients send for "for ever", pass the library's range.
+        Err(error) => match Pieces::parse(text) {
+            Ok(pieces) if pieces.offset().is_some() && pieces.date().year() == 9999 => i128::MAX,
+            Ok(_) | Err(_) => return Err(error.to_string()),
+        },
+    };
     let limit = if ns < 0 { i64::MIN } else { i64::MAX };
     Ok(i64::try_from(ns).unwrap_or(limit))
 }

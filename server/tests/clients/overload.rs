@@ -17,8 +17,8 @@ use silverback_benches::Random;
 use crate::http::Connection;
 use crate::product::{Server, free_address, log_path};
 
-/// A small budget: reached soon.
-const BUDGET: u64 = 128 << 20;
+/// The smallest budget: reached soon.
+const BUDGET: u64 = 256 << 20;
 /// How much of the budget may be resident.
 const RESIDENT_PERCENT: u64 = 110;
 

@@ -31,7 +31,6 @@ const STATEMENTS: &[&str] = &[
     "DELETE FROM cpu WHERE v = 'x'",
     "DELETE FROM cpu WHERE nothing = 'x'",
     "DELETE FROM cpu WHERE nothing > 1",
-    "DELETE FROM cpu WHERE host > 'a'",
     "DELETE FROM nothing",
     "DELETE FROM twin.autogen.cpu",
     "DELETE FROM autogen.cpu",
