@@ -26,7 +26,7 @@ fn every_disk_that_a_crash_may_leave_holds_what_was_acknowledged_and_nothing_els
         counts.add(found);
     }
     let first = setting("SILVERBACK_SEED", 1);
-    for seed in first..first + setting("SILVERBACK_RUNS", 3) {
+    for seed in first..first + setting("SILVERBACK_RUNS", 6) {
         let options = if seed % 2 == 0 { options() } else { tiny() };
         let found = explore(
             &Script::random(seed, RANDOM_OPS, options),
