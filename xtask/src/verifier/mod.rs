@@ -39,6 +39,9 @@ const LIFE_MAX_MS: u64 = 60;
 const CHECK_EVERY: u64 = 10;
 /// So many cycles go to one data directory.
 const CYCLES_PER_DIRECTORY: u64 = 50;
+/// The program that runs, whatever has become of its path: cargo links xtask anew, under the same name, when
+/// the tests of the workspace ask more features of what it depends on.
+const OWN_PROGRAM: &str = "/proc/self/exe";
 /// Of so many cycles one flushes while it is ended, and one ends the load process first.
 const FLUSH_EVERY: u64 = 3;
 const KILL_LOAD_EVERY: u64 = 7;
@@ -191,8 +194,7 @@ impl Directory {
 
     /// Load, and the end of the server in the middle of it.
     fn cycle(&mut self, server: Process, address: SocketAddr, random: &mut Random) -> Outcome {
-        let own = std::env::current_exe().map_err(|error| format!("xtask: {error}"))?;
-        let load = Command::new(own)
+        let load = Command::new(OWN_PROGRAM)
             .args(["verifier-load", &address.to_string()])
             .arg(&self.ledger)
             .arg(self.seed.to_string())
