@@ -9,6 +9,7 @@
 )]
 
 mod check;
+mod compare;
 mod fuzz;
 mod metadata;
 mod sabotage;
@@ -36,6 +37,7 @@ usage: cargo xtask COMMAND
   sabotage        every deliberate fault of the engine, which the tests must find
   verify          kills and power cuts under load, checked by a ledger
   torture [--minutes N]  the long forms of all of it for N minutes (default 60)
+  compare [FLAGS] side by side with peers, which it installs (--quick, --rounds N, --set NAME, --out DIR)
   tools           installs the real clients only, and says where they are";
 
 fn main() -> ExitCode {
@@ -61,6 +63,7 @@ fn main() -> ExitCode {
             Ok(minutes) => torture::run(minutes),
             Err(_) => Err(format!("\"{minutes}\" is no number of minutes")),
         },
+        ["compare", ref flags @ ..] => compare::run(flags),
         ["tools"] => tools::install().map(|tools| tools.print()),
         _ => {
             println!("{USAGE}");

@@ -47,15 +47,20 @@ impl Tools {
 pub(crate) fn install() -> Result<Tools, String> {
     let folder = root().join("target/tools");
     std::fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
-    if find("influxd").is_none() || find("influx").is_none() {
-        debian(&["influxdb", "influxdb-client"])?;
-    }
     Ok(Tools {
-        influxd: find("influxd").ok_or("influxd is not on the PATH")?,
+        influxd: influxd()?,
         influx: find("influx").ok_or("influx is not on the PATH")?,
         telegraf: telegraf(&folder)?,
         python: python(&folder)?,
     })
+}
+
+/// InfluxDB of Debian, with its client.
+pub(crate) fn influxd() -> Result<PathBuf, String> {
+    if find("influxd").is_none() || find("influx").is_none() {
+        debian(&["influxdb", "influxdb-client"])?;
+    }
+    find("influxd").ok_or_else(|| "influxd is not on the PATH".into())
 }
 
 /// The program `name` on the PATH.

@@ -1,7 +1,5 @@
-//! Silverback and its peers on the same data in the same run: the rate of durable ingest over HTTP,
-//! the CPU time it takes, memory, and what stays on disk.
-//!
-//! `cargo run --release -p silverback-benches --bin compare -- --help`
+//! Silverback and its peers on the same data in the same run: ingest over HTTP, memory, disk, and
+//! queries, each peer in turn. `cargo xtask compare` installs the peers and runs it.
 #![expect(
     clippy::print_stdout,
     reason = "a command line tool speaks on standard output"
@@ -12,65 +10,84 @@
     reason = "a bench measures on the machine's own clock"
 )]
 
-mod load;
+mod answer;
+mod ask;
+mod http;
+mod ingest;
 mod peer;
 mod proc;
+mod question;
+mod report;
 
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::path::PathBuf;
 
-use peer::{Peer, PeerKind};
+use ask::Latencies;
+use ingest::Ingest;
+use peer::PeerKind;
+use silverback_benches::data::{DATA_SETS, DataSet, devops};
 
 const USAGE: &str = "\
-usage: compare [--steps N] [--hosts N] [--rounds N] [--connections N] NAME=BINARY ...
+usage: compare [--rounds N] [--quick] [--connections N] [--out FOLDER] [--set NAME]... NAME=BINARY ...
 
-NAME is silverback, influxdb or victoria-metrics. Each round runs every peer in turn, with a fresh
-directory on loopback, and writes hosts x steps x 10 values of TSBS's devops shape.";
+NAME of a binary is silverback, influxdb, victoria-metrics or questdb (its jar). Each round starts every
+peer afresh on loopback, sends it each data set (default: devops; all: every one), lets it settle, asks the queries where
+the set is devops, and stops it. --quick: a tenth of the data. --out: figures as Markdown and SVG.";
 
 /// What is measured, by flags.
 #[derive(Debug)]
-struct Settings {
-    hosts: usize,
-    steps: usize,
+pub(crate) struct Settings {
     rounds: usize,
+    /// By how much the data sets are made smaller.
+    divisor: usize,
     connections: usize,
+    out: Option<PathBuf>,
+    sets: Vec<DataSet>,
     peers: Vec<(PeerKind, PathBuf)>,
 }
 
 fn settings() -> Option<Settings> {
     let mut settings = Settings {
-        hosts: 400,
-        steps: 3750,
-        rounds: 3,
+        rounds: 5,
+        divisor: 1,
         connections: 4,
+        out: None,
+        sets: Vec::new(),
         peers: Vec::new(),
     };
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
-        let mut number = || words.next()?.parse().ok();
         match word.as_str() {
-            "--hosts" => settings.hosts = number()?,
-            "--steps" => settings.steps = number()?,
-            "--rounds" => settings.rounds = number()?,
-            "--connections" => settings.connections = number()?,
+            "--rounds" => {
+                settings.rounds = words.next()?.parse().ok().filter(|count| *count > 0)?;
+            }
+            "--connections" => settings.connections = words.next()?.parse().ok()?,
+            "--quick" => settings.divisor = 10,
+            "--out" => settings.out = Some(words.next()?.into()),
+            "--set" => match words.next()?.as_str() {
+                "all" => settings.sets = DATA_SETS.to_vec(),
+                name => settings.sets.push(DataSet::named(name)?),
+            },
             peer => {
                 let (name, binary) = peer.split_once('=')?;
                 settings.peers.push((PeerKind::named(name)?, binary.into()));
             }
         }
     }
+    if settings.sets.is_empty() {
+        settings.sets.extend(DataSet::named("devops"));
+    }
     (!settings.peers.is_empty()).then_some(settings)
 }
 
-/// What one run of one peer showed.
-#[derive(Clone, Debug)]
-struct Run {
-    wall_s: f64,
-    cpu_s: f64,
-    settled_cpu_s: f64,
-    peak_anonymous_mb: f64,
-    disk_bytes: u64,
+/// What all rounds of a data set showed, by peer in the order of the command line.
+#[derive(Debug)]
+pub(crate) struct Measured {
+    set: DataSet,
+    values: usize,
+    series: usize,
+    size_bytes: usize,
+    ingest: Vec<Vec<Ingest>>,
+    latencies: Latencies,
 }
 
 fn main() -> std::process::ExitCode {
@@ -78,90 +95,66 @@ fn main() -> std::process::ExitCode {
         println!("{USAGE}");
         return std::process::ExitCode::from(2);
     };
-    let bodies = load::devops(settings.hosts, settings.steps);
-    let values = settings.hosts * settings.steps * 10;
-    let size: usize = bodies.iter().map(Vec::len).sum();
-    println!(
-        "devops: {} hosts, {} steps, {values} values, {} requests, {} MB; {} connections",
-        settings.hosts,
-        settings.steps,
-        bodies.len(),
-        size / 1_000_000,
-        settings.connections
-    );
-    let mut runs: Vec<Vec<Run>> = vec![Vec::new(); settings.peers.len()];
-    for round in 1..=settings.rounds {
-        for ((kind, binary), runs) in settings.peers.iter().zip(&mut runs) {
-            let run = measure(*kind, binary, &bodies, settings.connections);
-            println!("round {round}: {} {run:?}", kind.name());
-            runs.push(run);
-        }
+    let mut all = Vec::new();
+    for set in &settings.sets {
+        let measured = measure(&settings, *set);
+        println!("{}", report::markdown(&settings, &measured));
+        all.push(measured);
     }
-    report(&settings, &runs, values);
+    if let Some(folder) = &settings.out {
+        report::write(folder, &settings, &all);
+    }
     std::process::ExitCode::SUCCESS
 }
 
-fn measure(kind: PeerKind, binary: &Path, bodies: &[Vec<u8>], connections: usize) -> Run {
-    let folder = tempfile::tempdir().unwrap();
-    let mut peer = Peer::start(kind, binary, folder.path());
-    let before = peer.cpu_seconds();
-    let start = std::time::Instant::now();
-    let peak_anonymous_mb = watched(&peer, || load::send(peer.address(), bodies, connections));
-    let wall_s = start.elapsed().as_secs_f64();
-    let cpu_s = peer.cpu_seconds() - before;
-    peer.settle();
-    let settled_cpu_s = peer.cpu_seconds() - before;
-    peer.stop();
-    Run {
-        wall_s,
-        cpu_s,
-        settled_cpu_s,
-        peak_anonymous_mb,
-        disk_bytes: proc::disk(folder.path()),
+/// All rounds of a data set.
+fn measure(settings: &Settings, set: DataSet) -> Measured {
+    let load = set.load(settings.divisor);
+    let mut measured = Measured {
+        set,
+        values: load.values,
+        series: load.series,
+        size_bytes: load.bodies.iter().map(Vec::len).sum(),
+        ingest: vec![Vec::new(); settings.peers.len()],
+        latencies: Latencies::new(),
+    };
+    for round in 1..=settings.rounds {
+        let mut asked = Vec::new();
+        for ((kind, binary), runs) in settings.peers.iter().zip(&mut measured.ingest) {
+            if set.strings && !kind.has_strings() {
+                continue;
+            }
+            let (peer, run) = ingest::run((*kind, binary), &load.bodies, settings.connections);
+            println!("{} round {round}: {} {run:?}", set.name, kind.name());
+            runs.push(run);
+            // Peers that live together would share memory and disk with the next one's ingest: only
+            // those that are asked stay.
+            if set.name == "devops" {
+                asked.push(peer);
+            } else {
+                set_disk(runs, peer.stop());
+            }
+        }
+        if !asked.is_empty() {
+            let hosts = (devops::HOSTS / settings.divisor) as u64;
+            ask::round(&asked, hosts, &mut measured.latencies);
+        }
+        for (peer, runs) in asked.into_iter().zip(&mut measured.ingest) {
+            set_disk(runs, peer.stop());
+        }
     }
+    measured
 }
 
-/// The most anonymous memory a peer has while `work` goes on, MB.
-fn watched(peer: &Peer, work: impl FnOnce()) -> f64 {
-    let done = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        let watcher = scope.spawn(|| {
-            let mut peak = 0.0_f64;
-            while !done.load(Ordering::Relaxed) {
-                peak = peak.max(peer.anonymous_mb());
-                std::thread::sleep(Duration::from_millis(50));
-            }
-            peak
-        });
-        work();
-        done.store(true, Ordering::Relaxed);
-        watcher.join().unwrap()
-    })
+/// Notes what the last run left on disk.
+fn set_disk(runs: &mut [Ingest], disk_bytes: u64) {
+    if let Some(run) = runs.last_mut() {
+        run.disk_bytes = disk_bytes;
+    }
 }
 
 /// The middle one.
-fn median(mut numbers: Vec<f64>) -> f64 {
+pub(crate) fn median(mut numbers: Vec<f64>) -> f64 {
     numbers.sort_by(f64::total_cmp);
-    numbers[numbers.len() / 2]
-}
-
-#[expect(clippy::cast_precision_loss, reason = "rounded for people anyway")]
-fn report(settings: &Settings, runs: &[Vec<Run>], values: usize) {
-    println!(
-        "| peer | M values/s | M values per CPU s | with settling | bytes/value | peak anonymous MB |"
-    );
-    println!("|---|---|---|---|---|---|");
-    for ((kind, _), runs) in settings.peers.iter().zip(runs) {
-        let of = |pick: fn(&Run) -> f64| median(runs.iter().map(pick).collect());
-        let millions = values as f64 / 1e6;
-        println!(
-            "| {} | {:.2} | {:.2} | {:.2} | {:.3} | {:.0} |",
-            kind.name(),
-            millions / of(|run| run.wall_s),
-            millions / of(|run| run.cpu_s),
-            millions / of(|run| run.settled_cpu_s),
-            of(|run| run.disk_bytes as f64) / values as f64,
-            of(|run| run.peak_anonymous_mb),
-        );
-    }
+    numbers.get(numbers.len() / 2).copied().unwrap_or(f64::NAN)
 }

@@ -1,11 +1,11 @@
 //! The servers: how each is started, told to settle, and stopped.
 
-use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::http::{Client, escaped};
 use crate::proc;
 
 /// A server.
@@ -14,6 +14,7 @@ pub(crate) enum PeerKind {
     Silverback,
     InfluxDb,
     VictoriaMetrics,
+    QuestDb,
 }
 
 impl PeerKind {
@@ -22,6 +23,7 @@ impl PeerKind {
             PeerKind::Silverback,
             PeerKind::InfluxDb,
             PeerKind::VictoriaMetrics,
+            PeerKind::QuestDb,
         ];
         all.into_iter().find(|kind| kind.name() == name)
     }
@@ -31,38 +33,45 @@ impl PeerKind {
             PeerKind::Silverback => "silverback",
             PeerKind::InfluxDb => "influxdb",
             PeerKind::VictoriaMetrics => "victoria-metrics",
+            PeerKind::QuestDb => "questdb",
         }
     }
 
-    /// The command with its documented production settings and its files in `folder`.
+    /// Whether it stores strings and booleans as they are.
+    pub(crate) fn has_strings(self) -> bool {
+        self != PeerKind::VictoriaMetrics
+    }
+
+    /// The command with its documented production settings and its files in `folder`. `binary` is
+    /// the jar where the server is one.
     fn command(self, binary: &Path, folder: &Path, address: SocketAddr) -> Command {
         let mut command = Command::new(binary);
+        let data = folder.join("data");
         match self {
             PeerKind::Silverback => {
-                command.arg("--data-dir").arg(folder.join("data"));
+                command.arg("--data-dir").arg(data);
                 command.arg("--http-bind").arg(address.to_string());
             }
             PeerKind::InfluxDb => {
                 let config = folder.join("influxdb.conf");
-                let place = folder.display();
-                let text = format!(
-                    "reporting-disabled = true\nbind-address = \"{}\"\n\
-                     [meta]\n dir = \"{place}/meta\"\n[data]\n dir = \"{place}/data\"\n\
-                     wal-dir = \"{place}/wal\"\n index-version = \"tsi1\"\n\
-                     [monitor]\n store-enabled = false\n\
-                     [http]\n bind-address = \"{address}\"\n log-enabled = false\n",
-                    free_address()
-                );
-                std::fs::write(&config, text).unwrap();
+                std::fs::write(&config, influxdb_settings(folder, address)).unwrap();
                 command.arg("run").arg("-config").arg(config);
             }
             PeerKind::VictoriaMetrics => {
-                command.arg(format!(
-                    "-storageDataPath={}",
-                    folder.join("data").display()
-                ));
+                command.arg(format!("-storageDataPath={}", data.display()));
                 command.arg(format!("-httpListenAddr={address}"));
                 command.arg("-retentionPeriod=100y");
+            }
+            PeerKind::QuestDb => {
+                std::fs::create_dir_all(&data).unwrap();
+                command = Command::new("java");
+                command.arg("-p").arg(binary);
+                command.args(["-m", "io.questdb/io.questdb.ServerMain", "-d"]);
+                command.arg(data);
+                command.env("QDB_HTTP_BIND_TO", address.to_string());
+                for other in ["HTTP_MIN", "PG", "LINE_TCP", "TELEMETRY"] {
+                    command.env(format!("QDB_{other}_ENABLED"), "false");
+                }
             }
         }
         command
@@ -71,10 +80,23 @@ impl PeerKind {
     fn ready_path(self) -> &'static str {
         match self {
             PeerKind::Silverback => "/ready",
-            PeerKind::InfluxDb => "/ping",
+            PeerKind::InfluxDb | PeerKind::QuestDb => "/ping",
             PeerKind::VictoriaMetrics => "/health",
         }
     }
+}
+
+/// InfluxDB with its index on disk, as its documents ask for in production.
+fn influxdb_settings(folder: &Path, address: SocketAddr) -> String {
+    let place = folder.display();
+    format!(
+        "reporting-disabled = true\nbind-address = \"{}\"\n\
+         [meta]\n dir = \"{place}/meta\"\n[data]\n dir = \"{place}/data\"\n\
+         wal-dir = \"{place}/wal\"\n index-version = \"tsi1\"\n max-series-per-database = 0\n\
+         [monitor]\n store-enabled = false\n\
+         [http]\n bind-address = \"{address}\"\n log-enabled = false\n",
+        free_address()
+    )
 }
 
 /// An address on loopback that nobody listens on.
@@ -91,98 +113,117 @@ pub(crate) struct Peer {
     kind: PeerKind,
     child: Child,
     address: SocketAddr,
+    folder: tempfile::TempDir,
 }
 
 impl Peer {
-    pub(crate) fn start(kind: PeerKind, binary: &Path, folder: &Path) -> Peer {
-        let address = free_address();
-        let mut command = kind.command(binary, folder, address);
+    /// Starts one with a fresh directory; gives it when it is ready.
+    pub(crate) fn start(kind: PeerKind, binary: &Path) -> Peer {
+        let (folder, address) = (tempfile::tempdir().unwrap(), free_address());
+        let mut command = kind.command(binary, folder.path(), address);
         command
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null());
+        let child = command.spawn().unwrap();
         let mut peer = Peer {
             kind,
-            child: command.spawn().unwrap(),
+            child,
             address,
+            folder,
         };
         let start = Instant::now();
-        while !matches!(peer.request("GET", kind.ready_path()), Some(200..300)) {
-            assert!(
-                start.elapsed() < Duration::from_secs(30),
-                "{} is not ready",
-                kind.name()
-            );
-            assert!(
-                peer.child.try_wait().unwrap().is_none(),
-                "{} ended",
-                kind.name()
-            );
+        while !matches!(peer.request("GET", kind.ready_path()), Some((200..300, _))) {
+            let waited = start.elapsed() < Duration::from_secs(30);
+            assert!(waited, "{} is not ready", kind.name());
+            let ended = peer.child.try_wait().unwrap();
+            assert!(ended.is_none(), "{} ended: {ended:?}", kind.name());
             std::thread::sleep(Duration::from_millis(20));
         }
-        if kind != PeerKind::VictoriaMetrics {
-            let status = peer.request("POST", "/query?q=CREATE%20DATABASE%20bench");
-            assert_eq!(status, Some(200), "{}", kind.name());
+        if matches!(kind, PeerKind::Silverback | PeerKind::InfluxDb) {
+            let made = peer.request("POST", "/query?q=CREATE%20DATABASE%20bench");
+            assert!(matches!(made, Some((200, _))), "{}: {made:?}", kind.name());
         }
         peer
+    }
+
+    pub(crate) fn kind(&self) -> PeerKind {
+        self.kind
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Sends a request without a body on a connection of its own. Gives the status.
-    fn request(&self, method: &str, path: &str) -> Option<u16> {
-        let mut stream = TcpStream::connect(self.address).ok()?;
-        let head = format!(
-            "{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
-             Content-Length: 0\r\n\r\n"
-        );
-        stream.write_all(head.as_bytes()).ok()?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).ok()?;
-        answer.split(' ').nth(1)?.parse().ok()
+    /// Sends a request without a body on a connection of its own.
+    fn request(&self, method: &str, target: &str) -> Option<(u16, String)> {
+        let mut client = Client::connect(self.address).ok()?;
+        let (status, body) = client.send(method, target, b"").ok()?;
+        Some((status, String::from_utf8_lossy(body).into_owned()))
     }
 
     pub(crate) fn cpu_seconds(&self) -> f64 {
         proc::cpu_seconds(self.child.id())
     }
 
+    pub(crate) fn thread_seconds(&self) -> f64 {
+        proc::thread_seconds(self.child.id())
+    }
+
     pub(crate) fn anonymous_mb(&self) -> f64 {
         proc::anonymous_mb(self.child.id())
     }
 
+    /// Waits until everything that was sent can be read, where the server acknowledges before.
+    pub(crate) fn apply(&self) {
+        let waiting = "SELECT count() FROM wal_tables() WHERE sequencerTxn <> writerTxn";
+        let target = format!("/exec?query={}", escaped(waiting));
+        if self.kind != PeerKind::QuestDb {
+            return;
+        }
+        loop {
+            let (status, answer) = self.request("GET", &target).unwrap();
+            assert_eq!(status, 200, "{answer}");
+            if answer.contains("\"dataset\":[[0]]") {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
     /// Waits until the server has put everything into its final form, by its own command where it
     /// has one, and until it has been idle for a while.
-    pub(crate) fn settle(&mut self) {
+    pub(crate) fn settle(&self) {
+        self.apply();
         match self.kind {
             PeerKind::Silverback => {
-                let status = self.request("POST", "/admin/compact");
-                assert!(status.is_some_and(|status| status / 100 == 2), "{status:?}");
+                let done = self.request("POST", "/admin/compact");
+                assert!(matches!(done, Some((200..300, _))), "{done:?}");
             }
             PeerKind::VictoriaMetrics => {
                 std::thread::sleep(Duration::from_secs(6));
                 let merged = self.request("GET", "/internal/force_merge");
-                assert_eq!(merged, Some(200));
+                assert!(matches!(merged, Some((200, _))), "{merged:?}");
             }
-            PeerKind::InfluxDb => {}
+            PeerKind::InfluxDb | PeerKind::QuestDb => {}
         }
         let mut before = self.cpu_seconds();
         for _ in 0..30 {
             std::thread::sleep(Duration::from_secs(1));
             let now = self.cpu_seconds();
-            if now - before < 0.02 {
+            if now - before < 0.05 {
                 return;
             }
             before = now;
         }
     }
 
-    /// Asks the server to end and waits.
-    pub(crate) fn stop(mut self) {
+    /// Asks the server to end, waits, and gives the bytes that its files take on disk.
+    pub(crate) fn stop(mut self) -> u64 {
         let id = self.child.id().to_string();
         assert!(Command::new("kill").arg(&id).status().unwrap().success());
         self.child.wait().unwrap();
+        proc::disk(self.folder.path())
     }
 }
 
