@@ -182,8 +182,8 @@ impl Database {
         index: &LiveIndex,
         definitions: &[Arc<Definitions>],
     ) {
-        for entry in definitions.iter().flat_map(|one| &one.series) {
-            index.add(entry);
+        for one in definitions {
+            index.add_all(&one.series);
         }
         if let Some(catalog) = catalog {
             self.stores_mut().catalog = catalog;

@@ -513,6 +513,17 @@ impl Keys for FrozenKeys<'_> {
         self.catalog.has_field(measurement, field)
     }
 
+    fn key_order(&self, series: &[SeriesId]) -> Vec<u32> {
+        if let [only] = self.indexes {
+            return only.key_order(series);
+        }
+        // After a flush that failed, keys lie in several indexes.
+        let entry = |(place, id): (u32, &SeriesId)| Some((self.entry(*id)?.key, place));
+        let mut keyed: Vec<(Box<[u8]>, u32)> = (0..).zip(series).filter_map(entry).collect();
+        keyed.sort_unstable();
+        keyed.into_iter().map(|(_, place)| place).collect()
+    }
+
     fn entry(&self, series: SeriesId) -> Option<SeriesEntry> {
         self.indexes.iter().find_map(|index| index.entry(series))
     }

@@ -16,6 +16,7 @@ use crate::format::block::directory::{Directory, IndexParts};
 use crate::format::block::keys::{KeyList, KeyListBuilder, KeyWalk};
 use crate::format::block::{Span, array};
 use crate::format::sealed::{SealedReader, SealedWriter};
+use crate::index::sorted::{PREFIX_BYTES, shared_len, sorted_by_text};
 use crate::model::{
     CanonicalKey, MeasurementId, SeriesEntry, SeriesId, TagKeyId, TagPredicate, ValueMatcher,
     push_varint,
@@ -24,21 +25,28 @@ use crate::model::{
 /// Length of a varint at most, bytes.
 const VARINT_BYTES_MAX: u64 = 10;
 
-/// Gathers the keys of a measurement's series and the terms in them. Memory: 20-60 bytes a series,
-/// besides the keys.
+/// Gathers the keys of a measurement's series and the terms in them. Memory: some 20 bytes a term
+/// and its text, besides the keys; as much again while it finishes.
 #[derive(Debug)]
 pub struct IndexBuilder {
     compress: bool,
     keys: KeyListBuilder,
     /// Terms end to end.
     text: Vec<u8>,
-    /// Where each term ends in `text`, and the ordinals that have it.
-    terms: Vec<(usize, Posting)>,
+    /// Where each term ends in `text`.
+    ends: Vec<usize>,
+    /// Who has each: an ordinal, or [`MANY`] and a place in `many`.
+    postings: Vec<u32>,
+    many: Vec<RoaringBitmap>,
     by_text: HashTable<u32>,
     /// The terms of the last series, which the next one mostly shares.
     last: Vec<u32>,
 }
 
+/// Of a posting that is gathered: several series have the term.
+const MANY: u32 = 1 << 31;
+
+/// The series that have a term.
 #[derive(Debug)]
 enum Posting {
     One(u32),
@@ -52,7 +60,9 @@ impl IndexBuilder {
             compress,
             keys: KeyListBuilder::new(compress),
             text: Vec::new(),
-            terms: Vec::new(),
+            ends: Vec::new(),
+            postings: Vec::new(),
+            many: Vec::new(),
             by_text: HashTable::new(),
             last: Vec::new(),
         }
@@ -64,9 +74,11 @@ impl IndexBuilder {
     /// `Limit` where the key is too long to be kept.
     ///
     /// # Panics
-    /// If the key is none, or does not come behind the last in order.
+    /// If the key is none, or does not come behind the last in order; at 2^31 series.
     pub fn push(&mut self, key: &[u8]) -> Result<()> {
-        let ordinal = u32::try_from(self.keys.len()).expect("a block holds fewer than 2^32 series");
+        let ordinal = u32::try_from(self.keys.len()).ok();
+        let ordinal = ordinal.filter(|ordinal| *ordinal < MANY);
+        let ordinal = ordinal.expect("a block holds fewer than 2^31 series");
         let tags = CanonicalKey(key).tags().expect("keys are canonical");
         self.keys.push(&key[4..])?;
         for (at, (tag, value)) in tags.into_iter().enumerate() {
@@ -81,49 +93,71 @@ impl IndexBuilder {
             text.len() == 4 + value.len() && text[..4] == prefix && text[4..] == *value
         };
         let last = self.last.get(place).copied();
-        let id = match last.filter(|id| is(text_of(&self.text, &self.terms, *id))) {
+        let id = match last.filter(|id| is(self.text_of(*id))) {
             Some(id) => id,
-            None => self.id_of(prefix, value),
+            None => self.id_of((prefix, value), ordinal),
         };
         if place < self.last.len() {
             self.last[place] = id;
         } else {
             self.last.push(id);
         }
-        let (_, posting) = &mut self.terms[id as usize];
-        match posting {
-            Posting::One(only) if *only == ordinal => {}
-            Posting::One(u32::MAX) => *posting = Posting::One(ordinal),
-            Posting::One(only) => *posting = Posting::Many([*only, ordinal].into_iter().collect()),
-            Posting::Many(ordinals) => {
-                ordinals.insert(ordinal);
-            }
+        let posting = &mut self.postings[id as usize];
+        if *posting & MANY != 0 {
+            let many = &mut self.many[(*posting & !MANY) as usize];
+            many.try_push(ordinal).expect("ordinals ascend");
+        } else if *posting != ordinal {
+            let both = [*posting, ordinal].into_iter().collect();
+            *posting = u32::try_from(self.many.len()).expect("no more than terms") | MANY;
+            self.many.push(both);
         }
     }
 
-    /// The term's number, a new one where it has none.
-    fn id_of(&mut self, prefix: [u8; 4], value: &[u8]) -> u32 {
+    /// The term's number, a new one where it has none: then the series of `ordinal` has it.
+    fn id_of(&mut self, (prefix, value): ([u8; 4], &[u8]), ordinal: u32) -> u32 {
         let start = self.text.len();
         self.text.extend_from_slice(&prefix);
         self.text.extend_from_slice(value);
         let (known, new) = self.text.split_at(start);
         let hasher = FixedState::default();
-        let terms = &self.terms;
+        let ends = &self.ends;
         let hash = hasher.hash_one(new);
         let found = self
             .by_text
-            .find(hash, |id| text_of(known, terms, *id) == new);
+            .find(hash, |id| text_of(known, ends, *id) == new);
         if let Some(id) = found {
             let id = *id;
             self.text.truncate(start);
             return id;
         }
-        let id = u32::try_from(self.terms.len()).expect("a block holds fewer than 2^32 terms");
-        self.terms.push((self.text.len(), Posting::One(u32::MAX)));
-        let (text, terms) = (&self.text, &self.terms);
+        let id = u32::try_from(ends.len()).ok().filter(|id| *id < MANY);
+        let id = id.expect("a block holds fewer than 2^31 terms");
+        self.ends.push(self.text.len());
+        self.postings.push(ordinal);
+        let (text, ends) = (&self.text, &self.ends);
         self.by_text
-            .insert_unique(hash, id, |id| hasher.hash_one(text_of(text, terms, *id)));
+            .insert_unique(hash, id, |id| hasher.hash_one(text_of(text, ends, *id)));
         id
+    }
+
+    fn text_of(&self, id: u32) -> &[u8] {
+        text_of(&self.text, &self.ends, id)
+    }
+
+    /// The numbers of the terms in the order of their text.
+    fn sorted(&self) -> Vec<u32> {
+        let count = u32::try_from(self.ends.len()).expect("terms are counted in 32 bits");
+        let shared = shared_len((0..count).map(|id| self.text_of(id)));
+        let prefix = |id: u32| {
+            let mut prefix = [0; PREFIX_BYTES];
+            for (byte, own) in prefix.iter_mut().zip(&self.text_of(id)[shared..]) {
+                *byte = *own;
+            }
+            prefix
+        };
+        sorted_by_text(count, prefix, |one, other| {
+            self.text_of(one).cmp(self.text_of(other))
+        })
     }
 
     /// Writes keys, terms and postings to `file`, where it stands.
@@ -133,45 +167,50 @@ impl IndexBuilder {
     ///
     /// # Panics
     /// Never: bitmaps in memory are always written.
-    pub fn finish(self, file: &mut SealedWriter) -> Result<IndexParts> {
+    pub fn finish(mut self, file: &mut SealedWriter) -> Result<IndexParts> {
         let mut parts = IndexParts {
-            term_count: self.terms.len(),
+            term_count: self.ends.len(),
             ..IndexParts::default()
         };
-        let keys = self.keys.finish(&mut parts.arrays);
+        // Each piece of memory goes before the next is made.
+        self.by_text = HashTable::new();
+        let keys = std::mem::take(&mut self.keys).finish(&mut parts.arrays);
         parts.keys = append(file, &keys)?;
-        let ids = u32::try_from(self.terms.len()).expect("terms are counted in 32 bits");
-        let mut sorted: Vec<u32> = (0..ids).collect();
-        sorted.sort_unstable_by_key(|id| text_of(&self.text, &self.terms, *id));
+        drop(keys);
+        let sorted = self.sorted();
         let mut terms = KeyListBuilder::new(self.compress);
-        let (mut postings, mut bitmaps) = (Vec::with_capacity(sorted.len()), Vec::new());
-        for id in sorted {
-            terms.push(text_of(&self.text, &self.terms, id))?;
-            match &self.terms[id as usize].1 {
-                Posting::One(ordinal) => postings.push(u64::from(*ordinal) << 1 | 1),
-                Posting::Many(ordinals) => {
-                    postings.push((bitmaps.len() as u64) << 1);
-                    let mut ordinals = ordinals.clone();
-                    ordinals.optimize();
-                    push_varint(&mut bitmaps, ordinals.serialized_size() as u64);
-                    ordinals
-                        .serialize_into(&mut bitmaps)
-                        .expect("writing to memory does not fail");
-                }
-            }
+        for id in &sorted {
+            terms.push(self.text_of(*id))?;
         }
+        (self.text, self.ends) = (Vec::new(), Vec::new());
         let terms = terms.finish(&mut parts.arrays);
         parts.terms = append(file, &terms)?;
+        drop(terms);
+        let (mut postings, mut bitmaps) = (Vec::with_capacity(sorted.len()), Vec::new());
+        for id in sorted {
+            let posting = self.postings[id as usize];
+            if posting & MANY == 0 {
+                postings.push(u64::from(posting) << 1 | 1);
+                continue;
+            }
+            postings.push((bitmaps.len() as u64) << 1);
+            let ordinals = &mut self.many[(posting & !MANY) as usize];
+            ordinals.optimize();
+            push_varint(&mut bitmaps, ordinals.serialized_size() as u64);
+            ordinals
+                .serialize_into(&mut bitmaps)
+                .expect("writing to memory does not fail");
+        }
         parts.postings = append(file, &bitmaps)?;
         array::encode(&postings, &mut parts.arrays);
         Ok(parts)
     }
 }
 
-fn text_of<'text>(text: &'text [u8], terms: &[(usize, Posting)], id: u32) -> &'text [u8] {
+fn text_of<'text>(text: &'text [u8], ends: &[usize], id: u32) -> &'text [u8] {
     let id = id as usize;
-    let start = if id == 0 { 0 } else { terms[id - 1].0 };
-    &text[start..terms[id].0]
+    let start = if id == 0 { 0 } else { ends[id - 1] };
+    &text[start..ends[id]]
 }
 
 fn append(file: &mut SealedWriter, bytes: &[u8]) -> Result<Span> {

@@ -4,6 +4,7 @@
 mod inverted;
 mod live;
 pub mod registry;
+mod sorted;
 mod table;
 
 pub use crate::index::inverted::{IndexBuilder, InvertedIndex, SeriesWalk, TagKeyNames};

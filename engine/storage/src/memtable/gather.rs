@@ -4,7 +4,7 @@
 
 use std::borrow::Cow;
 
-use crate::memtable::order::Places;
+use crate::memtable::order::{Places, ascends};
 use crate::memtable::slice::{Slice, compact, presence_of};
 use crate::model::{Column, FieldId, Presence, Rows, SeriesId, Strings, Values};
 
@@ -37,6 +37,19 @@ pub(super) fn arrange(parts: &[&Rows]) -> Rows {
         timestamps: fold.all(&timestamps),
         columns: fields.into_iter().filter_map(column).collect(),
     }
+}
+
+/// The same of parts that are nobody else's: a sorted one stays as it is.
+///
+/// # Panics
+/// As [`arrange`].
+pub(crate) fn arrange_owned(mut parts: Vec<Rows>) -> Rows {
+    if let [only] = &parts[..]
+        && ascends(&only.series, &only.timestamps)
+    {
+        return parts.remove(0);
+    }
+    arrange(&parts.iter().collect::<Vec<&Rows>>())
 }
 
 fn end_to_end<'rows, T: Copy>(

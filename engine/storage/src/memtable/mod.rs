@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use hashbrown::HashMap;
 
-pub(crate) use crate::memtable::gather::Fold;
+pub(crate) use crate::memtable::gather::{Fold, arrange_owned as arrange};
 pub use crate::memtable::run::Run;
 pub(crate) use crate::memtable::slice::{Slice, pick_rows};
 use crate::model::{MeasurementId, Sequence};

@@ -81,18 +81,6 @@ impl Run {
     /// # Panics
     /// If there is no run, if they are of several measurements, or hold 2^32 rows or more.
     pub fn merge(runs: &[Arc<Run>]) -> Run {
-        Run::merge_as(runs, Class::Memtable)
-    }
-
-    /// As [`Run::merge`], where the result is for flush alone.
-    ///
-    /// # Panics
-    /// As [`Run::merge`].
-    pub fn merge_to_flush(runs: &[Arc<Run>]) -> Run {
-        Run::merge_as(runs, Class::Upkeep)
-    }
-
-    fn merge_as(runs: &[Arc<Run>], class: Class) -> Run {
         let (first, last) = match runs {
             [] => unreachable!("a merge has runs"),
             [first, .., last] => (first, last),
@@ -102,7 +90,7 @@ impl Run {
         assert!(runs.iter().all(same), "runs of one measurement are merged");
         let parts: Vec<&Rows> = runs.iter().map(|run| &run.rows).collect();
         let sequences = (first.sequences.0, last.sequences.1);
-        let charge = first.budget().map(|budget| (budget, class));
+        let charge = first.budget().map(|budget| (budget, Class::Memtable));
         let run = Run::spanning(arrange(&parts), sequences, charge);
         debug_assert!(run.is_sorted, "a merge sorts");
         run

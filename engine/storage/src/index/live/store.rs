@@ -4,7 +4,7 @@ use hashbrown::HashMap;
 use roaring::RoaringBitmap;
 
 use crate::index::live::arena::{Arena, Steps};
-use crate::index::live::values::{Numbered, SLOTS_MAX, Values};
+use crate::index::live::values::{Numbered, SLOTS_MAX, Values, append};
 use crate::index::table::Table;
 use crate::model::{
     CanonicalKey, MeasurementId, SeriesEntry, SeriesId, TagKeyId, push_varint, take_varint,
@@ -16,6 +16,9 @@ type Map<K, V> = HashMap<K, V, foldhash::fast::FixedState>;
 #[derive(Debug, Default)]
 pub(super) struct Store {
     ids: Steps<SeriesId>,
+    /// Series whose ids and slots go up together, ascending.
+    stretches: Vec<Stretch>,
+    /// The slots of all other series.
     by_id: Table<Numbered>,
     /// Of each slot: its shape and the numbers of its values, varints.
     records: Arena,
@@ -23,10 +26,22 @@ pub(super) struct Store {
     pub(super) shapes: Vec<Shape>,
     by_keys: Map<(MeasurementId, Vec<TagKeyId>), u32>,
     last_shape: u32,
-    columns: Vec<Values>,
+    pub(super) columns: Vec<Values>,
     by_column: Map<(MeasurementId, TagKeyId), u32>,
     /// Written for a record and cleared.
     buffer: Vec<u8>,
+}
+
+/// Stretches that are kept: ids are mostly given and added in order, but after a flush those of old
+/// series come as they are written to.
+const STRETCHES_MAX: usize = 1024;
+
+/// Series that were added one after another, as their ids were given.
+#[derive(Clone, Copy, Debug)]
+struct Stretch {
+    id: u64,
+    slot: u32,
+    len: u32,
 }
 
 /// Series of one measurement that have the same tag keys.
@@ -52,6 +67,15 @@ impl Store {
     }
 
     pub(super) fn slot(&self, id: SeriesId) -> Option<u32> {
+        let behind = self.stretches.partition_point(|one| one.id <= id.0);
+        if let Some(before) = behind.checked_sub(1) {
+            let stretch = self.stretches[before];
+            let offset = id.0 - stretch.id;
+            if offset < u64::from(stretch.len) {
+                let offset = u32::try_from(offset).expect("it is below a length of 32 bits");
+                return Some(stretch.slot + offset);
+            }
+        }
         let place = Numbered::place_of(spread(id));
         let found = self
             .by_id
@@ -74,7 +98,7 @@ impl Store {
         let mut record = std::mem::take(&mut self.buffer);
         push_varint(&mut record, shape.into());
         let shape = &mut self.shapes[shape as usize];
-        shape.slots.insert(slot);
+        append(&mut shape.slots, slot);
         for ((_, value), (_, column)) in tags.into_iter().zip(&shape.keys) {
             let number = self.columns[*column as usize].add(value, slot);
             push_varint(&mut record, number.into());
@@ -83,8 +107,27 @@ impl Store {
         record.clear();
         self.buffer = record;
         self.ids.push(entry.id);
-        self.by_id.insert(Numbered::new(spread(entry.id), slot));
+        self.note_id(entry.id, slot);
         true
+    }
+
+    /// Notes the slot of a new series.
+    fn note_id(&mut self, id: SeriesId, slot: u32) {
+        let last = self.stretches.last_mut();
+        let end = last
+            .as_ref()
+            .map_or(0, |last| last.id.saturating_add(last.len.into()));
+        if let Some(last) = last
+            && id.0 == end
+            && slot == last.slot + last.len
+        {
+            last.len += 1;
+        } else if id.0 >= end && self.stretches.len() < STRETCHES_MAX {
+            let id = id.0;
+            self.stretches.push(Stretch { id, slot, len: 1 });
+        } else {
+            self.by_id.insert(Numbered::new(spread(id), slot));
+        }
     }
 
     /// The shape of a series with these tags; mostly that of the last one.
@@ -119,9 +162,14 @@ impl Store {
         number
     }
 
+    /// Of `slot`: its shape and the numbers of its values.
+    pub(super) fn record(&self, slot: u32) -> &[u8] {
+        self.records.get(self.starts.get(slot as usize))
+    }
+
     /// Puts the canonical key of `slot` in place of what is in `key`.
     pub(super) fn key(&self, slot: u32, key: &mut Vec<u8>) {
-        let mut record = self.records.get(self.starts.get(slot as usize));
+        let mut record = self.record(slot);
         let mut next = || {
             let number = take_varint(&mut record).expect("a record has a number for each key");
             u32::try_from(number).expect("numbers have 32 bits")
@@ -154,6 +202,7 @@ impl Store {
             })
             .sum();
         self.ids.size_bytes()
+            + self.stretches.capacity() * size_of::<Stretch>()
             + self.by_id.size_bytes()
             + self.records.size_bytes()
             + self.starts.size_bytes()

@@ -224,3 +224,61 @@ fn a_series_with_a_tag_key_that_is_not_known_is_left_out() {
     };
     assert_eq!(select(&index, 1, &lacks), [SeriesId(2)]);
 }
+
+proptest! {
+    #[test]
+    fn series_are_put_in_the_order_of_their_keys(
+        series in prop::collection::vec(
+            prop::collection::btree_map(
+                prop::sample::select(vec![1_u32, 2, 3, 5, 130, 256, 257]),
+                prop_oneof![
+                    "[ab]{0,3}",
+                    "[ab]{126,131}",
+                    "shared_by_many_[ab]{0,2}",
+                ],
+                0..5,
+            ),
+            0..40,
+        ),
+        has_long_ids in any::<bool>(),
+    ) {
+        let index = LiveIndex::new();
+        let mut keys: Vec<(Box<[u8]>, SeriesId)> = Vec::new();
+        for (tags, id) in series.iter().zip(1_u64..) {
+            let own = tags.iter().filter(|(key, _)| has_long_ids || **key < 100);
+            let mut tags: Vec<(TagKeyId, &[u8])> =
+                own.map(|(key, value)| (TagKeyId(*key), value.as_bytes())).collect();
+            let key = CanonicalKey::encode(MeasurementId(7), &mut tags);
+            // One key is one series; every seventh is not known here.
+            if id % 7 != 0 && keys.iter().all(|(known, _)| *known != key) {
+                index.add(&SeriesEntry { id: SeriesId(id), key: key.clone() });
+                keys.push((key, SeriesId(id)));
+            }
+        }
+        let asked: Vec<SeriesId> = (1..=series.len() as u64).map(SeriesId).collect();
+        let ordered = index.key_order(&asked);
+        keys.sort();
+        let expected: Vec<SeriesId> = keys.into_iter().map(|(_, id)| id).collect();
+        let found: Vec<SeriesId> = ordered.iter().map(|place| asked[*place as usize]).collect();
+        prop_assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn a_series_is_found_by_its_id_in_whatever_order_ids_came(
+        ids in prop::collection::vec(prop_oneof![1_u64..40, 1000_u64..1010, any::<u64>()], 0..60),
+    ) {
+        let index = LiveIndex::new();
+        let mut known = BTreeSet::new();
+        for id in ids {
+            let value = id.to_string();
+            let key = CanonicalKey::encode(MeasurementId(1), &mut [(TagKeyId(1), value.as_bytes())]);
+            let entry = SeriesEntry { id: SeriesId(id), key };
+            prop_assert_eq!(index.add(&entry), known.insert(id));
+            prop_assert_eq!(index.entry(SeriesId(id)), Some(entry));
+        }
+        for id in (0..50).chain(995..1015).chain(known.iter().copied()) {
+            prop_assert_eq!(index.contains(SeriesId(id)), known.contains(&id), "{}", id);
+        }
+        prop_assert_eq!(index.len(), known.len());
+    }
+}

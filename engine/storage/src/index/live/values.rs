@@ -84,7 +84,7 @@ impl Values {
             self.many.push([posting, slot].into_iter().collect());
             self.postings.set(number as usize, MANY | place);
         } else {
-            self.many[(posting & !MANY) as usize].insert(slot);
+            append(&mut self.many[(posting & !MANY) as usize], slot);
         }
     }
 
@@ -138,6 +138,13 @@ impl Values {
             + self.postings.size_bytes()
             + self.by_text.size_bytes()
             + many
+    }
+}
+
+/// Adds a slot to `slots`: mostly it is the highest of them.
+pub(super) fn append(slots: &mut RoaringBitmap, slot: u32) {
+    if slots.try_push(slot).is_err() {
+        slots.insert(slot);
     }
 }
 

@@ -1,8 +1,9 @@
 //! Ranges of rows, put end to end: column by column, a copy of each range's values.
 
+use std::iter;
 use std::ops::Range;
 
-use crate::model::{Bitmap, Column, Presence, Rows, Strings, Values};
+use crate::model::{Bitmap, Column, Presence, Rows, SeriesId, Strings, Values};
 
 /// Rows that ranges are taken from.
 #[derive(Debug)]
@@ -21,12 +22,15 @@ impl<'rows> Gather<'rows> {
         }
     }
 
-    /// The rows of `ranges`, in their order. Cost: a copy.
-    pub(super) fn rows(&self, ranges: &[Range<usize>]) -> Rows {
+    /// The rows of `ranges`, in their order, those of each range under the series beside it. Cost: a
+    /// copy.
+    pub(super) fn rows(&self, ranges: &[Range<usize>], series: &[SeriesId]) -> Rows {
         let columns = self.rows.columns.iter().zip(&self.ranks);
+        let each = ranges.iter().zip(series);
+        let series = each.flat_map(|(range, series)| iter::repeat_n(*series, range.len()));
         Rows {
             measurement: self.rows.measurement,
-            series: copy(&self.rows.series, ranges),
+            series: series.collect(),
             timestamps: copy(&self.rows.timestamps, ranges),
             columns: columns
                 .map(|((field, column), ranks)| (*field, gather(column, ranks, ranges)))
@@ -103,7 +107,7 @@ fn copy<T: Copy>(values: &[T], ranges: &[Range<usize>]) -> Vec<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{FieldId, MeasurementId, SeriesId};
+    use crate::model::{FieldId, MeasurementId};
 
     #[test]
     fn ranges_take_their_values_along_whatever_has_holes() {
@@ -139,11 +143,13 @@ mod tests {
             ],
         };
         let ranges = [250..300, 0..1, 64..128, 10..10, 1..2];
-        let gathered = Gather::new(&rows).rows(&ranges);
+        let series: Vec<SeriesId> = (7..12).map(SeriesId).collect();
+        let gathered = Gather::new(&rows).rows(&ranges, &series);
         let order: Vec<usize> = ranges.iter().cloned().flatten().collect();
         assert_eq!(gathered.len(), order.len());
         for (at, row) in order.into_iter().enumerate() {
-            assert_eq!(gathered.series[at], rows.series[row]);
+            let range = ranges.iter().position(|range| range.contains(&row));
+            assert_eq!(gathered.series[at], series[range.unwrap()]);
             assert_eq!(gathered.timestamps[at], rows.timestamps[row]);
             for column in 0..2 {
                 let (have, want) = (&gathered.columns[column].1, &rows.columns[column].1);
