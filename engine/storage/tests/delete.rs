@@ -7,6 +7,9 @@ mod deletes;
 mod small;
 mod support;
 
+#[path = "delete/churn.rs"]
+mod churn;
+
 use std::sync::Arc;
 
 use silverback_storage::db::{Db, DbOptions, TOMBSTONES_MAX};

@@ -7,7 +7,7 @@ use silverback::storage::db;
 /// The limits as one source states them.
 #[derive(Clone, Debug, Default, clap::Args, serde::Deserialize)]
 pub(crate) struct LimitSettings {
-    /// Series ever made in one database, at most; 0 = any number [default: 10000000]
+    /// Series of one database, at most; 0 = any number [default: 10000000]
     #[arg(
         long,
         env = "SILVERBACK_SERIES_MAX",

@@ -49,7 +49,7 @@ impl Groups {
         if let Some(index) = self.by_text.get(text) {
             return *index;
         }
-        let measurement = unescape(text, b", ");
+        let measurement = unescape(text, b", ").into();
         // Two spellings of one name share a group: its rows stay together.
         let known = self
             .list

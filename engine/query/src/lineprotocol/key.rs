@@ -1,6 +1,8 @@
 //! Series keys: `measurement,tag=value,...` with its escapes.
 
-use silverback_storage::model::{KeyError, KeyParser, SeriesKey, Tag, TagSet};
+use std::borrow::Cow;
+
+use silverback_storage::model::{KeyError, KeyParser, SeriesKey, TagSet};
 
 /// Reads line protocol keys for storage.
 #[derive(Clone, Copy, Debug, Default)]
@@ -35,8 +37,8 @@ pub(super) fn parse_key(text: &[u8]) -> Result<SeriesKey, KeyFault> {
     if measurement_end == 0 {
         return Err((0, "missing measurement"));
     }
-    let measurement = unescape(&text[..measurement_end], b", ");
-    let mut tags: Vec<Tag> = Vec::new();
+    let measurement = unescape(&text[..measurement_end], b", ").into();
+    let mut tags: Vec<Parsed<'_>> = Vec::with_capacity(TAGS_EXPECTED);
     let mut at = measurement_end;
     while at < text.len() {
         let start = at + 1;
@@ -44,12 +46,20 @@ pub(super) fn parse_key(text: &[u8]) -> Result<SeriesKey, KeyFault> {
         tags.push(parse_tag(text, start, end)?);
         at = end;
     }
-    let tags = TagSet::new(tags).map_err(|_| (measurement_end, "duplicate tags"))?;
+    let mut pairs: Vec<(&[u8], &[u8])> =
+        tags.iter().map(|(key, value)| (&**key, &**value)).collect();
+    let tags = TagSet::from_pairs(&mut pairs).map_err(|_| (measurement_end, "duplicate tags"))?;
     Ok(SeriesKey { measurement, tags })
 }
 
+/// Tags that a key has as a rule, at most.
+const TAGS_EXPECTED: usize = 16;
+
+/// A tag: where nothing is escaped, as it stands in the text.
+type Parsed<'text> = (Cow<'text, [u8]>, Cow<'text, [u8]>);
+
 /// Reads `key=value` in `text[start..end]`.
-fn parse_tag(text: &[u8], start: usize, end: usize) -> Result<Tag, KeyFault> {
+fn parse_tag(text: &[u8], start: usize, end: usize) -> Result<Parsed<'_>, KeyFault> {
     let tag = &text[start..end];
     let Some(equals) = find_unescaped(tag, 0, b'=') else {
         let reason = if tag.is_empty() {
@@ -84,7 +94,7 @@ pub(super) fn find_unescaped(text: &[u8], start: usize, wanted: u8) -> Option<us
 }
 
 /// `text` with the backslash taken from before each byte of `escapable`; others stay.
-pub(super) fn unescape(text: &[u8], escapable: &[u8]) -> Box<[u8]> {
+pub(super) fn unescape<'text>(text: &'text [u8], escapable: &[u8]) -> Cow<'text, [u8]> {
     if memchr::memchr(b'\\', text).is_none() {
         return text.into();
     }
@@ -96,7 +106,7 @@ pub(super) fn unescape(text: &[u8], escapable: &[u8]) -> Box<[u8]> {
             _ => plain.push(*byte),
         }
     }
-    plain.into_boxed_slice()
+    plain.into()
 }
 
 /// Appends a measurement's name as line protocol writes it.

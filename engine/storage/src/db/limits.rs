@@ -9,7 +9,7 @@ use crate::model::{SeriesKey, TagSet};
 /// Bounds of one store. 0 = none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Series ever made in one database. A tag that should have been a field reaches the default
+    /// Series that one database has. A tag that should have been a field reaches the default
     /// within an hour; no fleet of machines does.
     pub series_max: u64,
     /// Series made in one database within a minute. Off by default: a first write of a large fleet

@@ -15,11 +15,13 @@ use crate::wal::WalOptions;
 /// that makes 500,000 series a second takes some 15 MB meanwhile.
 pub(super) const TICK: Duration = Duration::from_millis(100);
 
-/// A flush begins when rows take this part of the budget: they are in memory up to three times
-/// while it runs, as what is flushed, its copy in order, and what is written meanwhile.
+/// A flush begins when rows take this part of the budget: they are in memory up to twice while it
+/// runs, as what is flushed and as what is written meanwhile.
 const MEMTABLE_PART: usize = 8;
 /// A writer flushes before it writes when rows take this part.
 const MEMTABLE_MAX_PART: usize = 4;
+/// New series are refused where those in memory take this part: ten million of ten tags at 4 GiB.
+const INDEX_PART: usize = 2;
 /// What may wait for the log.
 const QUEUE_PART: usize = 8;
 /// Less than this part is flushed neither early: a block of it would only be merged again.
@@ -97,6 +99,18 @@ impl Core {
             database.registry.size_bytes() + indexes.sum::<usize>()
         });
         sizes.sum()
+    }
+
+    /// Where series take all the memory they may have, how much they take and may take, MiB: the
+    /// registry in files takes none, so a flush makes room.
+    pub(super) fn index_is_full(&self) -> Option<(usize, usize)> {
+        let (used, max) = (self.budget.usage().class(Class::Index), self.index_max());
+        let mib = |bytes: usize| bytes.div_ceil(1 << 20);
+        (used >= max).then(|| (mib(used), mib(max)))
+    }
+
+    fn index_max(&self) -> usize {
+        self.budget.limit_bytes() / INDEX_PART
     }
 
     /// Whether a flush would free memory that is short.

@@ -2,7 +2,7 @@
 //!
 //! A series whose partitions were dropped, or whose rows were deleted and purged, keeps its hash and
 //! id in the registry files until they are written anew without it. That happens where blocks went
-//! and less than half of what the files hold lives. A key that comes again later is a new series.
+//! and less than half of what the files hold lives, or the database nears its limit. A key that comes again later is a new series.
 //!
 //! What makes it safe: a series that has rows has its id in a block, or in an index of series in
 //! memory; a write that looks a key up holds the sequencing lock until its definitions are
@@ -51,7 +51,9 @@ impl Core {
         let count = |files: &[Arc<RegistryFile>]| -> u64 {
             files.iter().map(|file| file.meta().series_count).sum()
         };
-        if count(&database.registry.files()) < RETIRE_MIN || !database.has_lost_blocks() {
+        let is_near_limit = self.is_near_series_max(database);
+        let is_small = count(&database.registry.files()) < RETIRE_MIN;
+        if is_small && !is_near_limit || !database.has_lost_blocks() {
             return Ok(());
         }
         self.settle()?;
@@ -68,7 +70,9 @@ impl Core {
             return Ok(());
         }
         let live = database.live_series(&stores)?;
-        if live.ids.len() * 2 > count(&files) {
+        let (alive, held) = (live.ids.len(), count(&files));
+        let is_worth_it = alive * 2 <= held || is_near_limit && alive < held;
+        if !is_worth_it {
             return Ok(());
         }
         let mut dropped = RoaringTreemap::new();
@@ -82,6 +86,12 @@ impl Core {
         let id = (self.new_file(), database.id);
         let file = RegistryFile::write(&*self.env, self.directory_id, id, entries)?;
         self.publish_retired(database, (files, file), (&live, &dropped))
+    }
+
+    /// Whether new series are refused, or soon will be: then those without rows are to go first.
+    fn is_near_series_max(&self, database: &Database) -> bool {
+        let max = self.options.limits.series_max;
+        max > 0 && database.registry.len() >= max - max / 4
     }
 
     fn publish_retired(

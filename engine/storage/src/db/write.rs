@@ -189,7 +189,12 @@ impl Destination<'_> {
         let writer = self.writer(&mut sequencer)?;
         let last = writer.last_series;
         let now = self.core.env.monotonic();
-        let bounds = resolve::Bounds { limits, now };
+        let memory = self.core.index_is_full();
+        let bounds = resolve::Bounds {
+            limits,
+            now,
+            memory,
+        };
         let known = (&*writer.catalog, last);
         let bound = resolve::bind_new(batch, self.database, known, parser, bounds);
         let bound = bound.map_err(|error| self.mend(error))?;
@@ -351,7 +356,7 @@ impl Destination<'_> {
         let (number, definitions) = self.database.unconfirmed(new.definitions);
         let mut records = Vec::new();
         for definitions in &definitions {
-            definition_records(definitions, &mut records);
+            definition_records(definitions, wal, &mut records);
         }
         let before = records.len() as u64;
         let mut groups = Vec::with_capacity(encoded.groups.len());
@@ -452,9 +457,10 @@ pub(super) fn append(names: &mut Names, more: &Names) {
 }
 
 /// Appends the records of definitions, in pieces that the log takes: names first.
-fn definition_records(definitions: &Definitions, records: &mut Vec<Record>) {
+fn definition_records(definitions: &Definitions, wal: &Wal, records: &mut Vec<Record>) {
     let mut rest = &definitions.series[..];
-    let mut names = definitions.names.clone();
+    let nothing = Names::default();
+    let mut names = &definitions.names;
     loop {
         let mut bytes = 0;
         let count = rest
@@ -465,15 +471,11 @@ fn definition_records(definitions: &Definitions, records: &mut Vec<Record>) {
             })
             .count();
         let (piece, later) = rest.split_at(count);
-        let piece = Definitions {
-            database: definitions.database,
-            names: std::mem::take(&mut names),
-            series: piece.to_vec(),
-        };
-        let mut payload = Vec::new();
-        piece.encode(&mut payload);
+        let mut payload = wal.buffer();
+        payload.reserve(bytes.min(DEFINITIONS_BYTES_MAX));
+        Definitions::encode_parts(definitions.database, names, piece, &mut payload);
         records.push((RECORD_DEFINITIONS, payload));
-        rest = later;
+        (names, rest) = (&nothing, later);
         if rest.is_empty() {
             return;
         }

@@ -112,10 +112,20 @@ impl Definitions {
 
     /// Appends the record's payload.
     pub fn encode(&self, bytes: &mut Vec<u8>) {
-        push_varint(bytes, u64::from(self.database.0));
-        self.names.encode(bytes);
-        push_varint(bytes, self.series.len() as u64);
-        for series in &self.series {
+        Definitions::encode_parts(self.database, &self.names, &self.series, bytes);
+    }
+
+    /// Appends the payload of a record that defines this.
+    pub fn encode_parts(
+        database: DatabaseId,
+        names: &Names,
+        series: &[SeriesEntry],
+        bytes: &mut Vec<u8>,
+    ) {
+        push_varint(bytes, u64::from(database.0));
+        names.encode(bytes);
+        push_varint(bytes, series.len() as u64);
+        for series in series {
             push_varint(bytes, series.id.0);
             push_bytes(bytes, &series.key);
         }

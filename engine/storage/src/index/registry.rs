@@ -176,6 +176,19 @@ impl Registry {
         behind.files.clone()
     }
 
+    /// How many series there are.
+    pub fn len(&self) -> u64 {
+        let behind = self.behind.read().unwrap_or_else(PoisonError::into_inner);
+        let frozen = behind.frozen.as_ref().map_or(0, |slots| slots.len());
+        let in_files = behind.files.iter().map(|file| file.meta().series_count);
+        (behind.fresh.len() + frozen) as u64 + in_files.sum::<u64>()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     /// Anonymous memory, bytes.
     pub fn size_bytes(&self) -> usize {
         let front = self.front.read().unwrap_or_else(PoisonError::into_inner);

@@ -195,8 +195,9 @@ pub(super) struct Shared {
     refusal: Mutex<Option<Error>>,
 }
 
+/// Payload buffers kept for later, and their bytes: enough for the writers of a few cores.
 const SPARE_BUFFERS_MAX: usize = 16;
-const SPARE_BUFFER_BYTES_MAX: usize = 4 << 20;
+const SPARE_BYTES_MAX: usize = 8 << 20;
 
 impl Shared {
     pub(super) fn new(writer: Writer) -> Shared {
@@ -398,7 +399,8 @@ impl Shared {
         }
         let mut queue = self.queue();
         for mut buffer in spent {
-            let fits = (1..=SPARE_BUFFER_BYTES_MAX).contains(&buffer.capacity());
+            let kept: usize = queue.spare.iter().map(Vec::capacity).sum();
+            let fits = buffer.capacity() > 0 && kept + buffer.capacity() <= SPARE_BYTES_MAX;
             if fits && queue.spare.len() < SPARE_BUFFERS_MAX {
                 buffer.clear();
                 queue.spare.push(buffer);

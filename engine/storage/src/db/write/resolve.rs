@@ -175,7 +175,8 @@ pub(in crate::db) fn bind_known(
 /// stored. `writer` is the catalogue with everything that was ever submitted.
 ///
 /// # Errors
-/// `Corrupt` or `Io` where a registry file cannot be read; nothing has changed then.
+/// `Corrupt` or `Io` where a registry file cannot be read, `Busy` where there is no memory for new
+/// series; nothing has changed then.
 pub(in crate::db) fn bind_new(
     batch: Batch<'_>,
     database: &Database,
@@ -191,7 +192,7 @@ pub(in crate::db) fn bind_new(
         texts: Map::default(),
         series: Map::default(),
         fresh: Vec::new(),
-        room: Room::new(bounds),
+        room: Room::new(bounds, database.registry.len()),
     };
     let claims = claims(&batch, writer);
     let mut bound = Vec::with_capacity(batch.rows.len());
@@ -203,7 +204,8 @@ pub(in crate::db) fn bind_new(
         let limits = binder.room.limits();
         reject_fields(&rows, (writer, limits), &mut keep, &mut rejected);
         let mut found = Vec::new();
-        database.registry.resolve(&rows.keys, &mut found);
+        let missing = database.registry.resolve(&rows.keys, &mut found);
+        binder.expect(missing);
         binder.resolve(&rows, &mut found, (&mut keep, &mut rejected))?;
         let kept = found.iter().zip(&keep).find(|(_, keep)| **keep);
         let Some(measurement) = kept.map(|(known, _)| known.measurement) else {
@@ -362,6 +364,12 @@ struct Binder<'batch, 'catalog> {
 }
 
 impl Binder<'_, '_> {
+    /// Makes room for `count` keys more.
+    fn expect(&mut self, count: usize) {
+        self.texts.reserve(count);
+        self.series.reserve(count);
+    }
+
     fn resolve(
         &mut self,
         rows: &MeasurementRows,
@@ -425,7 +433,7 @@ impl Binder<'_, '_> {
         }
         // Names of what is refused get no ids.
         let is_new = !self.draft.knows(&parsed);
-        if is_new && let Some(why) = self.refuse(&parsed) {
+        if is_new && let Some(why) = self.refuse(&parsed)? {
             return Ok(why);
         }
         let (measurement, key) = self.draft.canonical(&parsed);
@@ -436,7 +444,7 @@ impl Binder<'_, '_> {
         let found = self.database.registry.find(hash)?;
         if found.is_none()
             && !is_new
-            && let Some(why) = self.refuse(&parsed)
+            && let Some(why) = self.refuse(&parsed)?
         {
             return Ok(why);
         }
@@ -456,11 +464,15 @@ impl Binder<'_, '_> {
 
 impl Binder<'_, '_> {
     /// Why there cannot be a new series of `key`, if so.
-    fn refuse(&mut self, key: &SeriesKey) -> Option<Resolved> {
+    ///
+    /// # Errors
+    /// `Busy` where there is no memory for it.
+    fn refuse(&mut self, key: &SeriesKey) -> Result<Option<Resolved>> {
+        self.room.check_memory(self.database, key)?;
         let made = self.draft.series_made();
         let why = self.room.limits().refuse_key(key).map(Arc::from);
         let why = why.or_else(|| self.room.refuse(self.database, key, made));
-        why.map(|why| Resolved::Rejected(RejectReason::Limit(why)))
+        Ok(why.map(|why| Resolved::Rejected(RejectReason::Limit(why))))
     }
 }
 

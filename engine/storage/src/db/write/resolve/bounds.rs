@@ -18,6 +18,8 @@ pub(in crate::db) struct Bounds<'db> {
     pub(in crate::db) limits: &'db Limits,
     /// By the monotonic clock.
     pub(in crate::db) now: Duration,
+    /// Where series take all the memory they may have: how much they take and may take, MiB.
+    pub(in crate::db) memory: Option<(usize, usize)>,
 }
 
 /// Whether a batch has a string that is too long: then its rows are looked at one by one.
@@ -161,14 +163,17 @@ fn reject(
 #[derive(Debug)]
 pub(super) struct Room<'db> {
     bounds: Bounds<'db>,
+    /// Series that it has.
+    known: u64,
     /// Why it may have none, found once for a batch.
     refused: Option<Arc<str>>,
 }
 
 impl<'db> Room<'db> {
-    pub(super) fn new(bounds: Bounds<'db>) -> Room<'db> {
+    pub(super) fn new(bounds: Bounds<'db>, known: u64) -> Room<'db> {
         Room {
             bounds,
+            known,
             refused: None,
         }
     }
@@ -177,7 +182,25 @@ impl<'db> Room<'db> {
         self.bounds.limits
     }
 
-    /// Why the database cannot have a series of `key` besides the `made` that it has had, if so.
+    /// Whether there is memory for a new series of `key`.
+    ///
+    /// # Errors
+    /// `Busy` where there is none: a flush makes room, or a larger budget.
+    pub(super) fn check_memory(&self, database: &Database, key: &SeriesKey) -> Result<()> {
+        let Some((used, max)) = self.bounds.memory else {
+            return Ok(());
+        };
+        let words = format!(
+            "new series have to wait for a flush: those in memory take {used} MiB, and {max} is \
+             their part of memory_budget"
+        );
+        let growth = lock(&database.growth);
+        let message = String::from(&*explain(&words, &growth, key));
+        Err(Error::new(ErrorKind::Busy, message))
+    }
+
+    /// Why the database cannot have a series of `key` besides those it has and the `made` that this
+    /// batch makes, if so.
     pub(super) fn refuse(
         &mut self,
         database: &Database,
@@ -189,7 +212,7 @@ impl<'db> Room<'db> {
             new_series_per_minute_max: per_minute,
             ..
         } = *self.bounds.limits;
-        let full = series_max > 0 && made >= series_max;
+        let full = series_max > 0 && self.known + made >= series_max;
         if !full && per_minute == 0 {
             return None;
         }

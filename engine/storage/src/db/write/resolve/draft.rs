@@ -16,6 +16,8 @@ use crate::model::{
 pub(super) struct Draft<'catalog> {
     catalog: &'catalog DatabaseCatalog,
     last: LastIds,
+    /// The last series before those that are made here.
+    series_before: u64,
     names: Names,
     measurements: BTreeMap<Box<[u8]>, MeasurementId>,
     tag_keys: BTreeMap<Box<[u8]>, TagKeyId>,
@@ -24,6 +26,22 @@ pub(super) struct Draft<'catalog> {
     fields: BTreeMap<(MeasurementId, Box<[u8]>), FieldId>,
     pairs: BTreeSet<(MeasurementId, TagKeyId)>,
     series: Vec<SeriesEntry>,
+    shape: Option<Shape>,
+}
+
+/// What the last key named, all of it with ids: the next mostly names the same.
+#[derive(Debug)]
+struct Shape {
+    name: Box<[u8]>,
+    measurement: MeasurementId,
+    tag_keys: Vec<(Box<[u8]>, TagKeyId)>,
+}
+
+impl Shape {
+    fn is_of(&self, key: &SeriesKey) -> bool {
+        let own = self.tag_keys.iter().map(|(name, _)| &**name);
+        self.name == key.measurement && own.eq(key.tags.iter().map(|(name, _)| name))
+    }
 }
 
 impl<'catalog> Draft<'catalog> {
@@ -35,6 +53,7 @@ impl<'catalog> Draft<'catalog> {
         Draft {
             catalog,
             last,
+            series_before: last_series,
             names: Names::default(),
             measurements: BTreeMap::new(),
             tag_keys: BTreeMap::new(),
@@ -42,28 +61,48 @@ impl<'catalog> Draft<'catalog> {
             fields: BTreeMap::new(),
             pairs: BTreeSet::new(),
             series: Vec::new(),
+            shape: None,
         }
     }
 
     /// The measurement and the canonical key of `key`; names in it get ids where they have none.
     pub(super) fn canonical(&mut self, key: &SeriesKey) -> (MeasurementId, Box<[u8]>) {
-        let measurement = self.measurement(&key.measurement);
-        let mut tags = Vec::with_capacity(key.tags.len());
-        for (name, value) in &key.tags {
-            let id = self.tag_key(measurement, name);
-            self.pair(measurement, (id, name));
-            tags.push((id, value));
-        }
+        let shape = match self.shape.take() {
+            Some(last) if last.is_of(key) => last,
+            Some(_) | None => self.shape_of(key),
+        };
+        let measurement = shape.measurement;
+        let ids = shape.tag_keys.iter().map(|(_, id)| *id);
+        let values = key.tags.iter().map(|(_, value)| value);
+        let mut tags: Vec<(TagKeyId, &[u8])> = ids.zip(values).collect();
+        self.shape = Some(shape);
         (measurement, CanonicalKey::encode(measurement, &mut tags))
     }
 
-    /// How many series there have been, those made here included.
+    fn shape_of(&mut self, key: &SeriesKey) -> Shape {
+        let measurement = self.measurement(&key.measurement);
+        let tag_keys = key.tags.iter().map(|(name, _)| {
+            let id = self.tag_key(measurement, name);
+            self.pair(measurement, (id, name));
+            (name.into(), id)
+        });
+        Shape {
+            tag_keys: tag_keys.collect(),
+            name: key.measurement.clone(),
+            measurement,
+        }
+    }
+
+    /// How many series were made here.
     pub(super) fn series_made(&self) -> u64 {
-        self.last.series
+        self.last.series - self.series_before
     }
 
     /// Whether all names of `key` have ids, and its tags occur in its measurement: else it is new.
     pub(super) fn knows(&self, key: &SeriesKey) -> bool {
+        if self.shape.as_ref().is_some_and(|last| last.is_of(key)) {
+            return true;
+        }
         let known = self.catalog.measurement(&key.measurement);
         let drafted = self.measurements.get(&key.measurement).copied();
         let Some(measurement) = known.map(|known| known.id).or(drafted) else {
