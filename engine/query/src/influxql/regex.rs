@@ -2,6 +2,8 @@
 //! in the text, sizes bounded. Where the two languages differ, Go's text is rewritten.
 
 use std::fmt;
+use std::iter::Peekable;
+use std::str::Chars;
 use std::sync::Arc;
 
 use regex::bytes::RegexBuilder;
@@ -72,34 +74,81 @@ impl fmt::Debug for Regex {
     }
 }
 
+/// Values that an expression is taken apart into at most, and the bytes of all of them.
+const LITERALS_MAX: usize = 10_000;
+const LITERAL_BYTES_MAX: usize = 1 << 20;
+/// Groups within groups that are taken apart.
+const LITERAL_DEPTH_MAX: usize = 8;
+
 fn literals(source: &str) -> Option<Arc<[Box<[u8]>]>> {
-    let inside = source.strip_prefix('^')?.strip_suffix('$')?;
-    let grouped = inside
-        .strip_prefix('(')
-        .and_then(|rest| rest.strip_suffix(')'));
-    let listed = grouped.map(|rest| rest.strip_prefix("?:").unwrap_or(rest));
-    let mut values = vec![String::new()];
-    let mut rest = listed.unwrap_or(inside).chars();
-    while let Some(ch) = rest.next() {
-        let ch = match ch {
-            '|' if listed.is_some() => {
-                values.push(String::new());
-                continue;
-            }
-            '\\' => rest.next().filter(char::is_ascii_punctuation)?,
-            _ if "^$.|?*+()[]{}".contains(ch) => return None,
-            ch => ch,
-        };
-        values.last_mut()?.push(ch);
+    let mut rest = source.chars().peekable();
+    let mut values = Vec::new();
+    loop {
+        rest.next_if_eq(&'^')?;
+        values.append(&mut sequence(&mut rest, LITERAL_DEPTH_MAX)?);
+        rest.next_if_eq(&'$')?;
+        match rest.next() {
+            None => break,
+            Some('|') => {}
+            Some(_) => return None,
+        }
     }
     values.sort_unstable();
     values.dedup();
-    Some(
-        values
-            .into_iter()
-            .map(|value| value.into_bytes().into())
-            .collect(),
-    )
+    let bytes = values.into_iter().map(|value| value.into_bytes().into());
+    Some(bytes.collect())
+}
+
+/// All that a sequence of characters and groups can be, up to what ends it; `None` where that is
+/// too much, or anything else stands there.
+fn sequence(rest: &mut Peekable<Chars<'_>>, depth: usize) -> Option<Vec<String>> {
+    let mut values = vec![String::new()];
+    while let Some(ch) = rest.next_if(|ch| !"|)$".contains(*ch)) {
+        let ch = match ch {
+            '(' => {
+                let group = group(rest, depth.checked_sub(1)?)?;
+                values = product(&values, &group)?;
+                continue;
+            }
+            '\\' => rest.next().filter(char::is_ascii_punctuation)?,
+            _ if "^.?*+[]{}".contains(ch) => return None,
+            ch => ch,
+        };
+        for value in &mut values {
+            value.push(ch);
+        }
+    }
+    Some(values)
+}
+
+/// All that the alternatives of a group can be, whose parenthesis has been read.
+fn group(rest: &mut Peekable<Chars<'_>>, depth: usize) -> Option<Vec<String>> {
+    if rest.next_if_eq(&'?').is_some() {
+        rest.next_if_eq(&':')?;
+    }
+    let mut values = Vec::new();
+    loop {
+        values.append(&mut sequence(rest, depth)?);
+        match rest.next()? {
+            ')' => return Some(values),
+            '|' if values.len() <= LITERALS_MAX => {}
+            _ => return None,
+        }
+    }
+}
+
+/// Each of `values` before each of `endings`.
+fn product(values: &[String], endings: &[String]) -> Option<Vec<String>> {
+    let bytes = |strings: &[String]| strings.iter().map(String::len).sum::<usize>();
+    let size = bytes(values) * endings.len() + bytes(endings) * values.len();
+    if values.len() * endings.len() > LITERALS_MAX || size > LITERAL_BYTES_MAX {
+        return None;
+    }
+    let each = values.iter().flat_map(|value| {
+        let ended = endings.iter();
+        ended.map(move |ending| format!("{value}{ending}"))
+    });
+    Some(each.collect())
 }
 
 /// The literal text behind a leading `^`, where nothing stands beside the whole of it.
@@ -223,7 +272,7 @@ fn translate(source: &str) -> String {
     out
 }
 
-fn copy_named_class(out: &mut String, rest: &mut std::str::Chars<'_>) {
+fn copy_named_class(out: &mut String, rest: &mut Chars<'_>) {
     out.push('[');
     for ch in rest.by_ref() {
         out.push(ch);
@@ -233,7 +282,7 @@ fn copy_named_class(out: &mut String, rest: &mut std::str::Chars<'_>) {
     }
 }
 
-fn escape(out: &mut String, rest: &mut std::str::Chars<'_>, in_class: bool) {
+fn escape(out: &mut String, rest: &mut Chars<'_>, in_class: bool) {
     let Some(ch) = rest.next() else {
         out.push('\\');
         return;
@@ -265,7 +314,7 @@ fn escape(out: &mut String, rest: &mut std::str::Chars<'_>, in_class: bool) {
     out.push_str(replaced);
 }
 
-fn copy_braces(out: &mut String, rest: &mut std::str::Chars<'_>) {
+fn copy_braces(out: &mut String, rest: &mut Chars<'_>) {
     for ch in rest.by_ref() {
         out.push(ch);
         if ch == '}' {
@@ -346,6 +395,72 @@ mod tests {
         }
         let regex = Regex::new("^(a|b)$").unwrap();
         assert!(regex.is_match(b"a") && !regex.is_match(b"a\n"));
+    }
+
+    #[test]
+    fn alternatives_of_literals_are_taken_apart_wherever_they_stand() {
+        let listed = |source: &str| {
+            let values = literals(source)?;
+            let text = |value: &[u8]| String::from_utf8(value.to_vec()).unwrap();
+            Some(values.iter().map(|value| text(value)).collect::<Vec<_>>())
+        };
+        let cases = [
+            ("^web-(a|b)$", "web-a web-b"),
+            ("^(a|b)(1|2)x$", "a1x a2x b1x b2x"),
+            (r"^(?:db|web(-(a|b))?)$", ""),
+            ("^(db|web(-1|-2))$", "db web-1 web-2"),
+            (r"^a\.b$|^c$", "a.b c"),
+            ("^a$|^(b|c)$", "a b c"),
+            ("^a|b$", ""),
+            ("^(a|b)+$", ""),
+            ("^a$|b", ""),
+            ("^(a$|b)$", ""),
+            ("^(?i:a|b)$", ""),
+        ];
+        for (source, expected) in cases {
+            let expected: Vec<&str> = expected.split_whitespace().collect();
+            let found = listed(source).unwrap_or_default();
+            assert_eq!(found, expected, "{source}");
+            let regex = Regex::new(source).unwrap();
+            assert!(
+                found.iter().all(|value| regex.is_match(value.as_bytes())),
+                "{source}"
+            );
+        }
+        let many = format!("^{}$", "(a|b)".repeat(14));
+        assert_eq!(listed(&many), None, "16384 values are too many");
+        let deep = format!("^{}a{}$", "(".repeat(100_000), ")".repeat(100_000));
+        assert_eq!(listed(&deep), None);
+    }
+
+    #[test]
+    fn what_is_taken_apart_matches_its_literals_and_nothing_else() {
+        let pieces = ["a", "b", "|", "(", ")", "?", "$", "^", "+", ".", "$|^"];
+        let texts = ["", "a", "b", "ab", "ba", "aa", "bb", "aab", "abb", "aba"];
+        let mut seen = 0;
+        for number in 0..pieces.len().pow(5) {
+            let mut source = String::from("^");
+            let mut left = number;
+            for _ in 0..5 {
+                source.push_str(pieces[left % pieces.len()]);
+                left /= pieces.len();
+            }
+            source.push('$');
+            let Some(values) = literals(&source) else {
+                continue;
+            };
+            let regex = Regex::new(&source).unwrap_or_else(|error| panic!("{source}: {error}"));
+            for text in texts {
+                let is_listed = values.iter().any(|value| **value == *text.as_bytes());
+                assert_eq!(
+                    is_listed,
+                    regex.is_match(text.as_bytes()),
+                    "{source}, {text:?}"
+                );
+            }
+            seen += 1;
+        }
+        assert!(seen > 500, "{seen} expressions were taken apart");
     }
 
     #[test]
