@@ -1,6 +1,7 @@
 //! What the system says of this process.
 
 use std::fmt;
+use std::time::Duration;
 
 /// Resident memory, in KiB each.
 #[derive(Clone, Copy, Debug)]
@@ -47,6 +48,12 @@ pub(crate) fn cpu_seconds() -> f64 {
     let mut ticks = behind_name.split_whitespace().skip(11).take(2);
     let mut next = || -> f64 { ticks.next().unwrap().parse().unwrap() };
     (next() + next()) / 100.0
+}
+
+/// Time that this thread has been on a processor.
+pub(crate) fn thread_time() -> Duration {
+    let stat = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
+    Duration::from_nanos(stat.split_whitespace().next().unwrap().parse().unwrap())
 }
 
 /// Has the system count the most of memory anew.
