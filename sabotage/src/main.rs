@@ -19,6 +19,8 @@ mod explore;
 mod history;
 #[path = "../../engine/storage/tests/proof/model.rs"]
 mod model;
+#[path = "../../engine/storage/tests/proof/names.rs"]
+mod names;
 #[path = "../../engine/storage/tests/proof/ops.rs"]
 mod ops;
 #[path = "../../engine/storage/tests/proof/parallel.rs"]
@@ -29,6 +31,8 @@ mod scripts;
 mod support;
 #[path = "../../engine/storage/tests/proof/versions.rs"]
 mod versions;
+#[path = "../../engine/storage/tests/proof/world.rs"]
+mod world;
 
 use std::panic::catch_unwind;
 use std::process::ExitCode;

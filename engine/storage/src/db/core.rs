@@ -278,7 +278,9 @@ impl Core {
         committed
     }
 
-    /// Makes sure that what the manifest says on disk is what is known here.
+    /// Makes sure that what the manifest says on disk is what is known here. Asked before anything is
+    /// acknowledged that does not write the manifest itself: a drop of unknown outcome that came true at
+    /// the next start would take what was written since along. Cost: one load.
     ///
     /// # Errors
     /// `Io` or `NoSpace`.

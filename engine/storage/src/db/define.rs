@@ -33,6 +33,7 @@ impl Db {
         let core = &self.core;
         let mut sequencer = core.sequencer();
         if let Ok(database) = core.database(name) {
+            core.settle()?;
             return check_same(&database.stores().catalog, spec);
         }
         let max = core.options.limits.databases_max;
@@ -71,7 +72,7 @@ impl Db {
         let core = &self.core;
         let mut sequencer = core.sequencer();
         let Ok(database) = core.database(name) else {
-            return Ok(());
+            return core.settle();
         };
         // What was submitted before the drop is answered before it.
         core.drain(&sequencer.generation);
@@ -115,10 +116,11 @@ impl Db {
         let database = core.database(database)?;
         core.drain(&sequencer.generation);
         let Some(writer) = sequencer.writers.get_mut(&database.id) else {
-            return Ok(());
+            return core.settle();
         };
         let Some(info) = writer.catalog.measurement(measurement) else {
-            return Ok(());
+            // Nor does one come to be by a rename before it whose outcome is unknown.
+            return core.settle();
         };
         let id = info.id;
         let name = writer.catalog.name();

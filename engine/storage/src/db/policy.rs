@@ -35,6 +35,7 @@ impl Db {
         let policy = PolicyInfo::new(id, spec, makes_default)?;
         check_name(&policy.name)?;
         if let Some(found) = catalog.policy(Some(&policy.name)) {
+            core.settle()?;
             return check_existing(found, &policy);
         }
         let edits = [Edit::PutPolicy(database.id, policy.clone())];
@@ -80,12 +81,12 @@ impl Db {
         let core = &self.core;
         let mut sequencer = core.sequencer();
         let Ok(database) = core.database(database) else {
-            return Ok(());
+            return core.settle();
         };
         // What was submitted before the drop is answered before it.
         core.drain(&sequencer.generation);
         let Ok(policy) = database.policy(Some(name)) else {
-            return Ok(());
+            return core.settle();
         };
         let info = (database.id, policy.id);
         let mut manifest = core.manifest();

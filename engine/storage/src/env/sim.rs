@@ -64,6 +64,11 @@ impl SimEnv {
         }
     }
 
+    fn with_clock(self, now_ns: i64) -> SimEnv {
+        self.set_now(now_ns);
+        self
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -137,12 +142,17 @@ impl SimEnv {
         called
     }
 
-    /// The disks that a crash at this moment may leave, each on a machine of its own: all of them
+    /// The disks that a crash at this moment may leave, each on a machine of its own with the same wall
+    /// clock: all of them
     /// while there are few, else a spread choice of `image_count_max`, always with the one that
     /// lost everything unsynced and the one that lost nothing.
     pub fn crash_images(&self, image_count_max: usize) -> CrashImages {
         let state = self.state();
-        CrashImages::new(state.seed, state.disk.clone(), image_count_max)
+        CrashImages::new(
+            (state.seed, state.now_ns),
+            state.disk.clone(),
+            image_count_max,
+        )
     }
 
     /// The machine after its process was killed: all that was written is there, what was not
@@ -150,7 +160,7 @@ impl SimEnv {
     #[must_use]
     pub fn after_kill(&self) -> SimEnv {
         let state = self.state();
-        SimEnv::with_disk(state.seed, state.disk.clone())
+        SimEnv::with_disk(state.seed, state.disk.clone()).with_clock(state.now_ns)
     }
 
     /// A file's bytes as the machine sees them now, past all faults and counters.
@@ -181,12 +191,18 @@ impl SimEnv {
     }
 }
 
-/// A small generator of repeatable numbers (splitmix64).
+/// A small generator of repeatable numbers (splitmix64), by its state: of the machine's choices, and of
+/// whatever a test draws.
 #[derive(Clone, Debug)]
-pub(crate) struct Random(pub(crate) u64);
+pub struct Random(pub u64);
 
 impl Random {
-    pub(crate) fn next(&mut self) -> u64 {
+    /// The next number, any bits.
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "it has no end, as an iterator may"
+    )]
+    pub fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -195,7 +211,7 @@ impl Random {
     }
 
     /// A number below `end`, which is not zero.
-    pub(crate) fn below(&mut self, end: u64) -> u64 {
+    pub fn below(&mut self, end: u64) -> u64 {
         self.next() % end
     }
 }

@@ -13,9 +13,10 @@ use silverback_storage::model::{FieldValue, PolicySpec};
 
 use crate::deletes::series;
 use crate::history::Model;
-use crate::ops::{Draw, Op, World, any_row, open_with};
+use crate::ops::{Draw, Op, any_row};
 use crate::parallel::parallel;
 use crate::support::{Contents, Row, read, row, write};
+use crate::world::{World, open_with};
 
 /// Of so many disks one is also crashed while it is opened.
 const AGAIN_EVERY: u64 = 10;
@@ -38,7 +39,7 @@ pub(crate) struct Script {
 impl Script {
     /// The operations that follow from `seed`, without those that change the machine.
     pub(crate) fn random(seed: u64, count: usize, options: DbOptions) -> Script {
-        let mut draw = Draw(seed);
+        let mut draw = Draw::new(seed);
         let mut ops = vec![Op::Create("db"), Op::Create("other")];
         while ops.len() < count {
             let op = Op::from_number(draw.bits());
@@ -59,6 +60,11 @@ impl Script {
 
     /// Runs it until the machine is off.
     pub(crate) fn run(&self, env: &SimEnv) -> World {
+        self.run_with(env, |_| {})
+    }
+
+    /// The same, and calls `after` behind each operation.
+    fn run_with(&self, env: &SimEnv, after: impl Fn(&World)) -> World {
         env.set_short_writes(self.short_writes);
         let mut world = World::new(env, self.options);
         for op in &self.ops {
@@ -66,6 +72,7 @@ impl Script {
                 break;
             }
             world.apply(op);
+            after(&world);
         }
         world
     }
@@ -225,9 +232,8 @@ fn check(
         panic!("{case}: {fault}");
     }
     for name in db.databases() {
-        let own = found.keys().filter(|cell| cell.0 == *name);
-        let shown: BTreeSet<_> = own.map(|cell| (cell.1.clone(), cell.2.clone())).collect();
-        assert_eq!(series(&db, &name).unwrap(), shown, "{case}: series");
+        let listed = series(&db, &name).unwrap();
+        assert_eq!(model.listed_fault(&name, &found, &listed), None, "{case}");
     }
     let stats = db.stats();
     assert_eq!(stats.problems, [], "{case}");
@@ -247,6 +253,12 @@ fn check(
     let outcome = write(&db, "db", &more);
     assert!(outcome.is_ok(), "{case}: {outcome:?}");
     model.write("db", &more, &outcome);
+    // What the crash left of the log's end must not be in the way of what comes behind it.
+    let killed = env.after_kill();
+    let again = open_with(&killed, options).unwrap_or_else(|error| panic!("{case}: {error}"));
+    let found = read(&again).unwrap();
+    assert_eq!(model.fault(&found), None, "{case}, killed after a write");
+    assert_eq!(again.stats().problems, [], "{case}, killed after a write");
     db.flush().unwrap();
     let found = read(&db).unwrap();
     assert_eq!(model.fault(&found), None, "{case}, after a write");
@@ -263,14 +275,24 @@ fn after() -> Vec<Row> {
     ]
 }
 
-/// Ways for a call to fail: which calls, how, and whether all later ones do too.
-pub(crate) const FAILURES: [(Option<OpKind>, Failure, bool); 6] = [
-    (None, Failure::Io, false),
-    (None, Failure::Io, true),
-    (None, Failure::Full, false),
-    (None, Failure::Full, true),
-    (Some(OpKind::Read), Failure::Io, false),
-    (Some(OpKind::Open), Failure::Io, false),
+/// How long calls fail, from the one on that is chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lasts {
+    Once,
+    /// Until the operation ends that met it: what it tried to undo failed too.
+    Operation,
+    Ever,
+}
+
+/// Ways for a call to fail: which calls, how, and how long.
+pub(crate) const FAILURES: [(Option<OpKind>, Failure, Lasts); 7] = [
+    (None, Failure::Io, Lasts::Once),
+    (None, Failure::Io, Lasts::Operation),
+    (None, Failure::Io, Lasts::Ever),
+    (None, Failure::Full, Lasts::Once),
+    (None, Failure::Full, Lasts::Ever),
+    (Some(OpKind::Read), Failure::Io, Lasts::Once),
+    (Some(OpKind::Open), Failure::Io, Lasts::Once),
 ];
 
 /// Lets every call of the disk fail in every way of [`FAILURES`], every `stride`-th of them.
@@ -293,10 +315,10 @@ pub(crate) fn fail_each(script: &Script, stride: usize) -> Counts {
 fn fail_one(
     script: &Script,
     after: u64,
-    (kind, failure, sticky): (Option<OpKind>, Failure, bool),
+    (kind, failure, lasts): (Option<OpKind>, Failure, Lasts),
 ) -> Counts {
     let case = format!(
-        "{}, call {after} of {kind:?}, {failure:?}, sticky {sticky}",
+        "{}, call {after} of {kind:?}, {failure:?}, lasts {lasts:?}",
         script.name
     );
     let env = SimEnv::new(script.seed);
@@ -304,9 +326,13 @@ fn fail_one(
         kind,
         after,
         failure,
-        sticky,
+        sticky: lasts != Lasts::Once,
     });
-    let mut world = script.run(&env);
+    let mut world = script.run_with(&env, |world| {
+        if lasts == Lasts::Operation && world.failure.is_some() {
+            world.env.heal();
+        }
+    });
     env.heal();
     env.set_capacity(None);
     if let Some(db) = &world.db {
@@ -323,19 +349,23 @@ fn fail_one(
         }
     }
     drop(world.db.take());
-    let disk = env.after_kill();
     let mut counts = Counts {
         points: 1,
-        images: 1,
         ..Counts::default()
     };
-    counts.distinct.insert(fingerprint(&disk));
-    check(&disk, script.options, &world.model, &case, |_, _| true);
+    // The process ends, or the power fails too: then what a failed sync left behind is all there is.
+    let worst = env.crash_images(1).next().unwrap();
+    for (disk, how) in [(env.after_kill(), "killed"), (worst.env, "without power")] {
+        counts.images += 1;
+        counts.distinct.insert(fingerprint(&disk));
+        let case = format!("{case}, {how}");
+        check(&disk, script.options, &world.model, &case, |_, _| true);
+    }
     counts
 }
 
 /// What is written once the disk works again.
 fn after_failure() -> Vec<Row> {
-    let mut draw = Draw(500);
+    let mut draw = Draw::new(500);
     (0..3).map(|_| any_row(&mut draw)).collect()
 }

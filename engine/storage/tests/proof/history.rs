@@ -1,12 +1,14 @@
 //! A naive model that knows what may be found after any failure: of each cell the last value that
 //! was acknowledged, and what was attempted since.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use silverback_storage::error::Result;
 use silverback_storage::model::FieldValue;
 
+use crate::deletes::SeriesName;
 use crate::support::{Cell, Contents, Row};
+use crate::world::AGING;
 
 /// What one cell may be found as.
 #[derive(Clone, Debug, Default)]
@@ -15,6 +17,8 @@ struct History {
     acknowledged: Option<FieldValue>,
     /// What was attempted since and not acknowledged, each with the number of its attempt.
     maybe: Vec<(u64, Option<FieldValue>)>,
+    /// It was past its time at some moment, and may be gone.
+    faded: bool,
 }
 
 /// What may be found, after whatever was attempted.
@@ -23,6 +27,8 @@ pub(crate) struct Model {
     cells: BTreeMap<Cell, History>,
     /// How often it changed.
     attempts: u64,
+    /// A field was dropped: a series may be listed that has no other.
+    has_bare_series: bool,
 }
 
 impl Model {
@@ -59,6 +65,56 @@ impl Model {
         }
     }
 
+    /// Notes that names changed: `after` gives a cell's name since then, `None` where the cell is gone.
+    pub(crate) fn alter(&mut self, after: impl Fn(&Cell) -> Option<Cell>, outcome: &Result<()>) {
+        self.attempts += 1;
+        let mut arrived = Vec::new();
+        for (cell, history) in &mut self.cells {
+            let renamed = after(cell);
+            if renamed.as_ref() == Some(cell) {
+                continue;
+            }
+            self.has_bare_series |= renamed.is_none();
+            arrived.extend(renamed.map(|renamed| (renamed, history.clone())));
+            history.note(None, (self.attempts, outcome));
+        }
+        for (cell, before) in arrived {
+            let history = self.cells.entry(cell).or_default();
+            if outcome.is_ok() {
+                *history = before;
+            } else {
+                history.faded |= before.faded;
+                history.maybe.push((self.attempts, before.acknowledged));
+                history.maybe.extend(before.maybe);
+            }
+        }
+    }
+
+    /// Notes that the cells for which `past` holds may go from now on, each by itself.
+    pub(crate) fn fade(&mut self, past: impl Fn(&Cell) -> bool) {
+        for (cell, history) in &mut self.cells {
+            history.faded |= past(cell);
+        }
+    }
+
+    /// What is wrong with the series that a database lists beside what was found in it, if anything is.
+    pub(crate) fn listed_fault(
+        &self,
+        database: &str,
+        found: &Contents,
+        listed: &BTreeSet<SeriesName>,
+    ) -> Option<String> {
+        let own = found.keys().filter(|cell| cell.0 == database);
+        let shown: BTreeSet<SeriesName> =
+            own.map(|cell| (cell.1.clone(), cell.2.clone())).collect();
+        let missing = shown.difference(listed).next();
+        // Of what ages a series may be listed longer than it has points.
+        let bare = |(measurement, _): &&SeriesName| measurement != AGING && !self.has_bare_series;
+        let strange = listed.difference(&shown).find(bare);
+        (missing.is_some() || strange.is_some())
+            .then(|| format!("{database} lists {strange:?} without a row, and lacks {missing:?}"))
+    }
+
     /// What is wrong with what was found, if anything is.
     pub(crate) fn fault(&self, found: &Contents) -> Option<String> {
         // Both are sorted by cell: one pass.
@@ -90,7 +146,7 @@ impl Model {
             let [(attempt, value)] = &history.maybe[..] else {
                 continue;
             };
-            if history.acknowledged == *value {
+            if history.faded || history.acknowledged == *value {
                 continue;
             }
             let is_done = found.get(cell) == value.as_ref();
@@ -124,6 +180,7 @@ impl History {
         if outcome.is_ok() {
             self.acknowledged = value;
             self.maybe.clear();
+            self.faded = false;
         } else {
             self.maybe.push((attempt, value));
         }
@@ -131,6 +188,7 @@ impl History {
 
     fn allows(&self, value: Option<&FieldValue>) -> bool {
         self.acknowledged.as_ref() == value
+            || self.faded && value.is_none()
             || self.maybe.iter().any(|(_, maybe)| maybe.as_ref() == value)
     }
 }

@@ -15,12 +15,14 @@ mod deletes;
 mod explore;
 mod history;
 mod model;
+mod names;
 mod ops;
 mod parallel;
 mod scripts;
 #[path = "../support/mod.rs"]
 mod support;
 mod versions;
+mod world;
 
 /// A number from the environment, or the one that stands for a run of minutes.
 fn setting(name: &str, standard: u64) -> u64 {

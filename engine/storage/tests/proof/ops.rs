@@ -1,32 +1,28 @@
-//! What can be done to a store, as values; a store to do it to, beside the model of what it may
-//! hold. A list of numbers stands for a list of operations, so that tests draw, shrink and print
-//! numbers, and the fuzzer makes its own.
+//! What can be done to a store, as values. A list of numbers stands for a list of operations, so that
+//! tests draw, shrink and print numbers, and the fuzzer makes its own.
 
-use std::sync::Arc;
-use std::time::Duration;
+use silverback_storage::env::sim::Random;
+use silverback_storage::model::{FieldValue, TimeRange};
 
-use silverback_storage::db::{Db, DbOptions};
-use silverback_storage::env::SimEnv;
-use silverback_storage::error::{Error, ErrorKind, Result};
-use silverback_storage::model::{FieldValue, PolicySpec, TimeRange};
-
-use crate::deletes::{Choice, delete};
-use crate::history::Model;
-use crate::support::{Cell, Row, row, write};
+use crate::deletes::Choice;
+use crate::names::Change;
+use crate::support::{Row, row};
 
 pub(crate) const DATABASES: [&str; 2] = ["db", "other"];
 pub(crate) const MEASUREMENTS: [&str; 3] = ["cpu", "mem", "disk"];
 
 /// A week: far enough for another partition, ns.
 const WEEK_NS: i64 = 604_800_000_000_000;
-/// Disks among which a crash chooses.
-const CRASH_IMAGES: usize = 16;
+/// By how much a wall clock is set wrong, hours.
+const CLOCK_ERRORS_H: [i64; 6] = [1, -1, 30, -30, 960, -960];
 
 /// One thing done to a store.
 #[derive(Clone, Debug)]
 pub(crate) enum Op {
     Create(&'static str),
     Write(&'static str, Vec<Row>),
+    /// Points of the policy that ages.
+    WriteAging(Vec<Aging>),
     Flush,
     Compact,
     /// Background steps run, an hour later.
@@ -34,6 +30,20 @@ pub(crate) enum Op {
     DropMeasurement(&'static str, &'static str),
     DropDatabase(&'static str),
     Delete(&'static str, Choice),
+    /// The measurement of that name is changed, or refused to be.
+    Alter(&'static str, &'static str, Change),
+    /// Both clocks go on by so many quarters of an hour.
+    Advance(u64),
+    /// The wall clock alone is moved by so many hours.
+    SetClock(i64),
+    /// What is past its time is dropped, whatever would wait.
+    Retention,
+    /// The policy that ages keeps so many hours from now on.
+    AlterPolicy(i64),
+    /// It is dropped, and made anew.
+    DropPolicy,
+    /// To another machine, where it is restored and compared.
+    Backup,
     /// A clean stop, and a start.
     Close,
     /// The process ends without a word, and starts again on a copy of the machine.
@@ -46,26 +56,34 @@ pub(crate) enum Op {
     Space(Option<u64>),
 }
 
-/// A small generator of repeatable numbers (splitmix64).
+/// A point of the policy that ages.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Aging {
+    pub(crate) host: &'static str,
+    /// How many quarters of an hour old it is when it is written.
+    pub(crate) age: i64,
+    pub(crate) value: i64,
+}
+
+/// Draws what operations are made of.
 #[derive(Clone, Debug)]
-pub(crate) struct Draw(pub(crate) u64);
+pub(crate) struct Draw(Random);
 
 impl Draw {
+    pub(crate) fn new(seed: u64) -> Draw {
+        Draw(Random(seed))
+    }
+
     pub(crate) fn bits(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
+        self.0.next()
     }
 
     /// A number below `end`.
     pub(crate) fn below(&mut self, end: usize) -> usize {
-        let drawn = self.bits() % u64::try_from(end).unwrap();
-        usize::try_from(drawn).unwrap()
+        usize::try_from(self.0.below(end as u64)).unwrap()
     }
 
-    fn one_of(&mut self, of: &[&'static str]) -> &'static str {
+    pub(crate) fn one_of<T: Copy>(&mut self, of: &[T]) -> T {
         of[self.below(of.len())]
     }
 }
@@ -73,23 +91,45 @@ impl Draw {
 impl Op {
     /// The operation that `number` stands for.
     pub(crate) fn from_number(number: u64) -> Op {
-        let mut draw = Draw(number);
+        let mut draw = Draw::new(number);
         let database = draw.one_of(&DATABASES);
-        match draw.below(30) {
+        match draw.below(48) {
             0..12 => {
                 let count = 1 + draw.below(29);
                 Op::Write(database, (0..count).map(|_| any_row(&mut draw)).collect())
             }
-            12..16 => Op::Flush,
-            16..18 => Op::Compact,
-            18 => Op::Steps(1 + draw.below(5)),
-            19 => Op::DropMeasurement(database, draw.one_of(&MEASUREMENTS)),
-            20 => Op::DropDatabase(database),
-            21 => Op::Close,
-            22 => Op::Kill,
-            25.. => Op::Delete(database, any_choice(&mut draw)),
+            12..18 => {
+                let count = 1 + draw.below(11);
+                Op::WriteAging((0..count).map(|_| any_aging(&mut draw)).collect())
+            }
+            18..22 => Op::Flush,
+            22..24 => Op::Compact,
+            24 => Op::Steps(1 + draw.below(5)),
+            25 => Op::DropMeasurement(database, draw.one_of(&MEASUREMENTS)),
+            26 => Op::DropDatabase(database),
+            27..32 => Op::Delete(database, any_choice(&mut draw)),
+            32..36 => {
+                let measurement = draw.one_of(&crate::names::MEASUREMENTS);
+                Op::Alter(database, measurement, Change::any(&mut draw))
+            }
+            36..38 => Op::Advance(draw.below(12) as u64),
+            38 => Op::SetClock(draw.one_of(&CLOCK_ERRORS_H)),
+            39..41 => Op::Retention,
+            41 => Op::AlterPolicy(draw.one_of(&[1, 2, 3, 4, 5])),
+            42 => Op::DropPolicy,
+            43 => Op::Backup,
+            44 => Op::Close,
+            45 => Op::Kill,
             _ => Op::Crash(draw.below(64)),
         }
+    }
+}
+
+fn any_aging(draw: &mut Draw) -> Aging {
+    Aging {
+        host: draw.one_of(&["h0", "h1", "h2"]),
+        age: i64::try_from(draw.below(24)).unwrap() - 4,
+        value: draw.bits().cast_signed(),
     }
 }
 
@@ -149,136 +189,4 @@ pub(crate) fn any_row(draw: &mut Draw) -> Row {
         row.fields.push((format!("f{kind}"), any_value(kind, draw)));
     }
     row
-}
-
-/// The store of a machine.
-pub(crate) fn open_with(env: &SimEnv, options: DbOptions) -> Result<Db> {
-    Db::open(Arc::new(env.clone()), options)
-}
-
-/// A store, what it may hold, and how often anything failed so far.
-#[derive(Debug)]
-pub(crate) struct World {
-    pub(crate) db: Option<Db>,
-    pub(crate) env: SimEnv,
-    pub(crate) model: Model,
-    pub(crate) failures: usize,
-    /// The last failure, in words.
-    pub(crate) failure: Option<String>,
-    options: DbOptions,
-}
-
-impl World {
-    pub(crate) fn new(env: &SimEnv, options: DbOptions) -> World {
-        let mut world = World {
-            db: None,
-            env: env.clone(),
-            model: Model::default(),
-            failures: 0,
-            failure: None,
-            options,
-        };
-        world.open();
-        world
-    }
-
-    fn open(&mut self) {
-        match open_with(&self.env, self.options) {
-            Ok(db) => self.db = Some(db),
-            Err(error) => self.failed(&error),
-        }
-    }
-
-    fn failed(&mut self, error: &Error) {
-        self.failures += 1;
-        self.failure = Some(error.to_string());
-    }
-
-    fn attempt(&mut self, what: impl FnOnce(&Db) -> Result<()>) -> Result<()> {
-        let outcome = match &self.db {
-            Some(db) => what(db),
-            None => Err(Error::new(ErrorKind::Closed, "it did not open")),
-        };
-        if let Err(error) = &outcome {
-            self.failed(error);
-        }
-        outcome
-    }
-
-    fn create(&mut self, database: &str) {
-        self.attempt(|db| db.create_database(database, &PolicySpec::default()))
-            .ok();
-    }
-
-    pub(crate) fn write(&mut self, database: &str, rows: &[Row]) {
-        let outcome = self.attempt(|db| write(db, database, rows));
-        self.model.write(database, rows, &outcome);
-    }
-
-    /// Puts the process on another machine.
-    fn move_to(&mut self, env: SimEnv) {
-        self.env.power_off();
-        self.db = None;
-        self.env = env;
-        self.open();
-    }
-
-    /// Does it, and notes in the model how it ended.
-    pub(crate) fn apply(&mut self, op: &Op) {
-        match op {
-            Op::Create(database) => self.create(database),
-            Op::Write(database, rows) => self.write(database, rows),
-            Op::Flush => drop(self.attempt(Db::flush)),
-            Op::Compact => drop(self.attempt(Db::compact)),
-            Op::Steps(count) => {
-                self.env.advance(Duration::from_secs(3601));
-                self.env.run_steps(*count);
-            }
-            Op::DropMeasurement(database, measurement) => {
-                let outcome =
-                    self.attempt(|db| db.drop_measurement(database, measurement.as_bytes()));
-                self.model.drop_where(
-                    |cell| cell.0 == *database && cell.1 == *measurement,
-                    &outcome,
-                );
-            }
-            Op::DropDatabase(database) => {
-                let outcome = self.attempt(|db| db.drop_database(database));
-                self.model.drop_where(|cell| cell.0 == *database, &outcome);
-                self.create(database);
-            }
-            Op::Delete(database, choice) => {
-                let outcome = self.attempt(|db| delete(db, database, choice));
-                let gone = |cell: &Cell| cell.0 == *database && choice.means(cell);
-                self.model.drop_where(gone, &outcome);
-            }
-            Op::Close => {
-                self.attempt(Db::close).ok();
-                self.db = None;
-                self.open();
-            }
-            Op::Kill => self.move_to(self.env.after_kill()),
-            Op::Reopen => {
-                self.db = None;
-                self.open();
-            }
-            Op::Crash(choice) => {
-                let mut images = self.env.crash_images(CRASH_IMAGES);
-                let number = choice % images.len();
-                let image = images.nth(number).unwrap();
-                self.move_to(image.env);
-            }
-            Op::Space(bytes) => {
-                let used = |env: &SimEnv| {
-                    let paths = env.paths();
-                    let sizes = paths
-                        .iter()
-                        .map(|path| env.peek(path).unwrap().len() as u64);
-                    sizes.sum::<u64>()
-                };
-                let capacity = bytes.map(|bytes| bytes + used(&self.env));
-                self.env.set_capacity(capacity);
-            }
-        }
-    }
 }

@@ -6,7 +6,8 @@ use silverback_storage::model::{FieldValue, TimeRange};
 
 use crate::deletes::Choice;
 use crate::explore::Script;
-use crate::ops::Op;
+use crate::names::Change;
+use crate::ops::{Aging, Op};
 use crate::support::{Row, options, row};
 
 /// A value of each of the five types; every value of the suite is another.
@@ -86,6 +87,10 @@ pub(crate) fn scripts() -> Vec<Script> {
         script("restarts", 16, tiny(), restarts()),
         script("late data", 17, options(), late_data()),
         script("full disk", 18, options(), full_disk()),
+        script("names", 19, options(), names()),
+        script("policies", 20, options(), policies()),
+        script("deletes", 21, tiny(), deletes()),
+        script("backups", 22, options(), backups()),
     ]
 }
 
@@ -103,6 +108,8 @@ pub(crate) fn everything() -> Vec<Op> {
         write("other", "cpu", 3, 3),
         Op::DropMeasurement("db", "mem"),
         write("db", "mem", 4, 2),
+        Op::Alter("db", "mem", Change::Rename("ram")),
+        write("db", "mem", 5, 2),
         Op::Flush,
         Op::Close,
         write("db", "disk", 5, 5),
@@ -187,6 +194,16 @@ fn drops() -> Vec<Op> {
         ops.push(Op::DropMeasurement("db", "mem"));
         ops.push(Op::Compact);
     }
+    // Written again at once, and nothing but the log has it when the process ends.
+    for round in 0..2 {
+        ops.push(write("other", "cpu", round, 5));
+        ops.push(Op::DropDatabase("other"));
+        ops.push(write("other", "cpu", round + 3, 4));
+        ops.push(Op::Reopen);
+        ops.push(Op::DropMeasurement("db", "cpu"));
+        ops.push(write("db", "cpu", round + 5, 4));
+        ops.push(Op::Reopen);
+    }
     ops.push(Op::Close);
     ops
 }
@@ -241,6 +258,142 @@ fn full_disk() -> Vec<Op> {
         ops.extend([Op::Compact, Op::Steps(4), Op::DropMeasurement("db", "mem")]);
         ops.extend([Op::Reopen, write("db", "cpu", 9, 2), Op::Space(None)]);
         ops.extend([write("db", "cpu", 11, 8), Op::Flush, Op::Reopen]);
+    }
+    ops.push(Op::Close);
+    ops
+}
+
+/// Measurements, tag keys and fields change their names, and what is written under the old ones since
+/// then is something else.
+fn names() -> Vec<Op> {
+    let alter = |measurement, change| Op::Alter("db", measurement, change);
+    vec![
+        Op::Create("db"),
+        write("db", "cpu", 1, 6),
+        write("db", "mem", 2, 4),
+        alter("mem", Change::Rename("x")),
+        write("db", "mem", 3, 3),
+        alter("cpu", Change::RenameTag("host", "a")),
+        write("db", "cpu", 1, 6),
+        Op::Flush,
+        alter("cpu", Change::RenameField("f0", "g0")),
+        write("db", "cpu", 4, 6),
+        alter("cpu", Change::DropField("f1")),
+        // In use, and not there.
+        alter("mem", Change::Rename("cpu")),
+        alter("cpu", Change::RenameField("f1", "g1")),
+        Op::Reopen,
+        write("db", "cpu", 5, 6),
+        alter("x", Change::Rename("y")),
+        alter("cpu", Change::RenameTag("dc", "host")),
+        Op::Flush,
+        Op::Compact,
+        alter("mem", Change::DropField("f2")),
+        Op::DropMeasurement("db", "y"),
+        alter("mem", Change::Rename("y")),
+        Op::Close,
+        write("db", "mem", 6, 4),
+        alter("y", Change::RenameField("f3", "g3")),
+        write("db", "cpu", 9, 9),
+        Op::Compact,
+    ]
+}
+
+/// Points age, their policy is altered, dropped and made anew, the clock is wrong and right again.
+fn policies() -> Vec<Op> {
+    let aging = |seed: i64| {
+        let hosts = ["h0", "h1", "h2"].into_iter().cycle();
+        let one = |(index, host)| Aging {
+            host,
+            age: (seed * 5 + index * 3) % 16 - 2,
+            value: seed * 100 + index,
+        };
+        Op::WriteAging((0..7).zip(hosts).map(one).collect())
+    };
+    vec![
+        Op::Create("db"),
+        aging(1),
+        Op::Flush,
+        Op::Advance(4),
+        aging(2),
+        write("db", "cpu", 1, 5),
+        Op::Flush,
+        Op::Steps(4),
+        aging(3),
+        Op::AlterPolicy(1),
+        Op::Retention,
+        aging(4),
+        Op::SetClock(48),
+        aging(5),
+        Op::Steps(6),
+        Op::SetClock(-48),
+        Op::Retention,
+        Op::Reopen,
+        aging(6),
+        Op::Flush,
+        Op::Compact,
+        Op::DropPolicy,
+        aging(7),
+        Op::Reopen,
+        Op::Close,
+        Op::AlterPolicy(5),
+        write("db", "cpu", 2, 5),
+        aging(8),
+        Op::Advance(24),
+        Op::Retention,
+        aging(9),
+        Op::SetClock(-1),
+        Op::Steps(6),
+        Op::Retention,
+    ]
+}
+
+/// Deletes of rows that lie in the log, in memory, in blocks and in merged blocks, with late rows behind
+/// them, across every kind of restart.
+fn deletes() -> Vec<Op> {
+    let mut ops = vec![Op::Create("db")];
+    for round in 0..6 {
+        ops.push(write("db", "cpu", round, 9));
+        if round % 2 == 0 {
+            ops.push(Op::Flush);
+        }
+        ops.push(delete("cpu", Some("h1"), (0, 40 + round)));
+        ops.push(write("db", "mem", round, 5));
+        ops.push(match round {
+            0 => Op::Reopen,
+            1 => Op::Compact,
+            2 => Op::Close,
+            3 => Op::Steps(6),
+            _ => Op::Flush,
+        });
+        ops.push(delete("mem", None, (round, round + 20)));
+        ops.push(write("db", "cpu", round, 3));
+    }
+    ops.extend([Op::Compact, delete("cpu", None, (i64::MIN, i64::MAX))]);
+    ops.extend([Op::Flush, Op::Compact, write("db", "cpu", 1, 4), Op::Close]);
+    ops
+}
+
+/// Backups between everything that changes which files there are.
+fn backups() -> Vec<Op> {
+    let mut ops = vec![Op::Create("db"), Op::Create("other"), Op::Backup];
+    for (round, then) in [
+        Op::Flush,
+        Op::Compact,
+        delete("cpu", Some("h2"), (0, 100)),
+        Op::Alter("db", "mem", Change::Rename("ram")),
+        Op::DropMeasurement("db", "cpu"),
+        Op::DropDatabase("other"),
+        Op::Reopen,
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let seed = i64::try_from(round).unwrap_or(0);
+        ops.push(write("db", "cpu", seed, 6));
+        ops.push(write("db", "mem", seed, 3));
+        ops.push(write("other", "cpu", seed, 3));
+        ops.extend([then, Op::Backup]);
     }
     ops.push(Op::Close);
     ops

@@ -7,9 +7,10 @@ use std::path::PathBuf;
 use silverback_storage::env::SimEnv;
 use silverback_storage::error::ErrorKind;
 
-use crate::ops::{Op, World, open_with};
+use crate::ops::Op;
 use crate::scripts::rows;
 use crate::support::options;
+use crate::world::{World, open_with};
 
 /// No build has come to it yet.
 const VERSION: u32 = 9999;

@@ -28,6 +28,7 @@ pub struct CrashImage {
 #[derive(Debug)]
 pub struct CrashImages {
     seed: u64,
+    now_ns: i64,
     disk: Disk,
     units: Vec<Unit>,
     next: u64,
@@ -106,10 +107,15 @@ impl Iterator for CrashImages {
 impl ExactSizeIterator for CrashImages {}
 
 impl CrashImages {
-    pub(super) fn new(seed: u64, disk: Disk, image_count_max: usize) -> CrashImages {
+    pub(super) fn new(
+        (seed, now_ns): (u64, i64),
+        disk: Disk,
+        image_count_max: usize,
+    ) -> CrashImages {
         let units = units_of(&disk);
         let mut images = CrashImages {
             seed,
+            now_ns,
             disk,
             units,
             next: 0,
@@ -205,7 +211,8 @@ impl CrashImages {
         }
         let units = self.units.len();
         CrashImage {
-            env: SimEnv::with_disk(self.seed.wrapping_add(number), Disk::settled(files, names)),
+            env: SimEnv::with_disk(self.seed.wrapping_add(number), Disk::settled(files, names))
+                .with_clock(self.now_ns),
             number,
             choice: format!("{kept_count} of {units} units kept ({subset:?}), the rest {lost:?}"),
         }
