@@ -301,6 +301,10 @@ impl<'block> BlockCursor<'block> {
     /// # Panics
     /// If the chunk is of another cursor.
     pub fn rows(&mut self, chunk: &Chunk) -> Result<Option<BlockRows>> {
+        let group_rows = self.measurement.group_row_count(chunk.group)?;
+        if chunk.rows == (0..group_rows) {
+            return self.rows_alone(chunk);
+        }
         let measurement = &self.measurement;
         let mut is_decoded = false;
         if self
@@ -314,16 +318,12 @@ impl<'block> BlockCursor<'block> {
         }
         let (_, times) = self.times.as_ref().expect("it has just been set");
         let own = &times[chunk.rows.clone()];
-        if !own.is_sorted_by(|a, b| a < b) {
-            return Err(measurement.corrupt(Damage("the times of a series do not ascend")));
-        }
-        let start = own.partition_point(|time| *time < self.range.start);
-        let end = own.partition_point(|time| *time < self.range.end);
-        if start >= end {
+        let wanted = wanted(measurement, own, self.range)?;
+        if wanted.is_empty() {
             return Ok(None);
         }
-        let timestamps = own[start..end].to_vec();
-        let rows = chunk.rows.start + start..chunk.rows.start + end;
+        let timestamps = own[wanted.clone()].to_vec();
+        let rows = chunk.rows.start + wanted.start..chunk.rows.start + wanted.end;
         let mut columns = Vec::with_capacity(self.fields.len());
         for reader in &mut self.fields {
             let Some(entry) = &reader.entry else {
@@ -335,8 +335,9 @@ impl<'block> BlockCursor<'block> {
                 .as_ref()
                 .is_none_or(|(own, _)| *own != chunk.group)
             {
-                let page = read_page(measurement, entry, chunk.group, &mut reader.sets)?;
-                reader.page = Some((chunk.group, page));
+                let all = 0..group_rows;
+                let column = read_page(measurement, entry, (chunk.group, all), &mut reader.sets)?;
+                reader.page = Some((chunk.group, FieldPage { column }));
                 is_decoded = true;
             }
             let (_, page) = reader.page.as_ref().expect("it has just been set");
@@ -351,18 +352,54 @@ impl<'block> BlockCursor<'block> {
             columns,
         }))
     }
+
+    /// As [`BlockCursor::rows`], of a chunk that is all of its group: nobody else wants its pages, so
+    /// that no more of them is decoded than is asked for, and nothing is kept.
+    fn rows_alone(&mut self, chunk: &Chunk) -> Result<Option<BlockRows>> {
+        let measurement = &self.measurement;
+        let mut timestamps = measurement.timestamps_with(chunk.group, &mut self.time_sets)?;
+        let wanted = wanted(measurement, &timestamps, self.range)?;
+        if wanted.is_empty() {
+            return Ok(None);
+        }
+        timestamps.truncate(wanted.end);
+        timestamps.drain(..wanted.start);
+        let mut columns = Vec::with_capacity(self.fields.len());
+        for FieldReader { entry, sets, .. } in &mut self.fields {
+            columns.push(match entry {
+                Some(entry) => read_page(measurement, entry, (chunk.group, wanted.clone()), sets)?,
+                None => None,
+            });
+        }
+        measurement.block().check_intact()?;
+        Ok(Some(BlockRows {
+            timestamps,
+            columns,
+        }))
+    }
 }
 
+/// Which of a series' rows, of these times, lie in `range`.
+fn wanted(measurement: &Measurement<'_>, times: &[i64], range: TimeRange) -> Result<Range<usize>> {
+    if !times.is_sorted_by(|a, b| a < b) {
+        return Err(measurement.corrupt(Damage("the times of a series do not ascend")));
+    }
+    let start = times.partition_point(|time| *time < range.start);
+    let end = times.partition_point(|time| *time < range.end);
+    Ok(start..end.max(start))
+}
+
+/// The column of `rows` of a group, or `None` where none has a value.
 fn read_page(
     measurement: &Measurement<'_>,
     entry: &FieldEntry,
-    group: usize,
+    (group, rows): (usize, Range<usize>),
     sets: &mut SetCache,
-) -> Result<FieldPage> {
-    let rows = measurement.group_row_count(group)?;
+) -> Result<Option<Column>> {
+    let all = measurement.group_row_count(group)?;
     let span = measurement.entry(|_, bytes| entry.pages.get(bytes, group))?;
     if span.len == 0 {
-        return Ok(FieldPage { column: None });
+        return Ok(None);
     }
     let block = measurement.block();
     let bytes = block.file().read(span.offset..span.end())?;
@@ -372,16 +409,26 @@ fn read_page(
     let shared = sets.get(measurement, &entry.sets, number)?;
     let presence = taker.prefixed().map_err(corrupt)?;
     let presence =
-        codec::decode_presence(presence, rows).map_err(|error| corrupt(stats::damage(error)))?;
+        codec::decode_presence(presence, all).map_err(|error| corrupt(stats::damage(error)))?;
+    let bytes = taker.take(taker.remaining()).map_err(corrupt)?;
+    let damaged = |error| corrupt(stats::damage(error));
+    if presence == Presence::All && rows.len() < all {
+        let mut values = Values::new(entry.field_type);
+        codec::decode_values_range_with(bytes, (all, rows), shared, &mut values)
+            .map_err(damaged)?;
+        return Ok(Some(Column { values, presence }));
+    }
     let count = match &presence {
-        Presence::All => rows,
+        Presence::All => all,
         Presence::Some(bits) => bits.count_ones(),
     };
-    let values = taker.take(taker.remaining()).map_err(corrupt)?;
-    let values = codec::decode_values_with(entry.field_type, values, count, shared)
-        .map_err(|error| corrupt(stats::damage(error)))?;
-    let column = Some(Column { values, presence });
-    Ok(FieldPage { column })
+    let values =
+        codec::decode_values_with(entry.field_type, bytes, count, shared).map_err(damaged)?;
+    let column = Column { values, presence };
+    if rows.len() < all {
+        return Ok(slice(&column, rows));
+    }
+    Ok(Some(column))
 }
 
 fn read_stats(

@@ -4,11 +4,17 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use crate::format::block::GROUP_ROWS_MAX;
+use crate::format::block::{GROUP_ROWS_MAX, STATS_ROWS_MIN};
 use crate::model::{Bitmap, Column, FieldId, Presence, Rows, Values};
 
 /// Bytes of strings in one column from which on a group is full, whatever its rows.
 const STRING_BYTES_MAX: usize = 4 << 20;
+
+/// Where a series ends, a group of this many rows ends too: whoever reads one long series then decodes
+/// no rows of others.
+const ROWS_ENOUGH: usize = GROUP_ROWS_MAX / 2;
+/// The same where the group began with the rest of a series.
+const REST_ROWS_ENOUGH: usize = STATS_ROWS_MIN;
 
 /// Rows gathered so far, in the order of the block.
 #[derive(Debug, Default)]
@@ -18,6 +24,8 @@ pub(super) struct Group {
     pub(super) columns: BTreeMap<FieldId, Column>,
     /// Where each series' rows start.
     pub(super) starts: Vec<usize>,
+    /// Whether the first row goes on with the series of the group before.
+    pub(super) begins_within: bool,
 }
 
 impl Group {
@@ -34,6 +42,13 @@ impl Group {
         } else {
             GROUP_ROWS_MAX - self.timestamps.len()
         }
+    }
+
+    /// Whether the group may end here, where a series does.
+    pub(super) fn suits_an_end(&self) -> bool {
+        let rows = self.timestamps.len();
+        rows >= ROWS_ENOUGH
+            || self.starts.len() == 1 && self.begins_within && rows >= REST_ROWS_ENOUGH
     }
 
     /// The group without its rows; its memory is used again.

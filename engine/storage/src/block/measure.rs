@@ -107,8 +107,11 @@ impl MeasurementWriter {
         let mut start = range.start;
         let mut starts_here = !goes_on;
         while start < range.end {
-            if self.group.room() == 0 {
+            if self.group.room() == 0 || starts_here && self.group.suits_an_end() {
                 self.cut(file)?;
+            }
+            if self.group.is_empty() {
+                self.group.begins_within = !starts_here;
             }
             if starts_here || self.group.is_empty() {
                 self.group.starts.push(self.group.timestamps.len());

@@ -1,4 +1,5 @@
-//! The sets that pages share, as a reader needs them: mostly the same one again and again.
+//! The sets that pages share, as a reader needs them: series that are read in an order of their own
+//! take turns among a few.
 
 use crate::block::reader::Measurement;
 use crate::codec::Shared;
@@ -7,9 +8,12 @@ use crate::format::block::bytes::Damage;
 use crate::format::block::directory::Pages;
 use crate::format::block::stats;
 
-/// The set that was read last.
+/// Sets of one column that are kept at most: one for 32 MiB of pages.
+const SETS_MAX: usize = 16;
+
+/// The sets that were read last, the newest at the end.
 #[derive(Debug, Default)]
-pub(super) struct SetCache(Option<(usize, Shared)>);
+pub(super) struct SetCache(Vec<(usize, Shared)>);
 
 impl SetCache {
     /// The set that a page names `number`: 0 is none, else it is counted from 1 among `sets`.
@@ -26,15 +30,21 @@ impl SetCache {
         if at >= sets.len() {
             return Err(measurement.corrupt(Damage("a page names a set that is none")));
         }
-        if self.0.as_ref().is_none_or(|(own, _)| *own != at) {
+        let known = self.0.iter().position(|(own, _)| *own == at);
+        let place = if let Some(place) = known {
+            place
+        } else {
             let span = measurement.entry(|_, bytes| sets.get(bytes, at))?;
             let block = measurement.block();
             let bytes = block.file().read(span.offset..span.end())?;
             let shared = Shared::decode(&bytes)
                 .map_err(|error| block.corrupt(span.offset, stats::damage(error)))?;
-            self.0 = Some((at, shared));
-        }
-        let (_, shared) = self.0.as_ref().expect("it has just been set");
-        Ok(shared)
+            if self.0.len() == SETS_MAX {
+                self.0.remove(0);
+            }
+            self.0.push((at, shared));
+            self.0.len() - 1
+        };
+        Ok(&self.0[place].1)
     }
 }

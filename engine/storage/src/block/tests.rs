@@ -283,6 +283,33 @@ fn more_chunks_than_a_page_of_statistics_holds_have_them_all() {
 }
 
 #[test]
+fn a_long_series_shares_no_page_and_a_part_of_it_is_read_alone() {
+    let points = wide(3, 5000);
+    for effort in [Effort::Hot, Effort::Cold] {
+        let (env, meta, _) = write(&points, effort, 9000);
+        let block = Block::open(&*env, DIRECTORY, &meta.unwrap()).unwrap();
+        let measurement = block.measurement(MeasurementId(3)).unwrap().unwrap();
+        assert_eq!(measurement.group_count(), 3);
+        let range = TimeRange {
+            start: 10_005,
+            end: 20_000,
+        };
+        let mut cursor = measurement.cursor(&[FieldId(1)], range);
+        for (entry, number) in points.series(MeasurementId(3)).into_iter().zip(0_i64..) {
+            let chunks = cursor.chunks(entry.0.id).unwrap();
+            let rows = cursor.rows(&chunks[0]).unwrap().unwrap();
+            assert_eq!(
+                rows.timestamps,
+                (1001..2000).map(|row| row * 10).collect::<Vec<_>>()
+            );
+            let values = (1001..2000).map(|row| row * number).collect();
+            let column = rows.columns[0].as_ref().unwrap();
+            assert_eq!(column.values, Values::Integer(values));
+        }
+    }
+}
+
+#[test]
 fn times_and_values_at_the_ends_of_their_types_are_kept() {
     let mut points = Points::default();
     let key = CanonicalKey::encode(MeasurementId(1), &mut []);

@@ -274,6 +274,23 @@ pub fn decode_values_range(
     range: Range<usize>,
     values: &mut Values,
 ) -> Result<(), DecodeError> {
+    decode_values_range_with(bytes, (count, range), Shared::none(), values)
+}
+
+/// As [`decode_values_range`], of a stream of `count` values that may refer to `shared`.
+///
+/// # Errors
+/// As [`decode_values_range`].
+///
+/// # Panics
+/// As [`decode_values_range`].
+pub fn decode_values_range_with(
+    bytes: &[u8],
+    (count, range): (usize, Range<usize>),
+    shared: &Shared,
+    values: &mut Values,
+) -> Result<(), DecodeError> {
+    let context = Context::of(shared);
     assert!(range.start <= range.end && range.end <= count, "{range:?}");
     check_count(count)?;
     let span = Span {
@@ -284,15 +301,15 @@ pub fn decode_values_range(
     match values {
         Values::Float(values) => {
             resize(values, range.len())?;
-            floats::take(cursor, Context::TOP, span, values)
+            floats::take(cursor, context, span, values)
         }
         Values::Integer(values) => {
             resize(values, range.len())?;
-            integers::take_span(cursor, Context::TOP, span, values)
+            integers::take_span(cursor, context, span, values)
         }
         Values::Unsigned(values) => {
             resize(values, range.len())?;
-            integers::take_span(cursor, Context::TOP, span, values)
+            integers::take_span(cursor, context, span, values)
         }
         Values::Boolean(values) => {
             booleans::take(cursor, count, values)?;
@@ -301,7 +318,7 @@ pub fn decode_values_range(
             Ok(())
         }
         Values::String(values) => {
-            strings::take(cursor, Context::TOP, count, values)?;
+            strings::take(cursor, context, count, values)?;
             strings::keep(values, range);
             Ok(())
         }

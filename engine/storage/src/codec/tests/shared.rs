@@ -46,6 +46,12 @@ fn a_shared_model_spares_each_column_its_own() {
         let bytes = assert_shared_round_trip(column, &shared);
         assert_eq!(bytes[0], id::ENTROPY_SHARED);
         assert!(bytes.len() < size_of(column, Effort::Cold));
+        let mut part = Values::new(FieldType::Integer);
+        decode_values_range_with(&bytes, (1000, 200..300), &shared, &mut part).unwrap();
+        let Values::Integer(all) = column else {
+            unreachable!("walks are integers");
+        };
+        assert_eq!(part, Values::Integer(all[200..300].to_vec()));
         // The five steps take 2.32 bits each; eight states and the model's number the rest.
         assert!(bytes.len() <= 1000 * 233 / 800 + 24, "{}", bytes.len());
     }

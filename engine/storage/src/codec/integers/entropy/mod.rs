@@ -27,6 +27,8 @@ const MODEL_BITS: usize = 256;
 const BATCH: usize = 1024;
 /// Offsets of more bits are read in two parts.
 const WINDOW_BITS: u8 = 57;
+/// Offsets that fewer than one of so many words has are looked for.
+const RARE: usize = 16;
 /// What a window may reach behind the end of its section.
 const PADDING: [u8; 16] = [0; 16];
 
@@ -74,7 +76,8 @@ pub(super) fn choose<T: Word>(words: &[T], models: &[Model]) -> Choice {
     let cost = model.cost_bits(&Finder::new(&model.bins), &smallest.words);
     let size_bits = cost.expect("a model of its own has all bins") + bytes.len() * 8;
     match best {
-        Some(best) if best.size_bits <= size_bits => best,
+        // A shared model costs its reader no table.
+        Some(best) if best.size_bits <= size_bits + size_bits / 128 => best,
         _ => Choice {
             residuals: smallest,
             model: Chosen::Own(model),
@@ -346,14 +349,29 @@ impl Offsets<'_> {
             return Ok(());
         }
         let mut bit = self.bit;
-        for (word, symbol) in words.iter_mut().zip(symbols) {
-            let symbol = usize::from(*symbol);
+        let mut add = |word: &mut u64, symbol: usize| {
             let mut offset = window(self.bytes, bit);
             if bits[symbol] > WINDOW_BITS {
                 offset |= window(self.bytes, bit + 32) << 32;
             }
             *word = lows[symbol].wrapping_add(offset & masks[symbol]);
             bit += usize::from(bits[symbol]);
+        };
+        let pairs = words.iter_mut().zip(symbols);
+        let pairs = pairs.map(|(word, symbol)| (word, usize::from(*symbol)));
+        let wide = symbols
+            .iter()
+            .filter(|symbol| bits[usize::from(**symbol)] > 0);
+        if wide.count() * RARE < symbols.len() {
+            // A branch that is mostly not taken costs less than what it saves.
+            for (word, symbol) in pairs {
+                *word = lows[symbol];
+                if bits[symbol] > 0 {
+                    add(word, symbol);
+                }
+            }
+        } else {
+            pairs.for_each(|(word, symbol)| add(word, symbol));
         }
         self.bit = bit;
         if bit > (self.bytes.len() - PADDING.len()) * 8 {
