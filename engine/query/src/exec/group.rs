@@ -5,7 +5,8 @@ use std::sync::Arc;
 use silverback_storage::model::{FieldId, FieldValue, TimeRange};
 
 use crate::exec::calls::{Span, sequence};
-use crate::exec::groups::{Prepared, PreparedInput, extend};
+use crate::exec::groups::{Part, Prepared, PreparedInput, extend};
+use crate::exec::newest::shows_one_row;
 use crate::exec::pass::{Pass, Stream, Way};
 use crate::exec::pieces::RowStream;
 use crate::exec::sequence::{Entries, Entry, Output, join};
@@ -74,7 +75,9 @@ impl<'p> Execution<'p> {
             .any(|variable| variable.kind != VariableKind::Unknown);
         if plan.calls.is_empty() && known {
             let cut = plan.cut.limit > 0 || plan.cut.offset > 0 || plan.fill == Fill::Previous;
-            let way = if ordered || cut {
+            let way = if shows_one_row(prepared) {
+                Way::OneRow
+            } else if cut || ordered && !own.is_in_order() {
                 Way::Ordered
             } else {
                 Way::Rows
@@ -87,6 +90,21 @@ impl<'p> Execution<'p> {
             }
         }
         Ok(own)
+    }
+
+    /// Whether rows series by series are in order of time: a group is one series. One scan then reads
+    /// all groups.
+    fn is_in_order(&self) -> bool {
+        let one = |part: &Part| {
+            let measured = matches!(
+                self.prepared.inputs[part.input],
+                PreparedInput::Measurement(_)
+            );
+            measured && part.members.len() == 1
+        };
+        let mut groups = self.prepared.groups.iter();
+        !self.prepared.plan.descending
+            && groups.all(|group| matches!(&group.parts[..], [part] if one(part)))
     }
 
     fn way(&self, call: &Call) -> Way {
@@ -177,6 +195,10 @@ impl<'p> Execution<'p> {
             (PreparedInput::Measurement(_), Way::Ordered) => Stream::None,
             (PreparedInput::Measurement(own), Way::Rows) => {
                 Stream::Rows(RowStream::new(own, range)?)
+            }
+            (PreparedInput::Measurement(own), Way::OneRow) => {
+                let fields: Vec<Option<FieldId>> = own.fields.iter().copied().map(Some).collect();
+                Stream::Windows(WindowStream::new(own, &fields, range, Arc::clone(edges))?)
             }
             (PreparedInput::Measurement(own), Way::Statistics) => {
                 let plan = self.prepared.plan;
@@ -280,10 +302,11 @@ impl<'p> Execution<'p> {
             output.give(timestamp, &[&filled, &[]], visit)
         };
         let pass = &mut self.passes[0];
-        if pass.way == Way::Rows {
-            pass.rows(self.context, self.prepared, parts, &mut show)
-        } else {
-            pass.ordered(self.context, self.prepared, parts, &mut show)
+        let (context, prepared) = (self.context, self.prepared);
+        match pass.way {
+            Way::OneRow => pass.one_row(context, prepared, parts, &mut show),
+            Way::Rows => pass.rows(context, prepared, parts, &mut show),
+            Way::Ordered | Way::Statistics => pass.ordered(context, prepared, parts, &mut show),
         }
     }
 

@@ -8,9 +8,11 @@ mod calls;
 mod fill;
 mod group;
 mod groups;
+mod newest;
 mod ordered;
 mod pass;
 mod pieces;
+mod selection;
 mod sequence;
 mod stats;
 
@@ -20,6 +22,7 @@ use silverback_storage::model::FieldValue;
 
 use crate::exec::group::Execution;
 use crate::exec::groups::{Leading, Prepared};
+use crate::exec::newest::newest_windows;
 use crate::plan::Plan;
 use crate::result::{Cell, QueryError, QueryOptions, ResultSink, SeriesHeader};
 
@@ -139,32 +142,75 @@ pub fn run(
 ) -> Result<(), QueryError> {
     let context = Context::new(options);
     let prepared = Prepared::new(&context, plan, Leading::default(), plan.range)?;
-    let mut execution = Execution::new(&context, &prepared, plan.range, true)?;
-    let mut columns = vec![plan.time_column.clone()];
-    columns.extend(plan.columns.iter().map(|column| column.name.clone()));
-    let mut cells = Vec::with_capacity(columns.len());
-    for (index, group) in prepared.groups.iter().enumerate() {
-        let keys = plan.group_by.iter().cloned();
-        let header = SeriesHeader {
-            name: Some(group.name.clone()),
-            tags: (!plan.group_by.is_empty()).then(|| keys.zip(group.tags.clone()).collect()),
-            columns: columns.clone(),
-            zone: plan.zone.clone(),
-        };
-        let mut begun = false;
-        execution.group(index, &mut |timestamp, values| {
-            if !begun {
-                sink.series(&header)?;
-                begun = true;
+    let mut rows = Rows::new(plan, sink);
+    if let Some(newest) = newest_windows(&context, &prepared)? {
+        for (index, group) in newest.iter().enumerate() {
+            for (timestamp, values) in group {
+                rows.give(&prepared, index, (*timestamp, values))?;
             }
-            cells.clear();
-            cells.push(Cell::Time(timestamp));
-            cells.extend(values.iter().map(|value| cell(value.as_ref())));
-            sink.row(&cells)?;
-            Ok(Flow::More)
+        }
+        return Ok(());
+    }
+    let mut execution = Execution::new(&context, &prepared, plan.range, true)?;
+    for index in 0..prepared.groups.len() {
+        execution.group(index, &mut |timestamp, values| {
+            rows.give(&prepared, index, (timestamp, values))
         })?;
     }
     Ok(())
+}
+
+/// Rows on their way out, each group under its header.
+struct Rows<'s> {
+    sink: &'s mut dyn ResultSink,
+    columns: Vec<Box<[u8]>>,
+    /// The group whose header has been given last.
+    begun: Option<usize>,
+    /// The cells of the row before, used again: most strings have the length that stood there.
+    cells: Vec<Cell>,
+}
+
+impl<'s> Rows<'s> {
+    fn new(plan: &Plan, sink: &'s mut dyn ResultSink) -> Rows<'s> {
+        let names = plan.columns.iter().map(|column| &column.name);
+        let columns = [&plan.time_column].into_iter().chain(names);
+        Rows {
+            sink,
+            columns: columns.cloned().collect(),
+            begun: None,
+            cells: Vec::new(),
+        }
+    }
+
+    fn give(
+        &mut self,
+        prepared: &Prepared<'_>,
+        index: usize,
+        (timestamp, values): (i64, &[Option<FieldValue>]),
+    ) -> Result<Flow, QueryError> {
+        if self.begun != Some(index) {
+            let (plan, group) = (prepared.plan, &prepared.groups[index]);
+            let keys = plan.group_by.iter().cloned();
+            let header = SeriesHeader {
+                name: Some(group.name.clone()),
+                tags: (!plan.group_by.is_empty()).then(|| keys.zip(group.tags.clone()).collect()),
+                columns: self.columns.clone(),
+                zone: plan.zone.clone(),
+            };
+            self.sink.series(&header)?;
+            self.begun = Some(index);
+        }
+        self.cells.resize(values.len() + 1, Cell::Null);
+        self.cells[0] = Cell::Time(timestamp);
+        for (own, value) in self.cells[1..].iter_mut().zip(values) {
+            match (own, value) {
+                (Cell::String(own), Some(FieldValue::String(value))) => own.clone_from(value),
+                (own, value) => *own = cell(value.as_ref()),
+            }
+        }
+        self.sink.row(&self.cells)?;
+        Ok(Flow::More)
+    }
 }
 
 fn cell(value: Option<&FieldValue>) -> Cell {

@@ -5,13 +5,14 @@
 //! come in the order of the series, which is that of their tags.
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BinaryHeap};
 use std::ops::Range;
 
 use silverback_storage::model::{FieldValue, SeriesRows, TimeRange};
 
 use crate::exec::groups::{Part, Prepared, PreparedInput, PreparedMeasurement};
-use crate::exec::pieces::{Walk, passes, put_tags, request};
+use crate::exec::pieces::{Walk, put_tags, request};
 use crate::exec::stats::extent;
 use crate::exec::{Context, Flow, Visit};
 use crate::result::QueryError;
@@ -63,6 +64,7 @@ pub(super) fn visit_ordered(
     let mut merge = Merge {
         context,
         order,
+        limited: prepared.plan.cut.limit > 0,
         slots,
     };
     if series <= OPEN_SCANS_MAX {
@@ -75,6 +77,8 @@ pub(super) fn visit_ordered(
 struct Merge<'m> {
     context: &'m Context<'m>,
     order: Order,
+    /// Whether the rows may end before the range does.
+    limited: bool,
     slots: Vec<Option<FieldValue>>,
 }
 
@@ -96,7 +100,7 @@ impl Cursor<'_> {
             match self.scan.next_rows()? {
                 Some(piece) => {
                     context.piece(piece.timestamps.len())?;
-                    self.walk = Some(Walk::new(piece));
+                    self.walk = Some(Walk::new(self.own, self.member, piece));
                 }
                 None => return Ok(None),
             }
@@ -104,8 +108,22 @@ impl Cursor<'_> {
     }
 }
 
-/// Time, place of the input, values of the variables.
-type Row = (i64, usize, Vec<Option<FieldValue>>);
+/// A row of a slice: its place, and where its fields' values start in [`Slice::values`].
+#[derive(Clone, Copy, Debug)]
+struct Row {
+    timestamp: i64,
+    /// Place of the input, number of the series.
+    place: usize,
+    member: usize,
+    start: usize,
+}
+
+/// The rows of a slice of time that count, in order. Tags are not kept: rows of a series share them.
+#[derive(Debug, Default)]
+struct Slice {
+    rows: Vec<Row>,
+    values: Vec<Option<FieldValue>>,
+}
 
 type Inputs<'i> = [(&'i PreparedMeasurement<'i>, Range<usize>)];
 
@@ -146,10 +164,10 @@ impl Merge<'_> {
                     heap.push(Reverse(rank));
                     break;
                 }
-                if let Some(walk) = &mut cursor.walk {
-                    walk.take(cursor.own, &mut self.slots);
-                }
-                if passes(cursor.own, cursor.member, &self.slots)
+                let Some(walk) = &mut cursor.walk else {
+                    break;
+                };
+                if walk.take(cursor.own, cursor.member, &mut self.slots)
                     && visit(timestamp, &self.slots)? == Flow::Enough
                 {
                     return Ok(());
@@ -166,17 +184,20 @@ impl Merge<'_> {
         let span = u64::try_from(i128::from(rest.end) - i128::from(rest.start)).unwrap_or(u64::MAX);
         // Rows per nanosecond, the other way round: how long it takes for a row to come.
         let mut ns_per_row = (span / count.max(1)).max(1);
-        let mut wanted = FIRST_SLICE_ROWS;
+        // Pages are decoded from their start: with no limit to reach, fewer slices are less work.
+        let mut wanted = if self.limited {
+            FIRST_SLICE_ROWS
+        } else {
+            SLICE_ROWS_MAX
+        };
         while !rest.is_empty() {
             let width = i64::try_from(ns_per_row.saturating_mul(wanted)).unwrap_or(i64::MAX);
             let slice = self.front(&mut rest, width.max(1));
             let held = self.context.held();
-            let rows = self.read(own, slice)?;
-            let found = rows.len() as u64;
-            for (timestamp, _, values) in rows {
-                if visit(timestamp, &values)? == Flow::Enough {
-                    return Ok(());
-                }
+            let slice = self.read(own, slice)?;
+            let found = slice.rows.len() as u64;
+            if self.give(own, slice, visit)? == Flow::Enough {
+                return Ok(());
             }
             self.context.release_to(held);
             ns_per_row = match width.cast_unsigned().checked_div(found) {
@@ -228,10 +249,10 @@ impl Merge<'_> {
     }
 
     /// The rows of a slice that count, in order.
-    fn read(&mut self, own: &Inputs<'_>, slice: TimeRange) -> Result<Vec<Row>, QueryError> {
-        let mut rows = Vec::new();
+    fn read(&mut self, own: &Inputs<'_>, range: TimeRange) -> Result<Slice, QueryError> {
+        let mut slice = Slice::default();
         for (place, (own, members)) in own.iter().enumerate() {
-            let request = request(own, members.clone(), slice, self.order.descending);
+            let request = request(own, members.clone(), range, self.order.descending);
             let mut scan = own.input.source.scan(request)?;
             let mut last = None;
             while let Some(piece) = scan.next_rows()? {
@@ -242,29 +263,70 @@ impl Merge<'_> {
                     put_tags(own, member, &mut self.slots);
                     last = Some(member);
                 }
-                self.collect((own, member), piece, place, &mut rows)?;
+                self.collect(own, (place, member), piece, &mut slice)?;
             }
         }
-        rows.sort_by_key(|(timestamp, place, _)| (self.order.rank(*timestamp), *place));
-        Ok(rows)
+        let order = self.order;
+        (slice.rows).sort_by_key(|row| (order.rank(row.timestamp), row.place));
+        Ok(slice)
     }
 
     fn collect(
         &mut self,
-        (own, member): (&PreparedMeasurement<'_>, usize),
+        own: &PreparedMeasurement<'_>,
+        (place, member): (usize, usize),
         piece: SeriesRows,
-        place: usize,
-        rows: &mut Vec<Row>,
+        slice: &mut Slice,
     ) -> Result<(), QueryError> {
-        let row_bytes = 40 + self.slots.len() * size_of::<Option<FieldValue>>();
-        self.context.charge(piece.timestamps.len() * row_bytes)?;
-        let mut walk = Walk::new(piece);
+        let row_bytes = size_of::<Row>() + own.columns.len() * size_of::<Option<FieldValue>>();
+        let before = slice.rows.len();
+        let mut walk = Walk::new(own, member, piece);
         while let Some(timestamp) = walk.timestamp() {
-            walk.take(own, &mut self.slots);
-            if passes(own, member, &self.slots) {
-                rows.push((timestamp, place, self.slots.clone()));
+            if !walk.take(own, member, &mut self.slots) {
+                continue;
+            }
+            let start = slice.values.len();
+            let variables = own.columns.iter().map(|(variable, ..)| *variable);
+            (slice.values).extend(variables.map(|variable| self.slots[variable].take()));
+            slice.rows.push(Row {
+                timestamp,
+                place,
+                member,
+                start,
+            });
+        }
+        self.context.charge((slice.rows.len() - before) * row_bytes)
+    }
+
+    /// Visits the rows of a slice.
+    fn give(
+        &mut self,
+        own: &Inputs<'_>,
+        mut slice: Slice,
+        visit: &mut Visit<'_>,
+    ) -> Result<Flow, QueryError> {
+        // The tags of each series stand ready: rows of many series take turns.
+        let mut ready: BTreeMap<(usize, usize), Vec<Option<FieldValue>>> = BTreeMap::new();
+        let slots_bytes = self.slots.len() * size_of::<Option<FieldValue>>();
+        for row in slice.rows {
+            let (own, _) = &own[row.place];
+            let slots = match ready.entry((row.place, row.member)) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(new) => {
+                    self.context.charge(slots_bytes)?;
+                    let slots = new.insert(vec![None; self.slots.len()]);
+                    put_tags(own, row.member, slots);
+                    slots
+                }
+            };
+            let values = slice.values[row.start..].iter_mut();
+            for ((variable, ..), value) in own.columns.iter().zip(values) {
+                slots[*variable] = value.take();
+            }
+            if visit(row.timestamp, slots)? == Flow::Enough {
+                return Ok(Flow::Enough);
             }
         }
-        Ok(())
+        Ok(Flow::More)
     }
 }

@@ -28,6 +28,8 @@ pub(super) struct Pass<'p> {
 pub(super) enum Way {
     /// Windows from statistics.
     Statistics,
+    /// The first row of each series, from statistics.
+    OneRow,
     /// Rows series by series.
     Rows,
     /// Rows in order of time.

@@ -7,6 +7,7 @@ use silverback_storage::model::{
 };
 
 use crate::exec::groups::PreparedMeasurement;
+use crate::exec::selection::chosen;
 use crate::exec::{Context, Flow, Visit};
 use crate::functions::arithmetic::cast;
 use crate::result::QueryError;
@@ -30,22 +31,33 @@ pub(super) fn request(
     }
 }
 
-/// A walk over the rows of one piece. Values of a column are dense: each has a place of its own.
+/// A walk over the rows of one piece that count, or may. Values of a column are dense: each has a
+/// place of its own.
 #[derive(Debug)]
 pub(super) struct Walk {
     rows: SeriesRows,
     row: usize,
     dense: Vec<usize>,
+    /// The rows that count, behind this one; `None`: who takes a row must ask.
+    chosen: Option<std::vec::IntoIter<usize>>,
 }
 
 impl Walk {
-    pub(super) fn new(rows: SeriesRows) -> Walk {
+    /// Over `rows` of series `index`.
+    pub(super) fn new(own: &PreparedMeasurement<'_>, index: usize, rows: SeriesRows) -> Walk {
         let dense = vec![0; rows.columns.len()];
-        Walk {
+        let chosen = chosen(own, index, &rows).map(IntoIterator::into_iter);
+        let mut walk = Walk {
             rows,
             row: 0,
             dense,
+            chosen,
+        };
+        if let Some(chosen) = &mut walk.chosen {
+            let first = chosen.next().unwrap_or(walk.rows.timestamps.len());
+            walk.skip_to(first);
         }
+        walk
     }
 
     /// The time of the row that stands next.
@@ -53,8 +65,14 @@ impl Walk {
         self.rows.timestamps.get(self.row).copied()
     }
 
-    /// Puts the fields of the next row into `slots` and steps over it.
-    pub(super) fn take(&mut self, own: &PreparedMeasurement<'_>, slots: &mut [Option<FieldValue>]) {
+    /// Puts the fields of the next row of series `index` into `slots` and steps over it. Whether the
+    /// row counts; the tags must be in `slots`.
+    pub(super) fn take(
+        &mut self,
+        own: &PreparedMeasurement<'_>,
+        index: usize,
+        slots: &mut [Option<FieldValue>],
+    ) -> bool {
         for (variable, place, wanted) in &own.columns {
             let column = &self.rows.columns[*place];
             slots[*variable] = if column.presence.has(self.row) {
@@ -68,18 +86,25 @@ impl Walk {
                 None
             };
         }
-        self.step();
+        let end = self.rows.timestamps.len();
+        if let Some(chosen) = &mut self.chosen {
+            let next = chosen.next().unwrap_or(end);
+            self.skip_to(next);
+            return true;
+        }
+        self.skip_to(self.row + 1);
+        own.filter_of(index)
+            .is_none_or(|filter| filter.holds(&[slots, &[]]))
     }
 
-    fn step(&mut self) {
+    fn skip_to(&mut self, row: usize) {
         for (place, column) in self.dense.iter_mut().zip(&self.rows.columns) {
-            let present = match &column.presence {
-                Presence::All => true,
-                Presence::Some(bits) => bits.get(self.row),
+            *place += match &column.presence {
+                Presence::All => row - self.row,
+                Presence::Some(bits) => (self.row..row).filter(|row| bits.get(*row)).count(),
             };
-            *place += usize::from(present);
         }
-        self.row += 1;
+        self.row = row;
     }
 }
 
@@ -96,16 +121,6 @@ pub(super) fn put_tags(
             .filter(|value| !value.is_empty());
         slots[*variable] = value.map(|value| FieldValue::String(value.into()));
     }
-}
-
-/// Whether a row of series `index` counts.
-pub(super) fn passes(
-    own: &PreparedMeasurement<'_>,
-    index: usize,
-    slots: &[Option<FieldValue>],
-) -> bool {
-    own.filter_of(index)
-        .is_none_or(|filter| filter.holds(&[slots, &[]]))
 }
 
 /// The rows of all series of an input, one series behind another, taken group by group.
@@ -157,10 +172,9 @@ impl<'p> RowStream<'p> {
             }
             let index = piece.index;
             put_tags(self.own, index, slots);
-            let mut walk = Walk::new(piece);
+            let mut walk = Walk::new(self.own, index, piece);
             while let Some(timestamp) = walk.timestamp() {
-                walk.take(self.own, slots);
-                if passes(self.own, index, slots) && visit(timestamp, slots)? == Flow::Enough {
+                if walk.take(self.own, index, slots) && visit(timestamp, slots)? == Flow::Enough {
                     return Ok(Flow::Enough);
                 }
             }

@@ -115,10 +115,16 @@ impl<'p, 'v> Output<'p, 'v> {
         if self.rows.is_multiple_of(4096) {
             self.context.piece(0)?;
         }
-        self.row.clear();
-        for column in &self.plan.columns {
-            self.row
-                .push(column.expr.eval(slots).map(std::borrow::Cow::into_owned));
+        self.row.resize(self.plan.columns.len(), None);
+        for (column, own) in self.plan.columns.iter().zip(&mut self.row) {
+            let value = column.expr.eval(slots);
+            match (value.as_deref(), own) {
+                // The string of the row before is written over where it is as long.
+                (Some(FieldValue::String(value)), Some(FieldValue::String(own))) => {
+                    own.clone_from(value);
+                }
+                (_, own) => *own = value.map(std::borrow::Cow::into_owned),
+            }
         }
         let flow = visit(timestamp, &self.row)?;
         if let Some(left) = &mut self.left {

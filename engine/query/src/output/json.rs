@@ -372,10 +372,32 @@ fn push_integer(out: &mut Vec<u8>, value: impl itoa::Integer) {
     out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
 }
 
+/// The bytes of ASCII that stand in a string as they are.
+const PLAIN: [bool; 256] = {
+    let mut plain = [false; 256];
+    let mut byte = 0x20;
+    while byte < 0x80 {
+        plain[byte] = true;
+        byte += 1;
+    }
+    let mut marks = b"\"\\<>&".as_slice();
+    while let [mark, rest @ ..] = marks {
+        plain[*mark as usize] = false;
+        marks = rest;
+    }
+    plain
+};
+
 /// Appends `bytes` in quotes as Go's `encoding/json` does: signs of HTML and line separators
 /// escaped, what is not UTF-8 replaced.
 pub(crate) fn push_string(out: &mut Vec<u8>, bytes: &[u8]) {
     out.push(b'"');
+    // Nearly all tags and names need nothing of what follows.
+    if bytes.iter().all(|byte| PLAIN[usize::from(*byte)]) {
+        out.extend_from_slice(bytes);
+        out.push(b'"');
+        return;
+    }
     for chunk in bytes.utf8_chunks() {
         push_escaped(out, chunk.valid());
         for _ in chunk.invalid() {

@@ -45,17 +45,22 @@ pub(crate) fn push_time(out: &mut Vec<u8>, ns: i64, zone: Option<&TimeZone>) {
     let local = seconds + offset;
     let (year, month, day) = civil(local.div_euclid(DAY_SECONDS));
     let second = local.rem_euclid(DAY_SECONDS);
-    push_padded(out, year, 4);
-    for (separator, value) in [
-        (b'-', month),
-        (b'-', day),
-        (b'T', second / 3_600),
-        (b':', second / 60 % 60),
-        (b':', second % 60),
-    ] {
-        out.push(separator);
-        push_padded(out, value, 2);
+    let mut text = *b"0000-00-00T00:00:00";
+    let parts = [
+        year / 100,
+        year % 100,
+        month,
+        day,
+        second / 3_600,
+        second / 60 % 60,
+        second % 60,
+    ];
+    for (at, value) in [0, 2, 5, 8, 11, 14, 17].into_iter().zip(parts) {
+        let value = u8::try_from(value).unwrap_or_default();
+        text[at] += value / 10;
+        text[at + 1] += value % 10;
     }
+    out.extend_from_slice(&text);
     if fraction > 0 {
         out.push(b'.');
         push_padded(out, fraction, 9);

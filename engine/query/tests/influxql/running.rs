@@ -162,6 +162,108 @@ proptest! {
     }
 }
 
+/// Whether a point of this value counts.
+type Holds<'h> = Box<dyn Fn(i64) -> bool + 'h>;
+
+/// Points of which some lack one of the two fields.
+fn sparse_lines(points: &BTreeMap<(u8, i64), i64>) -> String {
+    let mut text = String::new();
+    for ((host, second), value) in points {
+        let fields = match value.rem_euclid(4) {
+            0 => format!("i={value}i"),
+            1 => format!("f={value}"),
+            _ => format!("i={value}i,f={}", value - 1),
+        };
+        writeln!(text, "m,host=h{host} {fields} {}", second * 1_000_000_000).unwrap();
+    }
+    text
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// The first row of each series comes from statistics, the newest windows from a short reading.
+    #[test]
+    fn shortcuts_to_the_newest_say_what_the_long_way_says(
+        points in points(),
+        (limit, offset) in (1_usize..6, 0_usize..4),
+        every in 1_i64..90,
+        end in -90_i64..420,
+    ) {
+        let catalog = catalog(&sparse_lines(&points));
+        let cut = |mut all: Vec<(Value, Vec<Value>)>, limit: usize, offset: usize| {
+            all.retain_mut(|(_, rows)| {
+                *rows = rows.drain(..).skip(offset).take(limit).collect();
+                !rows.is_empty()
+            });
+            all
+        };
+        for order in ["ASC", "DESC"] {
+            let text = format!("SELECT * FROM m WHERE time < {end}s GROUP BY host ORDER BY time {order}");
+            let expected = cut(rows(&catalog, &text), 1, 0);
+            prop_assert_eq!(rows(&catalog, &format!("{text} LIMIT 1")), expected, "{}", text);
+        }
+        for (calls, by, fill) in [
+            ("max(i)", "", "null"),
+            ("mean(f), last(i)", "", "none"),
+            ("max(i)", ", host", "null"),
+            ("min(f)", ", host", "none"),
+            ("count(i)", ", host", "null"),
+            ("sum(i)", ", host", "0"),
+        ] {
+            let text = format!(
+                "SELECT {calls} FROM m WHERE time < {end}s GROUP BY time({every}s){by} fill({fill}) \
+                 ORDER BY time DESC"
+            );
+            let expected = cut(rows(&catalog, &text), limit, offset);
+            let text = format!("{text} LIMIT {limit} OFFSET {offset}");
+            prop_assert_eq!(rows(&catalog, &text), expected, "{}", text);
+        }
+    }
+
+    /// Rows that a condition on fields chooses column by column are those that it holds for.
+    #[test]
+    fn rows_are_chosen_by_what_their_fields_are(
+        points in points(),
+        (low, high) in (-1000_i64..1000, -1000_i64..1000),
+    ) {
+        let catalog = catalog(&sparse_lines(&points));
+        let has_i = |value: i64| value.rem_euclid(4) != 1;
+        let has_f = |value: i64| value.rem_euclid(4) != 0;
+        let f = |value: i64| if value.rem_euclid(4) == 1 { value } else { value - 1 };
+        let cases: [(String, Holds<'_>); 3] = [
+            (format!("i > {low}"), Box::new(|value| has_i(value) && value > low)),
+            (
+                format!("i >= {low} AND f < {high}.5"),
+                Box::new(|value| has_i(value) && value >= low && has_f(value) && f(value) <= high),
+            ),
+            (
+                format!("i = {low} OR f != {high}"),
+                Box::new(|value| {
+                    has_i(value) && value == low || has_f(value) && f(value) != high
+                }),
+            ),
+        ];
+        for (condition, holds) in cases {
+            let mut expected: Vec<(i64, u8)> = points
+                .iter()
+                .filter(|(_, value)| holds(**value))
+                .map(|((host, at), _)| (*at, *host))
+                .collect();
+            expected.sort_unstable();
+            let got: Vec<(i64, u8)> = rows(&catalog, &format!("SELECT *, host FROM m WHERE {condition}"))
+                .into_iter()
+                .flat_map(|(_, rows)| rows)
+                .map(|row| {
+                    let host = row.as_array().unwrap().iter().find_map(Value::as_str).unwrap();
+                    (row[0].as_i64().unwrap() / 1_000_000_000, host.trim_start_matches('h').parse().unwrap())
+                })
+                .collect();
+            prop_assert_eq!(got, expected, "{}", condition);
+        }
+    }
+}
+
 #[test]
 fn rows_of_more_series_than_scans_may_be_open_are_merged_too() {
     let mut text = String::new();

@@ -1,0 +1,162 @@
+//! The first row of each series, from statistics; and the newest windows, before all the others.
+//!
+//! Both are shortcuts: the same rows come the long way, and where a shortcut cannot be sure of that it
+//! is not taken.
+
+use silverback_storage::model::{FieldValue, TimeRange, WindowPartial};
+
+use crate::exec::group::Execution;
+use crate::exec::groups::{Part, Prepared, PreparedInput, PreparedMeasurement};
+use crate::exec::pass::{Pass, Stream};
+use crate::exec::pieces::put_tags;
+use crate::exec::stats::GroupWindows;
+use crate::exec::{Context, Flow, Visit};
+use crate::functions::aggregate::Aggregate;
+use crate::plan::{Base, Binding, Call, Fill, Plan};
+use crate::result::QueryError;
+
+/// More windows than this are not tried apart: all are asked for at once.
+const WINDOWS_TRIED_MAX: u64 = 256;
+
+/// Whether each group of a plan without calls shows one row, the first in its order, of one series:
+/// statistics tell which that is, as every field has a first and a last value.
+pub(super) fn shows_one_row(prepared: &Prepared<'_>) -> bool {
+    let plan = prepared.plan;
+    let [PreparedInput::Measurement(own)] = &prepared.inputs[..] else {
+        return false;
+    };
+    let kept = |binding: &Binding| match binding {
+        Binding::Field { stored, wanted, .. } => stored == wanted,
+        Binding::Tag(_) | Binding::Absent => true,
+        Binding::Column { .. } => false,
+    };
+    let one = |part: &Part| part.members.len() == 1;
+    plan.cut.limit == 1
+        && plan.cut.offset == 0
+        && plan.shown == plan.variables.len()
+        && matches!(plan.fill, Fill::Null | Fill::None | Fill::Linear)
+        && !own.is_filtered()
+        && own.input.bindings.iter().all(kept)
+        && (prepared.groups.iter()).all(|group| matches!(&group.parts[..], [part] if one(part)))
+}
+
+impl<'p> Pass<'p> {
+    /// Visits the one row that [`shows_one_row`] speaks of.
+    pub(super) fn one_row(
+        &mut self,
+        context: &Context<'_>,
+        prepared: &'p Prepared<'p>,
+        parts: &[Part],
+        visit: &mut Visit<'_>,
+    ) -> Result<(), QueryError> {
+        let ([part], [PreparedInput::Measurement(own)]) = (parts, &prepared.inputs[..]) else {
+            return Ok(());
+        };
+        let Stream::Windows(stream) = &mut self.streams[part.input] else {
+            return Ok(());
+        };
+        let mut windows = GroupWindows::new();
+        stream.merge(context, &part.members, &mut windows)?;
+        let Some((_, partials)) = windows.pop_first() else {
+            return Ok(());
+        };
+        let mut slots = vec![None; prepared.plan.variables.len()];
+        put_tags(own, part.members.start, &mut slots);
+        let descending = prepared.plan.descending;
+        if let Some(timestamp) = put_row(own, &partials, descending, &mut slots) {
+            visit(timestamp, &slots)?;
+        }
+        Ok(())
+    }
+}
+
+/// Puts the fields of the first row in the order of the output into `slots`; gives its time.
+fn put_row(
+    own: &PreparedMeasurement<'_>,
+    partials: &[Option<WindowPartial>],
+    descending: bool,
+    slots: &mut [Option<FieldValue>],
+) -> Option<i64> {
+    let end = |partial: &WindowPartial| {
+        let end = if descending {
+            &partial.last
+        } else {
+            &partial.first
+        };
+        (end.timestamp, end.value.clone())
+    };
+    let times = partials.iter().flatten().map(|partial| end(partial).0);
+    let timestamp = if descending { times.max() } else { times.min() }?;
+    for (variable, place, _) in &own.columns {
+        // A field that has a value in this row has it first.
+        let found = partials[*place].as_ref().map(end);
+        slots[*variable] = found
+            .filter(|(own, _)| *own == timestamp)
+            .map(|(_, value)| value);
+    }
+    Some(timestamp)
+}
+
+/// Rows of a group: times and values of the columns.
+pub(super) type Rows = Vec<(i64, Vec<Option<FieldValue>>)>;
+
+/// The rows of all groups of a plan that shows its newest windows only, read from those windows
+/// alone; `None` where that may not be all that is to be shown.
+pub(super) fn newest_windows(
+    context: &Context<'_>,
+    prepared: &Prepared<'_>,
+) -> Result<Option<Vec<Rows>>, QueryError> {
+    let Some(range) = newest_range(prepared) else {
+        return Ok(None);
+    };
+    let mut execution = Execution::new(context, prepared, range, true)?;
+    let mut all = Vec::with_capacity(prepared.groups.len());
+    for group in 0..prepared.groups.len() {
+        let mut rows = Rows::new();
+        execution.group(group, &mut |timestamp, values| {
+            rows.push((timestamp, values.to_vec()));
+            Ok(Flow::More)
+        })?;
+        // Where the last row shown has all values, the windows before it hide nothing.
+        let full = rows.len() as u64 == prepared.plan.cut.limit;
+        let known = rows
+            .last()
+            .is_some_and(|(_, values)| values.iter().all(Option::is_some));
+        if !full || !known {
+            return Ok(None);
+        }
+        all.push(rows);
+    }
+    Ok(Some(all))
+}
+
+/// The span of the newest windows that a plan shows, where the others change nothing of them.
+fn newest_range(prepared: &Prepared<'_>) -> Option<TimeRange> {
+    let plan = prepared.plan;
+    let windows = plan.windows.as_ref()?;
+    let count = plan.cut.limit.checked_add(plan.cut.offset)?;
+    let measured = |input: &PreparedInput<'_>| matches!(input, PreparedInput::Measurement(_));
+    let tried = plan.descending
+        && plan.cut.limit > 0
+        && count <= WINDOWS_TRIED_MAX
+        && matches!(plan.fill, Fill::Null | Fill::None)
+        && !plan.calls.is_empty()
+        && plan.calls.iter().all(|call| is_alone(plan, call))
+        && prepared.inputs.iter().all(measured);
+    let end = plan.range.end;
+    if !tried || plan.range.is_empty() {
+        return None;
+    }
+    let mut start = windows.start_of(end - 1);
+    for _ in 1..count {
+        start = windows.start_of(start.checked_sub(1)?);
+    }
+    (start > plan.range.start).then_some(TimeRange { start, end })
+}
+
+/// Whether a call gives one value for a window, null where it has no points, from that window alone.
+fn is_alone(plan: &Plan, call: &Call) -> bool {
+    let zero = |function: &Aggregate| *function == Aggregate::Count && plan.fill == Fill::Null;
+    call.stages.is_empty()
+        && matches!(&call.base, Base::Aggregate(function) if function.is_partial() && !zero(function))
+}
