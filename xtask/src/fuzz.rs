@@ -14,7 +14,8 @@ const FLAGS: &str = "--cfg fuzzing -Zsanitizer=address -Cpasses=sancov-module \
      -Cllvm-args=-sanitizer-coverage-pc-table -Cllvm-args=-sanitizer-coverage-trace-compares \
      -Cdebuginfo=line-tables-only -Ccodegen-units=1";
 
-const TRIPLE: &str = "x86_64-unknown-linux-gnu";
+/// Where sanitizers work; said apart, flags do not reach build scripts.
+pub(crate) const TRIPLE: &str = "x86_64-unknown-linux-gnu";
 
 /// Builds and runs every target.
 pub(crate) fn run(seconds: u32) -> Outcome {

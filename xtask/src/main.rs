@@ -22,6 +22,7 @@ use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 use std::time::Instant;
 
+use sabotage::Which;
 use verifier::Mode;
 
 /// What a step of the gate gives: nothing, or why it failed, in a sentence.
@@ -48,6 +49,7 @@ fn main() -> ExitCode {
         ["test"] => test::run(None)
             .and_then(|()| verify(SEED_IN_GATE))
             .and_then(|()| sabotage::check_absent())
+            .and_then(|()| sabotage::run(Which::Quick).map(drop))
             .and_then(|()| fuzz::run(fuzz::SECONDS_IN_GATE)),
         ["test", filter] => test::run(Some(filter)),
         ["fuzz"] => fuzz::run(fuzz::SECONDS_IN_GATE),
@@ -55,7 +57,7 @@ fn main() -> ExitCode {
             Ok(seconds) => fuzz::run(seconds),
             Err(_) => Err(format!("\"{seconds}\" is no number of seconds")),
         },
-        ["sabotage"] => sabotage::run().map(drop),
+        ["sabotage"] => sabotage::run(Which::All).map(drop),
         ["verify"] => verify(SEED_IN_GATE),
         ["verifier-load", address, ledger, seed] => verifier::load(address, ledger, seed),
         ["torture"] => torture::run(60),

@@ -10,14 +10,14 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use serde_json::{Value, json};
 
 use crate::verifier::{self, Mode};
-use crate::{Outcome, cargo, fuzz, root, sabotage};
+use crate::{Outcome, cargo, fuzz, root, sabotage, succeed};
 
 /// The ledger of runs.
 const LEDGER: &str = "docs/torture.jsonl";
 /// Seconds of each fuzz target in one turn.
-const FUZZ_SECONDS: u32 = 30;
+const FUZZ_SECONDS: u32 = 10;
 /// Cycles of kills, and of power cuts, in one turn.
-const CYCLES: u64 = 300;
+const CYCLES: u64 = 100;
 
 /// A test by its name in the ledger; it gets a seed.
 type Test = (&'static str, fn(u64) -> Turn);
@@ -27,6 +27,8 @@ type Turn = Result<Value, String>;
 
 /// Runs for `minutes`, at least each test once.
 pub(crate) fn run(minutes: u64) -> Outcome {
+    let build = "build --release --locked --package silverback-server --bins";
+    succeed(cargo().args(build.split(' ')), "build the server")?;
     let deadline = Instant::now() + Duration::from_secs(minutes * 60);
     let mut failed = Vec::new();
     let commit = commit();
@@ -68,17 +70,34 @@ pub(crate) fn run(minutes: u64) -> Outcome {
 }
 
 /// Every test, by its name in the ledger.
-const TESTS: [Test; 7] = [
-    ("crash images", |seed| proof("every_disk", seed, 10)),
-    ("model lists", |seed| proof("a_store_shows", seed, 100)),
+const TESTS: [Test; 8] = [
+    ("sabotage", |_| {
+        sabotage::run(sabotage::Which::All).map(|said| json!(said))
+    }),
     ("kill -9", |seed| cycles(Mode::Kill, seed)),
     ("ext4 power cuts", |seed| cycles(Mode::PowerCut, seed)),
-    ("sabotage", |_| sabotage::run().map(|said| json!(said))),
+    ("crash images", |seed| proof("every_disk", seed, 10)),
+    ("model lists", |seed| proof("a_store_shows", seed, 50)),
     ("overload", overload),
     ("fuzz", |_| {
         fuzz::run(FUZZ_SECONDS).map(|()| json!({"seconds_per_target": FUZZ_SECONDS}))
     }),
+    ("address sanitizer", sanitized),
 ];
+
+/// The unit tests of the storage engine, which has all `unsafe` code below the server, with every
+/// access checked.
+fn sanitized(_: u64) -> Turn {
+    let mut command = cargo();
+    command
+        .args("test --release --locked -p silverback-storage --lib".split(' '))
+        .args(["--target", fuzz::TRIPLE, "--target-dir"])
+        .arg(root().join("target/sanitized"))
+        .env("RUSTFLAGS", "-Zsanitizer=address")
+        .env("RUSTC_BOOTSTRAP", "1");
+    let counts = said(&mut command)?;
+    Ok(json!({"tests": counts}))
+}
 
 /// A test of the storage engine with `runs` times its own unit of work. The figures are what it says.
 fn proof(name: &str, seed: u64, runs: u64) -> Turn {

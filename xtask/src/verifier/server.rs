@@ -82,9 +82,12 @@ pub(crate) fn start(data: &Path, log: &Path) -> Result<(Process, SocketAddr, Dur
     Err(format!("the server is not ready; see {}", log.display()))
 }
 
-/// Reads every byte of a directory that no server has open.
+/// Reads every byte of a directory that no server has open, and decodes every value.
 pub(crate) fn check_directory(data: &Path) -> Outcome {
-    let output = Command::new(binary()).arg("check").arg(data).output();
+    let output = Command::new(binary())
+        .args(["check", "--deep"])
+        .arg(data)
+        .output();
     let output = output.map_err(|error| format!("check: {error}"))?;
     if output.status.success() {
         return Ok(());

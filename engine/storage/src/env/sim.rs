@@ -114,6 +114,12 @@ impl SimEnv {
         self.state().short_writes = bytes_max.map(|bytes| bytes.max(1));
     }
 
+    /// From now on the disk lies, or does no more: a sync goes well and any part of what it was to make
+    /// durable never will be, which nobody sees before the next crash.
+    pub fn set_lying(&self, lies: bool) {
+        self.state().lies = lies;
+    }
+
     /// Bounds the sum of all file sizes; what would pass it meets a full disk.
     pub fn set_capacity(&self, bytes: Option<u64>) {
         self.state().capacity = bytes;

@@ -282,10 +282,16 @@ pub(crate) enum Lasts {
     /// Until the operation ends that met it: what it tried to undo failed too.
     Operation,
     Ever,
+    /// Once, and power fails a few calls later, before anything mends it.
+    OnceThenPower,
 }
 
+/// Calls from the one that fails to the loss of power.
+const CALLS_TO_POWER: u64 = 6;
+
 /// Ways for a call to fail: which calls, how, and how long.
-pub(crate) const FAILURES: [(Option<OpKind>, Failure, Lasts); 7] = [
+pub(crate) const FAILURES: [(Option<OpKind>, Failure, Lasts); 8] = [
+    (None, Failure::Io, Lasts::OnceThenPower),
     (None, Failure::Io, Lasts::Once),
     (None, Failure::Io, Lasts::Operation),
     (None, Failure::Io, Lasts::Ever),
@@ -326,8 +332,11 @@ fn fail_one(
         kind,
         after,
         failure,
-        sticky: lasts != Lasts::Once,
+        sticky: matches!(lasts, Lasts::Operation | Lasts::Ever),
     });
+    if lasts == Lasts::OnceThenPower {
+        env.stop_before(after + CALLS_TO_POWER);
+    }
     let mut world = script.run_with(&env, |world| {
         if lasts == Lasts::Operation && world.failure.is_some() {
             world.env.heal();
@@ -335,7 +344,7 @@ fn fail_one(
     });
     env.heal();
     env.set_capacity(None);
-    if let Some(db) = &world.db {
+    if let Some(db) = world.db.as_ref().filter(|_| !env.is_off()) {
         match read(db) {
             Ok(found) => assert_eq!(world.model.fault(&found), None, "{case}, still open"),
             // A block that could not be read stays aside until the next start.
@@ -353,14 +362,15 @@ fn fail_one(
         points: 1,
         ..Counts::default()
     };
-    // The process ends, or the power fails too: then what a failed sync left behind is all there is.
-    let worst = env.crash_images(1).next().unwrap();
-    for (disk, how) in [(env.after_kill(), "killed"), (worst.env, "without power")] {
-        counts.images += 1;
-        counts.distinct.insert(fingerprint(&disk));
-        let case = format!("{case}, {how}");
-        check(&disk, script.options, &world.model, &case, |_, _| true);
-    }
+    // The process ends; or power failed, and what a failed sync left behind is all there is.
+    let disk = match lasts {
+        Lasts::OnceThenPower => env.crash_images(1).next().map(|image| image.env),
+        Lasts::Once | Lasts::Operation | Lasts::Ever => None,
+    };
+    let disk = disk.unwrap_or_else(|| env.after_kill());
+    counts.images += 1;
+    counts.distinct.insert(fingerprint(&disk));
+    check(&disk, script.options, &world.model, &case, |_, _| true);
     counts
 }
 

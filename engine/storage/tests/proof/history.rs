@@ -169,6 +169,12 @@ impl Model {
         }
     }
 
+    /// What is there for certain.
+    pub(crate) fn certain(&self) -> impl Iterator<Item = (&Cell, &FieldValue)> {
+        let values = self.cells.iter();
+        values.filter_map(|(cell, history)| Some((cell, history.acknowledged.as_ref()?)))
+    }
+
     /// How often anything was attempted: two models of one script that agree in it are equal.
     pub(crate) fn attempts(&self) -> u64 {
         self.attempts

@@ -14,11 +14,13 @@ mod damage;
 mod deletes;
 mod explore;
 mod history;
+mod lying;
 mod model;
 mod names;
 mod ops;
 mod parallel;
 mod scripts;
+mod sequence;
 #[path = "../support/mod.rs"]
 mod support;
 mod versions;

@@ -19,6 +19,7 @@ pub(super) struct State {
     pub(super) disk: Disk,
     pub(super) faults: Faults,
     pub(super) short_writes: Option<usize>,
+    pub(super) lies: bool,
     pub(super) capacity: Option<u64>,
     pub(super) now_ns: i64,
     pub(super) monotonic: Duration,
@@ -33,6 +34,7 @@ impl State {
             disk,
             faults: Faults::default(),
             short_writes: None,
+            lies: false,
             capacity: None,
             now_ns: 1_600_000_000_000_000_000,
             monotonic: Duration::from_secs(1),
@@ -145,7 +147,13 @@ impl WriteFile for SimWriteFile {
                 .sync_data_in_part(self.0.inode, &mut state.random);
             return Err(failure.error());
         }
-        state.disk.sync_data(self.0.inode);
+        if state.lies {
+            state
+                .disk
+                .sync_data_in_part(self.0.inode, &mut state.random);
+        } else {
+            state.disk.sync_data(self.0.inode);
+        }
         Ok(())
     }
 }
