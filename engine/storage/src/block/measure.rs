@@ -43,7 +43,7 @@ pub(super) struct MeasurementWriter {
 #[derive(Debug)]
 struct LastRow {
     series: SeriesId,
-    key: Box<[u8]>,
+    key: Vec<u8>,
     timestamp: i64,
 }
 
@@ -91,15 +91,23 @@ impl MeasurementWriter {
                 last.timestamp = timestamps[timestamps.len() - 1];
             }
             last => {
-                let in_order = last.as_ref().is_none_or(|last| last.key < entry.key);
-                assert!(in_order, "series come in the order of keys");
+                let mut key = match last.take() {
+                    Some(last) => {
+                        let in_order = *last.key < *entry.key;
+                        assert!(in_order, "series come in the order of keys");
+                        last.key
+                    }
+                    None => Vec::new(),
+                };
+                key.clear();
+                key.extend_from_slice(&entry.key);
                 self.index.push(&entry.key)?;
                 self.parts.series.push(entry.id.0);
                 let row = self.parts.row_count + self.group.timestamps.len() as u64;
                 self.parts.series_rows.push(row);
                 *last = Some(LastRow {
                     series: entry.id,
-                    key: entry.key.clone(),
+                    key,
                     timestamp: timestamps[timestamps.len() - 1],
                 });
             }

@@ -518,14 +518,21 @@ impl Keys for FrozenKeys<'_> {
             return only.key_order(series);
         }
         // After a flush that failed, keys lie in several indexes.
-        let entry = |(place, id): (u32, &SeriesId)| Some((self.entry(*id)?.key, place));
-        let mut keyed: Vec<(Box<[u8]>, u32)> = (0..).zip(series).filter_map(entry).collect();
+        let key = |id: &SeriesId| self.entries(&[*id]).pop().map(|entry| entry.key);
+        let keyed = (0..)
+            .zip(series)
+            .filter_map(|(place, id)| Some((key(id)?, place)));
+        let mut keyed: Vec<(Box<[u8]>, u32)> = keyed.collect();
         keyed.sort_unstable();
         keyed.into_iter().map(|(_, place)| place).collect()
     }
 
-    fn entry(&self, series: SeriesId) -> Option<SeriesEntry> {
-        self.indexes.iter().find_map(|index| index.entry(series))
+    fn entries(&self, series: &[SeriesId]) -> Vec<SeriesEntry> {
+        if let [only] = self.indexes {
+            return only.entries(series);
+        }
+        let entry = |id: &SeriesId| self.indexes.iter().find_map(|index| index.entry(*id));
+        series.iter().filter_map(entry).collect()
     }
 }
 

@@ -5,10 +5,7 @@
 //! automaton, so that bytes that lie end in an error and never in a panic; the layout is told in
 //! [`crate::format::block::directory`].
 
-use foldhash::fast::FixedState;
-use hashbrown::HashTable;
 use roaring::RoaringBitmap;
-use std::hash::BuildHasher;
 
 use crate::error::{Error, Result};
 use crate::format::block::bytes::{Damage, Taker};
@@ -16,7 +13,9 @@ use crate::format::block::directory::{Directory, IndexParts};
 use crate::format::block::keys::{KeyList, KeyListBuilder, KeyWalk};
 use crate::format::block::{Span, array};
 use crate::format::sealed::{SealedReader, SealedWriter};
+use crate::index::numbered::{Numbered, hash};
 use crate::index::sorted::{PREFIX_BYTES, shared_len, sorted_by_text};
+use crate::index::table::Table;
 use crate::model::{
     CanonicalKey, MeasurementId, SeriesEntry, SeriesId, TagKeyId, TagPredicate, ValueMatcher,
     push_varint,
@@ -25,7 +24,7 @@ use crate::model::{
 /// Length of a varint at most, bytes.
 const VARINT_BYTES_MAX: u64 = 10;
 
-/// Gathers the keys of a measurement's series and the terms in them. Memory: some 20 bytes a term
+/// Gathers the keys of a measurement's series and the terms in them. Memory: some 23 bytes a term
 /// and its text, besides the keys; as much again while it finishes.
 #[derive(Debug)]
 pub struct IndexBuilder {
@@ -37,14 +36,53 @@ pub struct IndexBuilder {
     ends: Vec<usize>,
     /// Who has each: an ordinal, or [`MANY`] and a place in `many`.
     postings: Vec<u32>,
-    many: Vec<RoaringBitmap>,
-    by_text: HashTable<u32>,
+    many: Vec<Ordinals>,
+    by_text: Table<Numbered>,
     /// The terms of the last series, which the next one mostly shares.
     last: Vec<u32>,
 }
 
 /// Of a posting that is gathered: several series have the term.
 const MANY: u32 = 1 << 31;
+
+/// Ordinals that come in order: most tags have long runs of them, or are had by all.
+#[derive(Debug)]
+struct Ordinals {
+    /// All but the last run.
+    before: RoaringBitmap,
+    /// The last run.
+    start: u32,
+    end: u32,
+}
+
+impl Ordinals {
+    fn new(only: u32) -> Ordinals {
+        Ordinals {
+            before: RoaringBitmap::new(),
+            start: only,
+            end: only + 1,
+        }
+    }
+
+    /// Puts in an ordinal that is the last or comes behind it.
+    fn push(&mut self, ordinal: u32) {
+        if ordinal >= self.end {
+            if ordinal > self.end {
+                self.settle();
+                self.start = ordinal;
+            }
+            self.end = ordinal + 1;
+        }
+    }
+
+    fn settle(&mut self) {
+        if self.end - self.start == 1 {
+            self.before.insert(self.start);
+        } else {
+            self.before.insert_range(self.start..self.end);
+        }
+    }
+}
 
 /// The series that have a term.
 #[derive(Debug)]
@@ -63,7 +101,7 @@ impl IndexBuilder {
             ends: Vec::new(),
             postings: Vec::new(),
             many: Vec::new(),
-            by_text: HashTable::new(),
+            by_text: Table::default(),
             last: Vec::new(),
         }
     }
@@ -79,12 +117,14 @@ impl IndexBuilder {
         let ordinal = u32::try_from(self.keys.len()).ok();
         let ordinal = ordinal.filter(|ordinal| *ordinal < MANY);
         let ordinal = ordinal.expect("a block holds fewer than 2^31 series");
-        let tags = CanonicalKey(key).tags().expect("keys are canonical");
         self.keys.push(&key[4..])?;
-        for (at, (tag, value)) in tags.into_iter().enumerate() {
-            self.add(2 * at, term_prefix(tag), b"", ordinal);
-            self.add(2 * at + 1, term_prefix(tag), value, ordinal);
-        }
+        let mut place = 0;
+        let tags = CanonicalKey(key).each_tag(|tag, value| {
+            self.add(place, term_prefix(tag), b"", ordinal);
+            self.add(place + 1, term_prefix(tag), value, ordinal);
+            place += 2;
+        });
+        tags.expect("keys are canonical");
         Ok(())
     }
 
@@ -104,10 +144,10 @@ impl IndexBuilder {
         }
         let posting = &mut self.postings[id as usize];
         if *posting & MANY != 0 {
-            let many = &mut self.many[(*posting & !MANY) as usize];
-            many.try_push(ordinal).expect("ordinals ascend");
+            self.many[(*posting & !MANY) as usize].push(ordinal);
         } else if *posting != ordinal {
-            let both = [*posting, ordinal].into_iter().collect();
+            let mut both = Ordinals::new(*posting);
+            both.push(ordinal);
             *posting = u32::try_from(self.many.len()).expect("no more than terms") | MANY;
             self.many.push(both);
         }
@@ -119,14 +159,10 @@ impl IndexBuilder {
         self.text.extend_from_slice(&prefix);
         self.text.extend_from_slice(value);
         let (known, new) = self.text.split_at(start);
-        let hasher = FixedState::default();
-        let ends = &self.ends;
-        let hash = hasher.hash_one(new);
-        let found = self
-            .by_text
-            .find(hash, |id| text_of(known, ends, *id) == new);
-        if let Some(id) = found {
-            let id = *id;
+        let (hash, ends) = (hash(new), &self.ends);
+        let is = |entry: &Numbered| text_of(known, ends, entry.number()) == new;
+        if let Some(found) = self.by_text.find(Numbered::place_of(hash), is) {
+            let id = found.number();
             self.text.truncate(start);
             return id;
         }
@@ -134,9 +170,7 @@ impl IndexBuilder {
         let id = id.expect("a block holds fewer than 2^31 terms");
         self.ends.push(self.text.len());
         self.postings.push(ordinal);
-        let (text, ends) = (&self.text, &self.ends);
-        self.by_text
-            .insert_unique(hash, id, |id| hasher.hash_one(text_of(text, ends, *id)));
+        self.by_text.insert(Numbered::new(hash, id));
         id
     }
 
@@ -173,7 +207,7 @@ impl IndexBuilder {
             ..IndexParts::default()
         };
         // Each piece of memory goes before the next is made.
-        self.by_text = HashTable::new();
+        self.by_text = Table::default();
         let keys = std::mem::take(&mut self.keys).finish(&mut parts.arrays);
         parts.keys = append(file, &keys)?;
         drop(keys);
@@ -194,7 +228,9 @@ impl IndexBuilder {
                 continue;
             }
             postings.push((bitmaps.len() as u64) << 1);
-            let ordinals = &mut self.many[(posting & !MANY) as usize];
+            let many = &mut self.many[(posting & !MANY) as usize];
+            many.settle();
+            let mut ordinals = std::mem::take(&mut many.before);
             ordinals.optimize();
             push_varint(&mut bitmaps, ordinals.serialized_size() as u64);
             ordinals

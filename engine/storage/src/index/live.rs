@@ -61,12 +61,20 @@ impl LiveIndex {
 
     /// The series called `id` with its canonical key, if it is known.
     pub fn entry(&self, id: SeriesId) -> Option<SeriesEntry> {
+        self.entries(&[id]).pop()
+    }
+
+    /// Those of the series called `ids` that are known, with their canonical keys.
+    pub fn entries(&self, ids: &[SeriesId]) -> Vec<SeriesEntry> {
         let store = self.read();
-        let slot = store.slot(id)?;
         let mut key = Vec::new();
-        store.key(slot, &mut key);
-        let key = key.into_boxed_slice();
-        Some(SeriesEntry { id, key })
+        let known = ids.iter().filter_map(|id| Some((*id, store.slot(*id)?)));
+        let entries = known.map(|(id, slot)| {
+            store.key(slot, &mut key);
+            let key = key.as_slice().into();
+            SeriesEntry { id, key }
+        });
+        entries.collect()
     }
 
     /// Whether the series called `id` is known.

@@ -3,6 +3,7 @@
 
 mod inverted;
 mod live;
+mod numbered;
 pub mod registry;
 mod sorted;
 mod table;

@@ -33,19 +33,27 @@ impl<'key> CanonicalKey<'key> {
 
     /// The tags, ascending by tag key id, or `None` if the bytes are no key.
     pub fn tags(&self) -> Option<Vec<(TagKeyId, &'key [u8])>> {
-        let mut rest = self.0.get(4..)?;
         let mut tags: Vec<(TagKeyId, &[u8])> = Vec::new();
+        self.each_tag(|key, value| tags.push((key, value)))?;
+        Some(tags)
+    }
+
+    /// Calls `found` with each tag, ascending by tag key id; `None` if the bytes are no key: then it
+    /// was called with those before the fault.
+    pub fn each_tag(&self, mut found: impl FnMut(TagKeyId, &'key [u8])) -> Option<()> {
+        let mut rest = self.0.get(4..)?;
+        let mut last = None;
         while !rest.is_empty() {
             let key = TagKeyId(u32::try_from(take_varint(&mut rest)?).ok()?);
             let len = usize::try_from(take_varint(&mut rest)?).ok()?;
-            if len > rest.len() || tags.last().is_some_and(|(last, _)| *last >= key) {
+            if len > rest.len() || last >= Some(key) {
                 return None;
             }
             let (value, behind) = rest.split_at(len);
-            tags.push((key, value));
-            rest = behind;
+            found(key, value);
+            (last, rest) = (Some(key), behind);
         }
-        Some(tags)
+        Some(())
     }
 }
 

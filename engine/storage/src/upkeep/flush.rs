@@ -46,8 +46,8 @@ pub trait Keys {
     /// of canonical keys.
     fn key_order(&self, series: &[SeriesId]) -> Vec<u32>;
 
-    /// A series with its canonical key.
-    fn entry(&self, series: SeriesId) -> Option<SeriesEntry>;
+    /// Those of `series` that have a canonical key, with it.
+    fn entries(&self, series: &[SeriesId]) -> Vec<SeriesEntry>;
 }
 
 /// What a flush made.

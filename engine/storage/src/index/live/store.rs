@@ -4,7 +4,8 @@ use hashbrown::HashMap;
 use roaring::RoaringBitmap;
 
 use crate::index::live::arena::{Arena, Steps};
-use crate::index::live::values::{Numbered, SLOTS_MAX, Values, append};
+use crate::index::live::values::{SLOTS_MAX, Values};
+use crate::index::numbered::Numbered;
 use crate::index::table::Table;
 use crate::model::{
     CanonicalKey, MeasurementId, SeriesEntry, SeriesId, TagKeyId, push_varint, take_varint,
@@ -98,7 +99,7 @@ impl Store {
         let mut record = std::mem::take(&mut self.buffer);
         push_varint(&mut record, shape.into());
         let shape = &mut self.shapes[shape as usize];
-        append(&mut shape.slots, slot);
+        shape.slots.insert(slot);
         for ((_, value), (_, column)) in tags.into_iter().zip(&shape.keys) {
             let number = self.columns[*column as usize].add(value, slot);
             push_varint(&mut record, number.into());

@@ -1,11 +1,10 @@
 //! The values of one tag key: each once, with the series that have it.
 
-use std::hash::{BuildHasher, Hasher};
-
 use roaring::RoaringBitmap;
 
 use crate::index::live::arena::{Arena, Steps};
-use crate::index::table::{Entry, Table};
+use crate::index::numbered::{Numbered, hash};
+use crate::index::table::Table;
 
 /// The values of a tag key by number, in the order of their arrival.
 #[derive(Debug, Default)]
@@ -23,44 +22,6 @@ pub(super) struct Values {
 const MANY: u32 = SLOTS_MAX;
 /// Slots there can be.
 pub(super) const SLOTS_MAX: u32 = 1 << 31;
-
-/// A number under 32 bits of a hash. Nothing: 0.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Numbered(u64);
-
-impl Numbered {
-    pub(super) fn new(hash: u64, number: u32) -> Numbered {
-        Numbered((hash & PLACE_MASK) | (u64::from(number) + 1))
-    }
-
-    /// Where the numbers with this hash stand.
-    pub(super) fn place_of(hash: u64) -> u64 {
-        hash & PLACE_MASK
-    }
-
-    pub(super) fn number(self) -> u32 {
-        let number = (self.0 & !PLACE_MASK) - 1;
-        u32::try_from(number).expect("it has 32 bits")
-    }
-}
-
-const PLACE_MASK: u64 = !0 << 32;
-
-impl Entry for Numbered {
-    const EMPTY: Numbered = Numbered(0);
-
-    fn is_empty(&self) -> bool {
-        self.0 == 0
-    }
-
-    fn place(&self) -> u64 {
-        self.0 & PLACE_MASK
-    }
-
-    fn is_before(&self, other: &Numbered) -> bool {
-        self.0 < other.0
-    }
-}
 
 impl Values {
     /// Notes that the series of `slot` has `value`; the number of the value.
@@ -84,7 +45,7 @@ impl Values {
             self.many.push([posting, slot].into_iter().collect());
             self.postings.set(number as usize, MANY | place);
         } else {
-            append(&mut self.many[(posting & !MANY) as usize], slot);
+            self.many[(posting & !MANY) as usize].insert(slot);
         }
     }
 
@@ -139,17 +100,4 @@ impl Values {
             + self.by_text.size_bytes()
             + many
     }
-}
-
-/// Adds a slot to `slots`: mostly it is the highest of them.
-pub(super) fn append(slots: &mut RoaringBitmap, slot: u32) {
-    if slots.try_push(slot).is_err() {
-        slots.insert(slot);
-    }
-}
-
-pub(super) fn hash(bytes: &[u8]) -> u64 {
-    let mut hasher = foldhash::fast::FixedState::default().build_hasher();
-    hasher.write(bytes);
-    hasher.finish()
 }

@@ -113,9 +113,8 @@ impl<'runs> Pieces<'runs> {
                 *series = self.series[self.order[rank] as usize];
             }
             let places = &self.order[first as usize..=last as usize];
-            let entry = |place: &u32| keys.entry(self.series[*place as usize]);
-            let entries: Option<Vec<SeriesEntry>> = places.iter().map(entry).collect();
-            take(&rows, &entries.expect("what is put in order has a key"))?;
+            let series = places.iter().map(|place| self.series[*place as usize]);
+            take(&rows, &keys.entries(&series.collect::<Vec<SeriesId>>()))?;
         }
         Ok(())
     }
