@@ -104,7 +104,7 @@ impl Core {
             );
             return Err(Error::new(ErrorKind::Limit, message));
         }
-        self.submit_tombstone(database, tombstone, payload)
+        self.with_reserve(|| self.submit_tombstone(database, &tombstone, &payload))
     }
 
     /// Lets a durable delete hide what was written before it.
@@ -118,8 +118,8 @@ impl Core {
     fn submit_tombstone(
         self: &Arc<Core>,
         database: &Arc<Database>,
-        tombstone: Tombstone,
-        payload: Vec<u8>,
+        tombstone: &Tombstone,
+        payload: &[u8],
     ) -> Result<()> {
         let wal = self.wal()?;
         self.settle()?;
@@ -128,6 +128,7 @@ impl Core {
         sequencer.generation.began.get_or_init(|| now);
         let in_flight = sequencer.generation.enter();
         let (core, database) = (Arc::clone(self), Arc::clone(database));
+        let tombstone = tombstone.clone();
         let apply = move |sequence: Sequence| {
             let tombstone = Tombstone {
                 sequence,
@@ -136,7 +137,8 @@ impl Core {
             core.hide(&database, tombstone);
             core.applied(&in_flight, sequence, 0);
         };
-        let ticket = wal.submit(Submission::new(vec![(RECORD_TOMBSTONE, payload)], apply))?;
+        let records = vec![(RECORD_TOMBSTONE, payload.to_vec())];
+        let ticket = wal.submit(Submission::new(records, apply).with_least_room())?;
         // What comes behind it in the queue is written later.
         drop(sequencer);
         ticket.wait().map(drop)

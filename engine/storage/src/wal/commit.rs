@@ -8,7 +8,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::counters::Counting;
-use super::segment::{Failed, Outcome, Record, Writer};
+use super::segment::{Failed, Outcome, Record, Room, Writer};
 use super::ticket::{SharedSlot, Slot, Woken};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::Sequence;
@@ -52,6 +52,8 @@ pub struct Submission {
     pub(super) durability: Durability,
     pub(super) apply: Apply,
     pub(super) refused: Option<Refused>,
+    /// What a segment that is made for it takes.
+    room: Room,
 }
 
 impl std::fmt::Debug for Submission {
@@ -73,7 +75,16 @@ impl Submission {
             durability: Durability::Disk,
             apply: Box::new(apply),
             refused: None,
+            room: Room::Usual,
         }
+    }
+
+    /// The same, which goes into a segment of its own size where the disk has no room for a usual
+    /// one: for what frees space.
+    #[must_use]
+    pub fn with_least_room(mut self) -> Submission {
+        self.room = Room::Least;
+        self
     }
 
     /// The same with another durability.
@@ -334,7 +345,12 @@ impl Shared {
     fn take_group(&self) -> Vec<Queued> {
         let mut queue = self.queue();
         let (mut bytes, mut records, mut count) = (0, 0, 0);
+        let room = queue.pending.first().map(|first| first.submission().room);
         for queued in &queue.pending {
+            // What needs little is not refused with what needs much.
+            if Some(queued.submission().room) != room {
+                break;
+            }
             bytes += queued.bytes;
             records += queued.submission().records.len();
             if count > 0 && (bytes > GROUP_BYTES_MAX || records > GROUP_RECORDS_MAX) {
@@ -353,7 +369,8 @@ impl Shared {
             .flat_map(|queued| &queued.submission().records)
             .collect();
         let made = writer.segments_made;
-        let appended = writer.append(&records);
+        let room = group.first().map(|first| first.submission().room);
+        let appended = writer.append(&records, room.unwrap_or(Room::Usual));
         Counting::add(&self.counting.segments, writer.segments_made - made);
         let bytes = appended?;
         let to_disk = |queued: &Queued| {

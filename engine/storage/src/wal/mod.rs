@@ -25,7 +25,7 @@ use std::sync::atomic::Ordering;
 use std::task::{Poll, Waker};
 
 use commit::{Mode, Queued, Shared};
-use segment::{Failed, Writer};
+use segment::{Failed, Room, Writer};
 use ticket::SharedSlot;
 
 use crate::env::Env;
@@ -229,7 +229,7 @@ impl Wal {
             Mode::Failed => {}
             mode @ (Mode::Open | Mode::Sealed | Mode::Closed) => return Shared::check_open(mode),
         }
-        match writer.begin_segment(0) {
+        match writer.begin_segment(0, Room::Usual) {
             Ok(()) => {
                 self.shared.queue().mode = Mode::Open;
                 Ok(())

@@ -64,6 +64,15 @@ pub(super) struct Writer {
     pub(super) segments_made: u64,
 }
 
+/// How much of the disk a new segment takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Room {
+    /// What segments have, so that a full disk shows when one is made.
+    Usual,
+    /// Where the disk does not have that, just what the group at hand needs.
+    Least,
+}
+
 impl Writer {
     pub(super) fn new(
         env: Arc<dyn Env>,
@@ -100,7 +109,7 @@ impl Writer {
 
     /// Appends `records` as one group, in a new segment if they do not fit, and says how many bytes
     /// that took. Nothing is synced. On an error their sequences are not used, or never again.
-    pub(super) fn append(&mut self, records: &[&Record]) -> Outcome<u64> {
+    pub(super) fn append(&mut self, records: &[&Record], room: Room) -> Outcome<u64> {
         let sizes = records
             .iter()
             .map(|(_, payload)| record_size(payload.len() as u64));
@@ -108,7 +117,7 @@ impl Writer {
         let space = size_bytes.next_multiple_of(SECTOR_BYTES);
         let fits = |active: &Active| active.offset + space <= active.size;
         if !self.active.as_ref().is_some_and(fits) {
-            self.begin_segment(space)?;
+            self.begin_segment(space, room)?;
         }
         let durable = self.durable;
         let Some(active) = self.active.as_mut() else {
@@ -195,10 +204,23 @@ impl Writer {
 
     /// Makes and syncs a segment with room for `space` bytes of groups; the old one stays active
     /// unless that worked.
-    pub(super) fn begin_segment(&mut self, space: u64) -> Outcome<()> {
+    pub(super) fn begin_segment(&mut self, space: u64, room: Room) -> Outcome<()> {
         if self.is_unsynced() {
             self.sync()?;
         }
+        let least = SECTOR_BYTES + space;
+        let usual = self.segment_bytes.max(least);
+        match self.begin_sized(usual) {
+            Err(Failed::Group(error))
+                if room == Room::Least && usual > least && error.kind() == ErrorKind::NoSpace =>
+            {
+                self.begin_sized(least)
+            }
+            begun => begun,
+        }
+    }
+
+    fn begin_sized(&mut self, size: u64) -> Outcome<()> {
         let number = self.next_number;
         let header = SegmentHeader {
             directory_id: self.directory_id,
@@ -209,7 +231,6 @@ impl Writer {
         };
         // Whatever happens to it, its number is used up: a leftover is told by its header.
         self.next_number += 1;
-        let size = self.segment_bytes.max(SECTOR_BYTES + space);
         let file = match make_segment(&*self.env, &header, size) {
             Ok(file) => file,
             Err(failed) => {

@@ -1,14 +1,16 @@
 //! Online verification, and the space that is kept back for a full disk.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
-use silverback_storage::db::Db;
+use silverback_storage::db::{Db, DbOptions, Delete, WalOptions};
 use silverback_storage::env::SimEnv;
 use silverback_storage::error::ErrorKind;
+use silverback_storage::model::{PolicySpec, TagPredicate, TimeRange};
 
 use crate::small::{float, open_with, values};
-use crate::support::{Row, open, row, write};
+use crate::support::{Row, open, options, row, write};
 
 fn rows(start: i64, count: i64) -> Vec<Row> {
     let one = |time: i64| {
@@ -142,4 +144,62 @@ fn what_is_kept_back_lets_a_drop_make_room_on_a_full_disk() {
     assert!(env.peek("RESERVE").is_err(), "a clean stop gives it back");
     drop(db);
     assert_eq!(values(&open_with(&env, "new"), "f"), []);
+}
+
+#[test]
+fn a_delete_on_a_full_disk_is_written_out_of_what_is_kept_back() {
+    let env = SimEnv::new(1);
+    let options = || DbOptions {
+        wal: WalOptions {
+            // More than is kept back.
+            segment_bytes: 256 << 10,
+            ..WalOptions::default()
+        },
+        ..options()
+    };
+    let db = Db::open(Arc::new(env.clone()), options()).unwrap();
+    db.create_database("db", &PolicySpec::default()).unwrap();
+    write(&db, "db", &rows(0, 3000)).unwrap();
+    db.flush().unwrap();
+    env.advance(Duration::from_secs(20));
+    env.run_steps(40);
+    assert_eq!(db.stats().reserve_bytes, 64 << 10);
+    env.set_capacity(Some(used(&env)));
+    let mut time = 10_000;
+    for count in [100, 1] {
+        while write(&db, "db", &rows(time, count)).is_ok() {
+            time += count;
+        }
+    }
+    let all = values(&db, "f").len();
+    let host = |name: &str| Delete {
+        policy: None,
+        measurements: vec![(
+            b"cpu",
+            TagPredicate::Equal {
+                key: b"host"[..].into(),
+                value: name.as_bytes().into(),
+            },
+        )],
+        range: TimeRange::ALL,
+    };
+    db.delete("db", &host("h7")).unwrap();
+    assert_eq!(db.stats().reserve_bytes, 0, "it was given");
+    let left = values(&db, "f").len();
+    assert!(left < all - 50, "{left} of {all}");
+    // More go into the same segment, and writes are refused as before.
+    db.delete("db", &host("h8")).unwrap();
+    let refused = write(&db, "db", &rows(time, 100)).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::NoSpace);
+    let left = values(&db, "f");
+    drop(db);
+    let env = env.after_kill();
+    env.set_capacity(None);
+    let db = Db::open(Arc::new(env.clone()), options()).unwrap();
+    assert_eq!(
+        values(&db, "f"),
+        left,
+        "deletes are durable, and their segment is one"
+    );
+    assert_eq!(db.stats().problems, []);
 }
