@@ -70,6 +70,10 @@ impl<'a> Party<'a> {
     /// Asks, unless the peer cannot be asked this.
     fn ask(&mut self, asked: &Asked) -> Option<&[u8]> {
         let target = asked.target(self.peer.kind())?;
+        // A server may close a connection that waited for the others' answers.
+        if self.client.is_closed() {
+            self.client = Client::connect(self.peer.address()).unwrap();
+        }
         let cpu_before = self.peer.thread_seconds();
         let start = Instant::now();
         let (status, _) = self.client.send("GET", &target, b"").unwrap();

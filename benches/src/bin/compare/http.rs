@@ -24,6 +24,15 @@ impl Client {
         })
     }
 
+    /// Whether the server has closed the connection, between two requests.
+    pub(crate) fn is_closed(&self) -> bool {
+        let socket = self.stream.get_ref();
+        socket.set_nonblocking(true).unwrap();
+        let peeked = socket.peek(&mut [0]);
+        socket.set_nonblocking(false).unwrap();
+        !matches!(peeked, Err(error) if error.kind() == std::io::ErrorKind::WouldBlock)
+    }
+
     /// Sends a request and reads its whole answer: the status, and the body until the next call.
     pub(crate) fn send(
         &mut self,

@@ -75,16 +75,7 @@ impl<'p> WindowStream<'p> {
             }
             for (window, partials) in series.windows {
                 let start = self.edges[window as usize];
-                let mut found = partials.into_iter();
-                let spread = |present: &bool| {
-                    if *present {
-                        found.next().flatten()
-                    } else {
-                        None
-                    }
-                };
-                let partials: Vec<Option<WindowPartial>> =
-                    self.present.iter().map(spread).collect();
+                let partials = self.spread(partials);
                 if let Some(own) = into.get_mut(&start) {
                     merge_fields(own, partials);
                 } else {
@@ -93,6 +84,20 @@ impl<'p> WindowStream<'p> {
                 }
             }
         }
+    }
+}
+
+impl WindowStream<'_> {
+    /// Partials of the fields asked for, from those of the fields that the measurement has.
+    fn spread(&self, found: Vec<Option<WindowPartial>>) -> Vec<Option<WindowPartial>> {
+        if found.len() == self.present.len() {
+            return found;
+        }
+        let mut found = found.into_iter();
+        let present = self.present.iter();
+        present
+            .map(|present| present.then(|| found.next().flatten()).flatten())
+            .collect()
     }
 }
 

@@ -70,6 +70,14 @@ pub(super) const POLICIES: &[&str] = &[
 ];
 
 const SINGLE: &[&str] = &[
+    "SELECT * FROM cpu GROUP BY * ORDER BY time DESC LIMIT 1",
+    "SELECT * FROM cpu GROUP BY host LIMIT 1",
+    "SELECT usage, up FROM cpu WHERE time < 1600001000s GROUP BY host, dc ORDER BY time DESC LIMIT 1",
+    "SELECT * FROM fix GROUP BY k ORDER BY time DESC LIMIT 1",
+    "SELECT max(usage), last(idle) FROM cpu WHERE time < 1600001000s GROUP BY time(1m) ORDER BY time DESC LIMIT 5",
+    "SELECT mean(usage) FROM cpu WHERE time < 1600001000s GROUP BY time(10s), host fill(none) ORDER BY time DESC LIMIT 3",
+    "SELECT * FROM cpu WHERE usage > 50 AND idle <= 90",
+    "SELECT * FROM cpu WHERE usage > 50 AND idle <= 90 OR up = true ORDER BY time DESC",
     "SHOW DATABASES",
     "SHOW MEASUREMENTS",
     "SHOW MEASUREMENTS WITH MEASUREMENT = cpu",
