@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use silverback_query::result::{QueryError, QueryOptions, ResultSink};
+use silverback_query::running::RunningQueries;
 use silverback_query::source::Catalog as _;
 use silverback_query::statement;
 use silverback_storage::Result;
@@ -58,6 +59,7 @@ impl Options {
 pub struct Silverback {
     db: Arc<Db>,
     env: Arc<dyn Env>,
+    running: Arc<RunningQueries>,
 }
 
 impl Silverback {
@@ -76,7 +78,8 @@ impl Silverback {
         let real = RealOptions { mmap: map_files };
         let env: Arc<dyn Env> = Arc::new(RealEnv::new(&path, real));
         let db = Arc::new(Db::open(Arc::clone(&env), storage)?);
-        Ok(Silverback { db, env })
+        let running = Arc::default();
+        Ok(Silverback { db, env, running })
     }
 
     /// Makes a database; one of that name is fine. Durable when it returns.
@@ -188,9 +191,15 @@ impl Silverback {
         let memory = self.db.budget().enter_query(move || stop.give_way());
         let options = QueryOptions {
             memory: Some(memory),
+            running: Some(Arc::clone(&self.running)),
             ..options.clone()
         };
         statement::execute(&self.catalog(), text, &options, sink)
+    }
+
+    /// The queries that run, to be listed and stopped.
+    pub fn running_queries(&self) -> &RunningQueries {
+        &self.running
     }
 
     /// Writes what is in memory to blocks and lets go of the log behind them.

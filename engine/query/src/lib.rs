@@ -12,6 +12,7 @@ pub mod naive;
 pub mod output;
 pub mod plan;
 pub mod result;
+pub mod running;
 pub mod source;
 pub mod statement;
 

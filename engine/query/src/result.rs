@@ -9,6 +9,8 @@ use silverback_storage::budget::QueryShare;
 use silverback_storage::model::Tag;
 use silverback_storage::{Error, ErrorKind};
 
+use crate::running::RunningQueries;
+
 /// One value of a row.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Cell {
@@ -302,4 +304,6 @@ pub struct QueryOptions {
     pub stop: std::sync::Arc<StopFlag>,
     /// Its part of the store's memory budget; none where nobody counts.
     pub memory: Option<std::sync::Arc<QueryShare>>,
+    /// Where it is listed while it runs; none where nobody lists queries.
+    pub running: Option<std::sync::Arc<RunningQueries>>,
 }

@@ -50,6 +50,7 @@ pub(super) async fn run(
         },
         stop: Arc::default(),
         memory: None,
+        running: None,
     };
     let batch_rows = match request.batch_rows as usize {
         0 => BATCH_ROWS,

@@ -9,6 +9,7 @@ mod change;
 mod delete;
 mod equalities;
 mod filter;
+mod queries;
 mod show;
 
 pub use equalities::{Equalities, Equality, PredicateFault, equalities};
@@ -31,6 +32,10 @@ pub fn execute(
     sink: &mut dyn ResultSink,
 ) -> Result<(), QueryError> {
     let statements = parse_query(text, &options.params, options.limits.text_bytes_max)?;
+    let _listed = options.running.as_ref().map(|running| {
+        let texts: Vec<String> = statements.iter().map(ToString::to_string).collect();
+        running.enter(texts.join(";\n"), options)
+    });
     let mut failed = false;
     for (id, statement) in statements.iter().enumerate() {
         sink.statement(id)?;
@@ -121,7 +126,7 @@ fn run(
         Statement::SetPassword { .. } => not_yet("SET PASSWORD"),
         Statement::Grant(_) => not_yet("GRANT"),
         Statement::Revoke(_) => not_yet("REVOKE"),
-        Statement::KillQuery { .. } => not_yet("KILL QUERY"),
+        Statement::KillQuery { id, .. } => queries::kill(*id, options),
         Statement::DropShard { .. } => not_yet("DROP SHARD"),
     }
 }
@@ -157,7 +162,7 @@ fn run_show(
         ShowKind::Subscriptions => Ok(()),
         ShowKind::Users => show::users(sink),
         ShowKind::Grants(_) => Err(QueryError::statement("user not found")),
-        ShowKind::Queries => not_yet("SHOW QUERIES"),
+        ShowKind::Queries => queries::show(options, sink),
         ShowKind::Shards => not_yet("SHOW SHARDS"),
         ShowKind::ShardGroups => not_yet("SHOW SHARD GROUPS"),
         ShowKind::Stats(_) => not_yet("SHOW STATS"),

@@ -6,6 +6,7 @@
 )]
 
 mod parse;
+mod queries;
 mod responses;
 mod running;
 mod select;

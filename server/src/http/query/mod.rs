@@ -111,6 +111,7 @@ fn options(app: &App, form: &Form, is_get: bool) -> Result<QueryOptions, Refusal
         },
         stop: Arc::new(StopFlag::default()),
         memory: None,
+        running: None,
     })
 }
 
