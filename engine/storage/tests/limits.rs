@@ -5,8 +5,10 @@
 mod support;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
+use silverback_storage::budget::{Class, Pressure};
 use silverback_storage::db::{Db, DbOptions, Limits, WriteOptions};
 use silverback_storage::env::SimEnv;
 use silverback_storage::error::{ErrorKind, Result};
@@ -189,4 +191,72 @@ fn databases_are_bounded() {
     assert!(error.message().contains("databases_max"), "{error}");
     db.drop_database("two").unwrap();
     make("three").unwrap();
+}
+
+#[test]
+fn new_series_wait_where_those_in_memory_take_their_part_and_known_ones_go_on() {
+    let env = SimEnv::new(5);
+    let db = open_with(&env, Limits::default());
+    let of = |id: i64, time| of_series(&[("host", "a"), ("id", &id.to_string())], time);
+    let known: Vec<Row> = (0..40).map(|id| of(id, 1)).collect();
+    assert_eq!(write(&db, &known).unwrap(), []);
+    db.budget()
+        .state(Class::Index, db.budget().limit_bytes() / 2);
+    let refused = write(&db, &[of(1000, 1)]).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Busy);
+    let words = refused.to_string();
+    assert!(words.contains("tag key \"id\" has grown most"), "{words}");
+    assert!(words.contains("of memory_budget"), "{words}");
+    assert_eq!(write(&db, &[of(7, 2)]).unwrap(), []);
+    // A flush counts anew what is there.
+    db.flush().unwrap();
+    assert_eq!(write(&db, &[of(1000, 1)]).unwrap(), []);
+    assert_eq!(read(&db).unwrap().len(), 42);
+}
+
+#[test]
+fn the_oldest_query_answers_for_the_rows_that_its_snapshots_pin() {
+    let env = SimEnv::new(6);
+    let options = DbOptions {
+        memory_budget_bytes: 256 << 20,
+        ..options()
+    };
+    let db = Db::open(Arc::new(env.clone()), options).unwrap();
+    db.create_database("db", &PolicySpec::default()).unwrap();
+    let query = || {
+        let stopped = Arc::new(AtomicBool::new(false));
+        let stop = Arc::clone(&stopped);
+        let share = db.budget().enter_query(move || stop.store(true, Relaxed));
+        (share, stopped)
+    };
+    let (oldest, younger) = (query(), query());
+    // The oldest one reads so slowly that it sees every flush, and lets go of nothing.
+    let mut pinned = Vec::new();
+    let text = FieldValue::String(vec![b'x'; 1 << 20].into());
+    for time in 0..240 {
+        assert_eq!(
+            write(&db, &[row("cpu", &[], time, &[("s", text.clone())])]).unwrap(),
+            []
+        );
+        if time % 16 == 15 {
+            pinned.push(db.snapshot("db"));
+            db.flush().unwrap();
+            env.advance(Duration::from_secs(1));
+            env.run_steps(16);
+        }
+        if oldest.1.load(Relaxed) {
+            break;
+        }
+    }
+    assert!(oldest.1.load(Relaxed), "{:?}", db.budget().usage());
+    assert!(!younger.1.load(Relaxed));
+    assert_eq!(db.budget().counters().queries_stopped, 1);
+    assert!(db.budget().usage().pinned > 128 << 20);
+    // It ends, and what it held is given back: no write was refused meanwhile, and none is now.
+    drop((oldest, pinned));
+    env.advance(Duration::from_secs(1));
+    env.run_steps(16);
+    assert_eq!(db.budget().usage().pinned, 0);
+    assert_eq!(db.budget().counters().writes_refused, 0);
+    assert_eq!(db.budget().pressure(), Pressure::Calm);
 }
