@@ -34,7 +34,7 @@ fn parse(text: &str) -> Result<Settings, String> {
 }
 
 /// The keys of the file. A test holds that they are the flags.
-pub(super) const KEYS: [&str; 34] = [
+pub(super) const KEYS: [&str; 35] = [
     "data_dir",
     "map_files",
     "http_bind",
@@ -53,6 +53,7 @@ pub(super) const KEYS: [&str; 34] = [
     "header_timeout_ms",
     "idle_timeout_ms",
     "drain_timeout_ms",
+    "scrub_interval_s",
     "log_format",
     "log_level",
     "series_max",

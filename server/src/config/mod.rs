@@ -222,6 +222,15 @@ pub(crate) struct Settings {
     )]
     pub(crate) drain_timeout_ms: Option<u64>,
 
+    /// How long the scrubber takes to read every file again, in s; 0 = no scrubber [default: 604800]
+    #[arg(
+        long,
+        env = "SILVERBACK_SCRUB_INTERVAL_S",
+        value_name = "S",
+        hide_env_values = true
+    )]
+    pub(crate) scrub_interval_s: Option<u64>,
+
     /// How a log line is written [default: logfmt]
     #[arg(
         long,
@@ -283,6 +292,8 @@ pub(crate) struct Config {
     pub(crate) idle_timeout_ms: u64,
     /// Time for requests under way after SIGTERM.
     pub(crate) drain_timeout_ms: u64,
+    /// Time of a pass of the scrubber; 0 = none.
+    pub(crate) scrub_interval_s: u64,
     /// How a log line is written.
     pub(crate) log_format: LogFormat,
     /// The least severe event that is logged.
@@ -382,6 +393,7 @@ fn layered(flags: Settings, file: Settings) -> Config {
         header_timeout_ms: first!(header_timeout_ms, 10_000),
         idle_timeout_ms: first!(idle_timeout_ms, 180_000),
         drain_timeout_ms: first!(drain_timeout_ms, 20_000),
+        scrub_interval_s: first!(scrub_interval_s, 7 * 24 * 3600),
         log_format: first!(log_format, LogFormat::Logfmt),
         log_level: first!(log_level, LogLevel::Info),
         limits: Limits::layered(&flags.limits, &file.limits),

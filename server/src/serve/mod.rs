@@ -107,6 +107,7 @@ async fn open(config: Config) -> Result<Arc<App>, Failure> {
         .map_files(config.map_files)
         .storage(DbOptions {
             memory_budget_bytes: config.memory_budget,
+            scrub_interval: std::time::Duration::from_secs(config.scrub_interval_s),
             limits: config.limits.storage,
             ..DbOptions::default()
         });
