@@ -201,7 +201,7 @@ fn a_delete_of_what_lies_elsewhere_is_forgotten_without_a_rewrite() {
     let db = open_with(&SimEnv::new(1), "db");
     write(&db, "db", &rows("a", 0..20)).unwrap();
     db.compact().unwrap();
-    let before = db.stats().compactions;
+    let before = db.stats().compaction.merges;
     write(&db, "db", &rows("b", 30..40)).unwrap();
     delete(&db, "db", &choice(Some("b"), (0, 35))).unwrap();
     db.flush().unwrap();
@@ -211,7 +211,11 @@ fn a_delete_of_what_lies_elsewhere_is_forgotten_without_a_rewrite() {
     let stats = db.stats();
     assert_eq!((stats.tombstones, stats.block_rows), (0, 25));
     // The new block is finished and merged with the other: no more than that.
-    assert!(stats.compactions - before <= 2, "{}", stats.compactions);
+    assert!(
+        stats.compaction.merges - before <= 2,
+        "{}",
+        stats.compaction.merges
+    );
 }
 
 #[test]

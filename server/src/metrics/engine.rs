@@ -1,7 +1,7 @@
 //! What the engine counts.
 
 use silverback::storage::budget::{Budget, Class};
-use silverback::storage::db::DbStats;
+use silverback::storage::db::{CompactionCounters, DbStats};
 use silverback::storage::wal::{SYNC_BIN_ENDS_US, WalCounters};
 
 use super::{Kind, Text};
@@ -65,6 +65,7 @@ pub(crate) fn render(stats: &DbStats, text: &mut Text) {
     }
     render_scrub(stats, text);
     render_counters(stats, text);
+    render_compaction(&stats.compaction, text);
     render_syncs(&stats.log, text);
 }
 
@@ -164,7 +165,6 @@ fn render_counters(stats: &DbStats, text: &mut Text) {
         ),
         ("flushes_total", "Flushes.", stats.flushes),
         ("flushed_rows_total", "Rows flushed.", stats.flushed_rows),
-        ("compactions_total", "Compactions.", stats.compactions),
         (
             "retention_blocks_total",
             "Blocks that retention dropped or cut.",
@@ -205,6 +205,60 @@ fn render_counters(stats: &DbStats, text: &mut Text) {
     for (name, help, value) in counters {
         text.single(name, Kind::Counter, help, value);
     }
+}
+
+/// What compaction came to, and what it is at.
+fn render_compaction(compaction: &CompactionCounters, text: &mut Text) {
+    let gauges = [
+        (
+            "compaction_debt_bytes",
+            "Bytes of blocks that wait to be merged.",
+            compaction.debt_bytes,
+        ),
+        (
+            "compaction_job_rows",
+            "Rows of the merge that runs, 0 where none does.",
+            compaction.job_rows,
+        ),
+        (
+            "compaction_job_rows_done",
+            "Rows of it that went through.",
+            compaction.job_rows_done,
+        ),
+    ];
+    for (name, help, value) in gauges {
+        text.single(name, Kind::Gauge, help, value);
+    }
+    let counters = [
+        ("compactions_total", "Merges of blocks.", compaction.merges),
+        (
+            "compaction_rows_total",
+            "Rows that went through merges.",
+            compaction.rows,
+        ),
+        (
+            "compaction_read_bytes_total",
+            "Bytes of blocks that were merged.",
+            compaction.bytes_read,
+        ),
+        (
+            "compaction_written_bytes_total",
+            "Bytes of blocks that took their place.",
+            compaction.bytes_written,
+        ),
+    ];
+    for (name, help, value) in counters {
+        text.single(name, Kind::Counter, help, value);
+    }
+    let us = compaction.paused_us;
+    let paused = format!("{}.{:06}", us / 1_000_000, us % 1_000_000);
+    let help = "Time that merges rested so that others work.";
+    text.single(
+        "compaction_paused_seconds_total",
+        Kind::Counter,
+        help,
+        paused,
+    );
 }
 
 /// How long the log's syncs took.

@@ -21,7 +21,7 @@ use crate::model::{
 /// Pages in memory before they are written, field by field, encoded or, where they stay cold, not
 /// yet; few in tests, so that they
 /// write them too.
-const PENDING_BYTES_MAX: usize = if cfg!(test) { 1 << 14 } else { 32 << 20 };
+pub(super) const PENDING_BYTES_MAX: usize = if cfg!(test) { 1 << 14 } else { 32 << 20 };
 
 /// One measurement on its way.
 #[derive(Debug)]
@@ -38,6 +38,7 @@ pub(super) struct MeasurementWriter {
     chunk_times: Vec<ChunkTimes>,
     /// Pages in memory.
     pending_bytes: usize,
+    pending_bytes_max: usize,
 }
 
 #[derive(Debug)]
@@ -57,7 +58,11 @@ struct FieldWriter {
 }
 
 impl MeasurementWriter {
-    pub(super) fn new(id: MeasurementId, effort: Effort) -> MeasurementWriter {
+    pub(super) fn new(
+        id: MeasurementId,
+        effort: Effort,
+        pending_bytes_max: usize,
+    ) -> MeasurementWriter {
         MeasurementWriter {
             id,
             effort,
@@ -69,6 +74,7 @@ impl MeasurementWriter {
             fields: BTreeMap::new(),
             chunk_times: Vec::new(),
             pending_bytes: 0,
+            pending_bytes_max,
         }
     }
 
@@ -184,7 +190,7 @@ impl MeasurementWriter {
         self.pending_bytes += self.times.push(Some(&mut group.timestamps));
         self.group = group.cleared();
         self.encode_stats(PAGE_ENTRIES);
-        if self.pending_bytes >= PENDING_BYTES_MAX {
+        if self.pending_bytes >= self.pending_bytes_max {
             self.write_pages(file)?;
         }
         Ok(())

@@ -2,6 +2,7 @@
 //! checked then.
 
 use std::borrow::Cow;
+use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -45,9 +46,26 @@ impl Block {
     /// `Corrupt` where the file is damaged or is not what the manifest says; `Conflict` where it
     /// belongs elsewhere or a newer build wrote it; `NotFound` where there is none; `Io`.
     pub fn open(env: &dyn Env, directory_id: u128, meta: &BlockMeta) -> Result<Block> {
+        Block::open_as(env.open_read(&block_path(meta.file_id)), directory_id, meta)
+    }
+
+    /// The same, never mapped: for those who read it once, front to back.
+    ///
+    /// # Errors
+    /// As [`Block::open`].
+    pub fn open_unmapped(env: &dyn Env, directory_id: u128, meta: &BlockMeta) -> Result<Block> {
+        let file = env.open_unmapped(&block_path(meta.file_id));
+        Block::open_as(file, directory_id, meta)
+    }
+
+    fn open_as(
+        file: io::Result<Arc<dyn ReadFile>>,
+        directory_id: u128,
+        meta: &BlockMeta,
+    ) -> Result<Block> {
         let path = block_path(meta.file_id);
-        let file = env.open_read(&path).map_err(|source| {
-            let missing = source.kind() == std::io::ErrorKind::NotFound;
+        let file = file.map_err(|source| {
+            let missing = source.kind() == io::ErrorKind::NotFound;
             let error = Error::io("open block", &path, source);
             if missing {
                 Error::new(ErrorKind::NotFound, error.to_string()).at(&path, 0)
@@ -349,7 +367,11 @@ impl<'block> Measurement<'block> {
         }
     }
 
-    pub(super) fn group_row_count(&self, group: usize) -> Result<usize> {
+    /// How many rows group `group` has.
+    ///
+    /// # Errors
+    /// As [`Measurement::timestamps`].
+    pub fn group_row_count(&self, group: usize) -> Result<usize> {
         let rows = self.group_rows(group)?;
         usize::try_from(rows.end - rows.start)
             .map_err(|_| self.corrupt(Damage("a group has too many rows")))

@@ -1,9 +1,10 @@
 //! Writes a block front to back in bounded memory: a group of rows, the pages not yet on their way
 //! to the disk (32 MiB), and some tens of bytes for each series of the measurement at hand.
 
+use std::ops::Range;
 use std::sync::Arc;
 
-use crate::block::measure::MeasurementWriter;
+use crate::block::measure::{MeasurementWriter, PENDING_BYTES_MAX};
 use crate::codec::Effort;
 use crate::env::Env;
 use crate::error::{Error, Result};
@@ -30,6 +31,7 @@ pub struct BlockWriter {
     row_count: u64,
     times: Option<ChunkTimes>,
     field_types: u8,
+    pending_bytes_max: usize,
 }
 
 impl BlockWriter {
@@ -60,7 +62,16 @@ impl BlockWriter {
             row_count: 0,
             times: None,
             field_types: 0,
+            pending_bytes_max: PENDING_BYTES_MAX,
         })
+    }
+
+    /// The same with less memory for pages on their way: what many of them together may take is
+    /// shared between them. Smaller stretches of each field follow one another then.
+    #[must_use]
+    pub fn with_pending_bytes_max(mut self, bytes: usize) -> BlockWriter {
+        self.pending_bytes_max = bytes.min(self.pending_bytes_max);
+        self
     }
 
     /// Ends the measurement at hand and starts `measurement`. One without rows leaves no trace.
@@ -74,7 +85,11 @@ impl BlockWriter {
         self.end_measurement()?;
         let last = self.done.last().map(|entry| entry.id);
         assert!(last < Some(measurement), "measurements come in order");
-        self.current = Some(MeasurementWriter::new(measurement, self.effort));
+        self.current = Some(MeasurementWriter::new(
+            measurement,
+            self.effort,
+            self.pending_bytes_max,
+        ));
         Ok(())
     }
 
@@ -108,6 +123,24 @@ impl BlockWriter {
             start += len;
         }
         Ok(())
+    }
+
+    /// As [`BlockWriter::push`]: `range` of `rows`, all of series `entry`.
+    ///
+    /// # Errors
+    /// As [`BlockWriter::begin_measurement`].
+    ///
+    /// # Panics
+    /// As [`BlockWriter::push`].
+    pub fn push_series(
+        &mut self,
+        rows: &Rows,
+        range: Range<usize>,
+        entry: &SeriesEntry,
+    ) -> Result<()> {
+        let current = self.current.as_mut().expect("a measurement has begun");
+        let file = self.file.as_mut().expect("the block is not finished");
+        current.push_series(entry, (rows, range), file)
     }
 
     fn end_measurement(&mut self) -> Result<()> {

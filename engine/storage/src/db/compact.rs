@@ -1,21 +1,38 @@
 //! Compaction: which blocks to merge is chosen and done elsewhere; here it is made to count.
 
-use std::path::PathBuf;
+mod publish;
+
+use std::cell::Cell;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::Ordering::{Acquire, Relaxed};
+use std::time::Duration;
 
 use crate::block::Block;
+use crate::budget::Class;
 use crate::db::Db;
 use crate::db::core::{Core, lock};
-use crate::db::database::Database;
-use crate::db::flush::open_block;
+use crate::db::database::{Database, PolicyState};
 use crate::db::purge::Purge;
 use crate::env::StepOutcome;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::block::{BlockMeta, LEVEL_FINAL, block_path};
-use crate::format::manifest::Edit;
+use crate::format::sealed::PIECE_BYTES;
+use crate::manifest::catalog::DatabaseCatalog;
 use crate::model::{MeasurementId, PolicyId};
-use crate::upkeep::compact::{Compaction, Goal, choose, compact};
+use crate::upkeep::compact::{
+    Choice, Compaction, Goal, Layout, Memory, Pace, QUIET, Situation, Taken, choose, compact, debt,
+    partition,
+};
+
+/// What the one compaction that runs knows of blocks.
+#[derive(Debug, Default)]
+pub(super) struct Compacting {
+    /// Damaged ones: trying again would meet the same damage.
+    set_aside: BTreeSet<u64>,
+    /// When each was seen first, by the monotonic clock.
+    seen: BTreeMap<u64, Duration>,
+}
 
 /// Blocks to merge, of one database and policy.
 struct Job {
@@ -23,20 +40,39 @@ struct Job {
     policy: PolicyId,
     partition_ns: i64,
     goal: Goal,
+    layout: Layout,
     blocks: Vec<Arc<Block>>,
+}
+
+/// How fast a job may go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Speed {
+    /// Somebody waits for it.
+    Full,
+    /// By what there is to merge.
+    Paced,
 }
 
 impl Job {
     /// A block by itself, without what deletes hide of it.
     fn of_purge(purge: Purge) -> Option<Job> {
         let catalog = Arc::clone(&purge.database.stores().catalog);
+        let partition_ns = catalog.policy_by_id(purge.policy)?.partition_ns;
+        let meta = purge.block.meta();
+        let of = |time| partition(time, partition_ns);
+        let spans = meta.info.level == 0 || of(meta.range.start) != of(meta.range.end - 1);
         Some(Job {
-            partition_ns: catalog.policy_by_id(purge.policy)?.partition_ns,
+            partition_ns,
             database: purge.database,
             policy: purge.policy,
-            goal: match purge.block.meta().info.level {
+            goal: match meta.info.level {
                 LEVEL_FINAL => Goal::Final,
                 _ => Goal::Balance,
+            },
+            layout: if spans {
+                Layout::Together
+            } else {
+                Layout::Split(BTreeSet::new())
             },
             blocks: vec![purge.block],
         })
@@ -44,7 +80,8 @@ impl Job {
 }
 
 impl Db {
-    /// Flushes, then merges blocks until the whole store is in its final form.
+    /// Flushes, then merges blocks until the whole store is in its final form. What is damaged is left
+    /// as it is, and all the rest merged.
     ///
     /// # Errors
     /// `Corrupt` where a block to be merged is damaged, `Io`, `NoSpace`, `Closed` where the store is
@@ -52,35 +89,33 @@ impl Db {
     pub fn compact(&self) -> Result<()> {
         let core = &self.core;
         core.flush()?;
-        let _one = lock(&core.compacting);
-        while let Some(job) = core.choose_job(Goal::Final, &|_| true) {
-            core.compact_job(&job)?;
-        }
-        while let Some(purge) = core.next_purge(true)? {
-            if let Some(job) = Job::of_purge(purge) {
-                core.compact_job(&job)?;
+        let waiting = &core.counters.compaction.waiting;
+        waiting.fetch_add(1, Relaxed);
+        let mut compacting = lock(&core.compacting);
+        waiting.fetch_sub(1, Relaxed);
+        // Disks are changed and files put back.
+        compacting.set_aside.clear();
+        let mut met = None;
+        while let Some(job) = core.next_job(Goal::Final, &compacting)? {
+            match core.compact_job(&job, Speed::Full) {
+                Ok(()) => {}
+                Err(error) if compacting.set_aside(&job, &error) => {
+                    met.get_or_insert(error);
+                }
+                Err(error) => return Err(error),
             }
         }
         core.retire_series();
-        Ok(())
+        met.map_or(Ok(()), Err)
     }
 }
 
 impl Core {
     /// What the background step does: one merge, if there is one to do.
     pub(super) fn compact_step(&self) -> StepOutcome {
-        let mut set_aside = lock(&self.compacting);
-        let chosen = self.choose_job(Goal::Balance, &|job: &Job| {
-            !set_aside.contains(&(job.database.id, job.policy))
-        });
-        let chosen = match chosen {
-            Some(job) => Ok(Some(job)),
-            None => self.next_purge(false).map(|purge| {
-                let job = Job::of_purge(purge?)?;
-                (!set_aside.contains(&(job.database.id, job.policy))).then_some(job)
-            }),
-        };
-        let job = match chosen {
+        let mut compacting = lock(&self.compacting);
+        compacting.look(self.env.monotonic(), &self.all_databases());
+        let job = match self.next_job(Goal::Balance, &compacting) {
             Ok(Some(job)) => job,
             Ok(None) => {
                 self.retire_series();
@@ -91,126 +126,215 @@ impl Core {
                 return StepOutcome::Idle;
             }
         };
-        let done = self.compact_job(&job);
-        match done.as_ref().map_err(Error::kind) {
-            Err(ErrorKind::Closed) => return StepOutcome::Idle,
-            // Trying again would meet the same damage. What is whole is served as it is.
-            Err(ErrorKind::Corrupt) => drop(set_aside.insert((job.database.id, job.policy))),
-            Ok(()) | Err(_) => {}
-        }
-        self.note_outcome("compact", &done);
-        if done.is_ok() {
-            StepOutcome::Again
-        } else {
-            StepOutcome::Idle
-        }
+        let done = self.compact_job(&job, Speed::Paced);
+        let (outcome, next) = match done {
+            Err(error) if error.kind() == ErrorKind::Closed => return StepOutcome::Idle,
+            Err(error) if compacting.set_aside(&job, &error) => {
+                let is_reported = |block: &Arc<Block>| !block.file().problems().is_empty();
+                // A block that reports itself does so for as long as it is there.
+                let is_told = job.blocks.iter().any(is_reported);
+                (
+                    if is_told { Ok(()) } else { Err(error) },
+                    StepOutcome::Again,
+                )
+            }
+            Err(error) => (Err(error), StepOutcome::Idle),
+            Ok(()) => (Ok(()), StepOutcome::Again),
+        };
+        self.note_outcome("compact", &outcome);
+        next
     }
 
-    fn choose_job(&self, goal: Goal, accept: &dyn Fn(&Job) -> bool) -> Option<Job> {
+    /// What to merge next, or where there is nothing, a block to be written anew for a delete's sake.
+    fn next_job(&self, goal: Goal, compacting: &Compacting) -> Result<Option<Job>> {
+        let mut owed = 0;
+        let mut next = None;
         for database in self.all_databases() {
             let stores = database.stores().clone();
             for (id, state) in &stores.policies {
                 let Some(policy) = stores.catalog.policy_by_id(*id) else {
                     continue;
                 };
-                if !state.damaged.is_empty() {
-                    // What cannot be read may lie between what would be merged.
-                    continue;
-                }
-                let metas: Vec<BlockMeta> =
-                    state.blocks.iter().map(|block| *block.meta()).collect();
-                let Some(chosen) = choose(&metas, policy.partition_ns, goal) else {
+                let width = policy.partition_ns;
+                let chosen = compacting.choose(self, state, (width, &stores.catalog), goal);
+                owed += chosen.1;
+                let Some(choice) = chosen.0.filter(|_| next.is_none()) else {
                     continue;
                 };
+                let chosen = choice.blocks.iter();
                 let find = |meta: &BlockMeta| {
-                    let found = state
-                        .blocks
-                        .iter()
-                        .find(|block| block.meta().file_id == meta.file_id);
-                    found.map(Arc::clone)
+                    let mut all = state.blocks.iter();
+                    all.find(|block| block.meta().file_id == meta.file_id)
                 };
-                let job = Job {
+                next = Some(Job {
                     database: Arc::clone(&database),
                     policy: *id,
-                    partition_ns: policy.partition_ns,
-                    goal,
-                    blocks: chosen.iter().filter_map(find).collect(),
-                };
-                if accept(&job) {
-                    return Some(job);
-                }
+                    partition_ns: width,
+                    goal: choice.goal,
+                    layout: choice.layout,
+                    blocks: chosen.filter_map(find).map(Arc::clone).collect(),
+                });
             }
         }
-        None
+        self.counters.compaction.debt_bytes.store(owed, Relaxed);
+        if next.is_some() {
+            return Ok(next);
+        }
+        let is_set_aside = |block: &Block| compacting.set_aside.contains(&block.meta().file_id);
+        let purge = self.next_purge(goal == Goal::Final, &is_set_aside)?;
+        Ok(purge.and_then(Job::of_purge))
     }
 
-    fn compact_job(&self, job: &Job) -> Result<()> {
+    fn compact_job(&self, job: &Job, speed: Speed) -> Result<()> {
         self.settle()?;
+        let counters = &self.counters.compaction;
+        // By calls of its own into buffers of its own: what queries have mapped stays in memory, and
+        // every checksum is compared again.
+        let sources = job.blocks.iter().map(|block| {
+            Block::open_unmapped(&*self.env, self.directory_id, block.meta()).map(Arc::new)
+        });
+        let sources = sources.collect::<Result<Vec<_>>>()?;
+        let metas = || sources.iter().map(|block| block.meta());
         let catalog = Arc::clone(&job.database.stores().catalog);
         let is_live = |id: MeasurementId| catalog.measurement_by_id(id).is_some();
         let tombstones = self.flushed_tombstones(&job.database);
+        let memory = self.merge_memory();
+        let _charge = self.budget.charge(Class::Upkeep, memory.bytes);
+        let debt = counters.debt_bytes.load(Relaxed);
+        let pace = Cell::new(Pace::new(self.env.monotonic(), debt));
+        counters
+            .job_rows
+            .store(metas().map(|meta| meta.row_count).sum(), Relaxed);
+        counters.job_rows_done.store(0, Relaxed);
+        let proceed = |taken: Taken| {
+            counters.rows.fetch_add(taken.rows, Relaxed);
+            counters.job_rows_done.fetch_add(taken.rows, Relaxed);
+            if speed == Speed::Paced && taken.rows > 0 {
+                self.keep_pace(&pace, taken);
+            }
+            !self.stopping.load(Acquire)
+        };
         let compaction = Compaction {
             env: &self.env,
             directory_id: self.directory_id,
-            blocks: &job.blocks,
+            blocks: &sources,
             partition_ns: job.partition_ns,
             goal: job.goal,
+            layout: &job.layout,
             is_live: &is_live,
             has_field: &|measurement, field| catalog.has_field(measurement, field),
             tombstones: &tombstones,
-            is_stopped: &|| self.stopping.load(Ordering::Acquire),
+            memory,
+            proceed: &proceed,
         };
-        let metas = compact(&compaction, &mut || self.new_file())?;
-        let published = self.publish_merged(job, &metas);
+        let merged = compact(&compaction, &mut || self.new_file());
+        counters.job_rows.store(0, Relaxed);
+        counters.job_rows_done.store(0, Relaxed);
+        let merged = merged?;
+        let published = self.publish_merged(job, &merged);
         if published.is_ok() {
-            self.counters.compactions.fetch_add(1, Ordering::Relaxed);
+            let size = |metas: &mut dyn Iterator<Item = &BlockMeta>| {
+                metas.map(|meta| meta.size_bytes).sum::<u64>()
+            };
+            counters.merges.fetch_add(1, Relaxed);
+            counters.bytes_read.fetch_add(size(&mut metas()), Relaxed);
+            counters
+                .bytes_written
+                .fetch_add(size(&mut merged.iter()), Relaxed);
         }
         published
     }
 
-    fn publish_merged(&self, job: &Job, metas: &[BlockMeta]) -> Result<()> {
-        let remove = |metas: &mut dyn Iterator<Item = &BlockMeta>| {
-            let files: Vec<PathBuf> = metas.map(|meta| block_path(meta.file_id)).collect();
-            self.remove_files(&files);
-        };
-        let opened = metas.iter().map(|meta| open_block(self, meta));
-        let opened = match opened.collect::<Result<Vec<_>>>() {
-            Ok(opened) => opened,
-            Err(error) => {
-                remove(&mut metas.iter());
-                return Err(error);
-            }
-        };
-        let mut manifest = self.manifest();
-        let live = &manifest.state().blocks;
-        let sources = || job.blocks.iter().map(|block| block.meta());
-        if !sources().all(|meta| live.get(&meta.file_id) == Some(meta)) {
-            // The database or the policy was dropped meanwhile, or retention took some of it.
-            drop(manifest);
-            remove(&mut metas.iter());
-            return Ok(());
-        }
-        let mut edits: Vec<Edit> = sources()
-            .map(|meta| Edit::RemoveBlock(meta.file_id))
-            .collect();
-        edits.extend(metas.iter().copied().map(Edit::AddBlock));
-        if let Err(error) = self.commit(&mut manifest, &edits) {
-            if !manifest.is_uncertain() {
-                remove(&mut metas.iter());
-            }
-            return Err(error);
-        }
-        drop(manifest);
-        let mut stores = job.database.stores_mut();
-        if let Some(state) = stores.policies.get_mut(&job.policy) {
-            let gone = |own: &Arc<Block>| job.blocks.iter().any(|one| Arc::ptr_eq(one, own));
-            state.blocks.retain(|own| !gone(own));
-            for block in opened {
-                state.add_block(block);
-            }
-        }
-        drop(stores);
-        remove(&mut sources());
-        Ok(())
+    fn merge_memory(&self) -> Memory {
+        Memory::of_budget(self.budget.limit_bytes())
     }
+
+    fn keep_pace(&self, pace: &Cell<Pace>, taken: Taken) {
+        let mut own = pace.get();
+        let pause = own.pause(self.env.monotonic(), taken.bytes);
+        pace.set(own);
+        let is_waited_for = self.counters.compaction.waiting.load(Relaxed) > 0;
+        if !pause.is_zero() && !is_waited_for {
+            let us = u64::try_from(pause.as_micros()).unwrap_or(u64::MAX);
+            self.counters.compaction.paused_us.fetch_add(us, Relaxed);
+            self.env.pause(pause);
+        }
+    }
+}
+
+impl Compacting {
+    /// Notes which blocks there are.
+    fn look(&mut self, now: Duration, databases: &[Arc<Database>]) {
+        let mut live = BTreeSet::new();
+        for database in databases {
+            for state in database.stores().policies.values() {
+                live.extend(state.blocks.iter().map(|block| block.meta().file_id));
+            }
+        }
+        self.seen.retain(|file, _| live.contains(file));
+        self.set_aside.retain(|file| live.contains(file));
+        for file in live {
+            self.seen.entry(file).or_insert(now);
+        }
+    }
+
+    /// What to merge of a policy, and how much there is to merge, bytes.
+    fn choose(
+        &self,
+        core: &Core,
+        state: &PolicyState,
+        (partition_ns, catalog): (i64, &DatabaseCatalog),
+        goal: Goal,
+    ) -> (Option<Choice>, u64) {
+        let metas = state.blocks.iter().map(|block| *block.meta());
+        let (mut barriers, blocks): (Vec<BlockMeta>, Vec<BlockMeta>) =
+            metas.partition(|meta| self.set_aside.contains(&meta.file_id));
+        barriers.extend(state.damaged.iter().map(|block| block.meta));
+        let now = core.env.monotonic();
+        let is_quiet = |block: &BlockMeta| {
+            let seen = self.seen.get(&block.file_id);
+            seen.is_some_and(|since| now.saturating_sub(*since) >= QUIET)
+        };
+        let situation = Situation {
+            blocks: &blocks,
+            barriers: &barriers,
+            partition_ns,
+            now_ns: core.env.now_ns(),
+            is_quiet: &is_quiet,
+            inputs_max: Situation::inputs_max(fields_max(catalog), core.merge_memory()),
+        };
+        (choose(&situation, goal), debt(&situation))
+    }
+
+    /// Takes blocks that `error` says are damaged or gone out of what is merged; false where it says
+    /// nothing of the kind.
+    fn set_aside(&mut self, job: &Job, error: &Error) -> bool {
+        if !matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::NotFound) {
+            return false;
+        }
+        let place = error.place();
+        let is_at_fault = |block: &&Arc<Block>| {
+            let path = block_path(block.meta().file_id);
+            place.is_some_and(|place| place.file == path)
+        };
+        if let (Some(block), Some(place)) = (job.blocks.iter().find(is_at_fault), place) {
+            // Readers' own file learns of it, so that it is reported as long as it lasts.
+            block.file().scrub_frame().ok();
+            let piece = place.offset / PIECE_BYTES as u64;
+            if piece < block.file().piece_count() {
+                block.file().scrub_piece(piece).ok();
+            }
+            self.set_aside.insert(block.meta().file_id);
+        } else {
+            let files = job.blocks.iter().map(|block| block.meta().file_id);
+            self.set_aside.extend(files);
+        }
+        true
+    }
+}
+
+/// Fields of the measurement that has most.
+fn fields_max(catalog: &DatabaseCatalog) -> usize {
+    let measurements = catalog.measurements().iter();
+    measurements.map(|own| own.fields.len()).max().unwrap_or(0)
 }

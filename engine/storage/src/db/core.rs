@@ -4,13 +4,14 @@
 //! `apply` closures of the log take only the last kind, so whoever holds the sequencing lock may
 //! wait for the log.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use crate::budget::Budget;
 use crate::db::backup::Pins;
+use crate::db::compact::Compacting;
 use crate::db::database::Database;
 use crate::db::purge::Looked;
 use crate::db::reserve::Reserve;
@@ -23,7 +24,7 @@ use crate::format::definitions::Names;
 use crate::format::manifest::Edit;
 use crate::manifest::Manifest;
 use crate::manifest::catalog::DatabaseCatalog;
-use crate::model::{DatabaseId, KeyHasher, PolicyId, Sequence};
+use crate::model::{DatabaseId, KeyHasher, Sequence};
 use crate::upkeep::retention::Guard;
 use crate::wal::{Durability, Wal};
 
@@ -49,8 +50,8 @@ pub(super) struct Core {
     pub(super) wal: OnceLock<Wal>,
     /// Held by the one flush that runs.
     pub(super) flushing: Mutex<Flushing>,
-    /// Held by the one compaction that runs, with what cannot be compacted: its blocks are damaged.
-    pub(super) compacting: Mutex<BTreeSet<(DatabaseId, PolicyId)>>,
+    /// Held by the one compaction that runs.
+    pub(super) compacting: Mutex<Compacting>,
     /// Keeps a wrong clock from dropping what it should not; held by the one pass that runs.
     pub(super) retention: Mutex<Guard>,
     /// Background work is to end.
@@ -110,10 +111,25 @@ pub(super) struct Counters {
     pub(super) series_defined: AtomicU64,
     pub(super) flushes: AtomicU64,
     pub(super) flushed_rows: AtomicU64,
-    pub(super) compactions: AtomicU64,
+    pub(super) compaction: CompactionTotals,
     pub(super) retention_blocks: AtomicU64,
     pub(super) rows_without_key: AtomicU64,
     pub(super) series_retired: AtomicU64,
+}
+
+/// What compaction came to, and what it is at.
+#[derive(Debug, Default)]
+pub(super) struct CompactionTotals {
+    pub(super) merges: AtomicU64,
+    pub(super) rows: AtomicU64,
+    pub(super) bytes_read: AtomicU64,
+    pub(super) bytes_written: AtomicU64,
+    pub(super) paused_us: AtomicU64,
+    pub(super) debt_bytes: AtomicU64,
+    pub(super) job_rows: AtomicU64,
+    pub(super) job_rows_done: AtomicU64,
+    /// Callers that wait for the whole store: merges do not rest then.
+    pub(super) waiting: AtomicUsize,
 }
 
 /// What writers share under the sequencing lock.

@@ -40,7 +40,7 @@ pub use delete::{Delete, TOMBSTONE_MEMORY_MAX, TOMBSTONES_MAX};
 pub use limits::Limits;
 pub use retention::RetentionWait;
 pub use scrub::{ScrubCounters, VerifyReport};
-pub use stats::{DbStats, Problem};
+pub use stats::{CompactionCounters, DbStats, Problem};
 pub use write::{KEY_BYTES_MAX, RejectReason, RejectedRow, Submitted, Ticket};
 
 use self::core::Core;

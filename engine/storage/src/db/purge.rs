@@ -34,11 +34,15 @@ impl Core {
 
     /// Forgets deletes that hide nothing any more, and finds a block to write anew for the others:
     /// any where `is_final`, else one of a database with many deletes. Blocks are not merged
-    /// meanwhile: the caller holds that lock.
+    /// meanwhile: the caller holds that lock. Blocks that are set aside are damaged.
     ///
     /// # Errors
     /// `Io` or `NoSpace` where the manifest cannot be written.
-    pub(super) fn next_purge(&self, is_final: bool) -> Result<Option<Purge>> {
+    pub(super) fn next_purge(
+        &self,
+        is_final: bool,
+        is_set_aside: &dyn Fn(&Block) -> bool,
+    ) -> Result<Option<Purge>> {
         let looked = self.look();
         let mut last = lock(&self.purged);
         if looked.2 == 0 || !is_final && *last == Some(looked) {
@@ -52,7 +56,7 @@ impl Core {
             let mut found = None;
             let mut done = Vec::new();
             for tombstone in tombstones.iter() {
-                match holder(&database, tombstone) {
+                match holder(&database, tombstone, is_set_aside) {
                     Holder::None => done.push(tombstone.sequence),
                     Holder::Damaged => {}
                     Holder::Block(policy, block) => {
@@ -114,7 +118,11 @@ enum Holder {
     Damaged,
 }
 
-fn holder(database: &Database, tombstone: &Tombstone) -> Holder {
+fn holder(
+    database: &Database,
+    tombstone: &Tombstone,
+    is_set_aside: &dyn Fn(&Block) -> bool,
+) -> Holder {
     let stores = database.stores().clone();
     let mut is_damaged = false;
     let own = |id: &PolicyId| tombstone.policy.is_none_or(|policy| policy == *id);
@@ -124,6 +132,10 @@ fn holder(database: &Database, tombstone: &Tombstone) -> Holder {
             let meta = block.meta();
             let is_older = meta.info.sequences.last < tombstone.sequence;
             if !is_older || meta.range.intersect(tombstone.range).is_empty() {
+                continue;
+            }
+            if is_set_aside(block) {
+                is_damaged = true;
                 continue;
             }
             match holds(block, tombstone, &|measurement| {

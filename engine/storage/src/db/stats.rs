@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::db::Db;
-use crate::db::core::PROBLEMS_LISTED_MAX;
+use crate::db::core::{Core, PROBLEMS_LISTED_MAX};
 use crate::db::retention::RetentionWait;
 use crate::db::scrub::ScrubCounters;
 use crate::error::Error;
@@ -19,6 +19,27 @@ pub struct Problem {
     pub file: Option<PathBuf>,
     /// Where in the file, bytes.
     pub offset: u64,
+}
+
+/// What compaction came to since the store was opened, and what it is at.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CompactionCounters {
+    /// Merges that are done.
+    pub merges: u64,
+    /// Rows that went through, of those that are not done too.
+    pub rows: u64,
+    /// Bytes of blocks that were merged.
+    pub bytes_read: u64,
+    /// Bytes of blocks that took their place.
+    pub bytes_written: u64,
+    /// Time that merges rested, us: their rate grows with what there is to merge.
+    pub paused_us: u64,
+    /// Bytes of blocks that wait to be merged.
+    pub debt_bytes: u64,
+    /// Rows of the merge that runs; 0 where none does.
+    pub job_rows: u64,
+    /// How many of them went through.
+    pub job_rows_done: u64,
 }
 
 /// Figures of an open store.
@@ -62,8 +83,8 @@ pub struct DbStats {
     pub flushes: u64,
     /// Rows flushed since then.
     pub flushed_rows: u64,
-    /// Compactions since then.
-    pub compactions: u64,
+    /// What compaction came to since then, and what it is at.
+    pub compaction: CompactionCounters,
     /// Blocks that retention dropped or cut since then.
     pub retention_blocks: u64,
     /// Passes of retention that wait before they drop anything.
@@ -125,6 +146,25 @@ impl Problem {
     }
 }
 
+impl Core {
+    fn compaction_counters(&self) -> CompactionCounters {
+        let totals = &self.counters.compaction;
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let job_rows = read(&totals.job_rows);
+        CompactionCounters {
+            merges: read(&totals.merges),
+            rows: read(&totals.rows),
+            bytes_read: read(&totals.bytes_read),
+            bytes_written: read(&totals.bytes_written),
+            paused_us: read(&totals.paused_us),
+            debt_bytes: read(&totals.debt_bytes),
+            job_rows,
+            // A row that is written in several blocks counts in each, and one that stands in several once.
+            job_rows_done: read(&totals.job_rows_done).min(job_rows),
+        }
+    }
+}
+
 impl Db {
     /// Figures as of now. Cost: a look at each memtable and block.
     pub fn stats(&self) -> DbStats {
@@ -142,7 +182,7 @@ impl Db {
             series_defined: read(&core.counters.series_defined),
             flushes: read(&core.counters.flushes),
             flushed_rows: read(&core.counters.flushed_rows),
-            compactions: read(&core.counters.compactions),
+            compaction: core.compaction_counters(),
             series_retired: read(&core.counters.series_retired),
             retention_blocks: read(&core.counters.retention_blocks),
             retention_waits: self.retention_waits(),

@@ -144,6 +144,15 @@ pub trait Env: Send + Sync + fmt::Debug {
     /// `NotFound`; else what the system says.
     fn open_read(&self, path: &Path) -> io::Result<Arc<dyn ReadFile>>;
 
+    /// As [`Env::open_read`], never mapped: for those who read a file once, front to back, and are not to
+    /// push out of memory what others read.
+    ///
+    /// # Errors
+    /// As [`Env::open_read`].
+    fn open_unmapped(&self, path: &Path) -> io::Result<Arc<dyn ReadFile>> {
+        self.open_read(path)
+    }
+
     /// Gives a file another name in place of whatever had it. Durable after `sync_dir` of both
     /// folders.
     ///
@@ -213,6 +222,11 @@ pub trait Env: Send + Sync + fmt::Debug {
 
     /// The monotonic clock since some moment before the first call.
     fn monotonic(&self) -> Duration;
+
+    /// Lets others work for so long. On a simulated machine no time passes.
+    fn pause(&self, time: Duration) {
+        let _ = time;
+    }
 
     /// Unpredictable bits.
     fn random(&self) -> [u64; 4];

@@ -72,6 +72,17 @@ impl RealEnv {
         }
         Ok(self.root.join(path))
     }
+
+    fn open(&self, path: &Path) -> io::Result<RealReadFile> {
+        let file = open_regular(&self.full(path)?, OFlags::RDONLY)?;
+        let size_bytes = size_of(&file)?;
+        Ok(RealReadFile {
+            file,
+            size_bytes,
+            may_map: false,
+            map: OnceLock::new(),
+        })
+    }
 }
 
 impl Env for RealEnv {
@@ -95,14 +106,13 @@ impl Env for RealEnv {
     }
 
     fn open_read(&self, path: &Path) -> io::Result<Arc<dyn ReadFile>> {
-        let file = open_regular(&self.full(path)?, OFlags::RDONLY)?;
-        let size_bytes = size_of(&file)?;
-        Ok(Arc::new(RealReadFile {
-            file,
-            size_bytes,
-            may_map: self.options.mmap,
-            map: OnceLock::new(),
-        }))
+        let mut file = self.open(path)?;
+        file.may_map = self.options.mmap;
+        Ok(Arc::new(file))
+    }
+
+    fn open_unmapped(&self, path: &Path) -> io::Result<Arc<dyn ReadFile>> {
+        Ok(Arc::new(self.open(path)?))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -184,6 +194,11 @@ impl Env for RealEnv {
 
     fn resident_bytes(&self) -> Option<usize> {
         memory::resident_bytes().and_then(|bytes| usize::try_from(bytes).ok())
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "this is the env that others ask")]
+    fn pause(&self, time: Duration) {
+        std::thread::sleep(time);
     }
 
     fn monotonic(&self) -> Duration {

@@ -65,8 +65,8 @@ pub struct BlockInfo {
     pub database: DatabaseId,
     /// Under which policy.
     pub policy: PolicyId,
-    /// 0 = flushed, may span partitions; 1 and more = compacted, one partition; [`LEVEL_FINAL`] = as
-    /// small as it gets.
+    /// 0 = flushed, may span partitions; 1 and more = merged; [`LEVEL_FINAL`] = one partition, as small as
+    /// it gets.
     pub level: u8,
     /// The writes it holds.
     pub sequences: SequenceRange,

@@ -1,25 +1,24 @@
 //! Which blocks of one database and policy to merge next, and, apart from that, the merging.
 //!
-//! [`choose`] is pure: a printed input replays the choice. It never passes over a block that lies
-//! between its choices in sequence and meets them in time, so that newest still wins afterwards.
+//! Blocks of a policy are either flushed ones, which may span partitions and are merged oldest first,
+//! so that what is left of them is newer than all that lies in partitions; or those of one partition.
+//! A partition that is over, and whose blocks have been there for a while, becomes one block in its
+//! final form.
 
+mod choose;
 mod merge;
+mod outputs;
+mod pace;
+mod plan;
 mod series;
 #[cfg(test)]
 mod tests;
 
-use crate::format::block::{BlockMeta, LEVEL_FINAL, SequenceRange};
+pub use choose::{Choice, QUIET, Situation, choose, debt};
+pub use merge::{Compaction, Taken, compact};
+pub use pace::Pace;
 
-pub use merge::{Compaction, compact};
-
-/// Level-0 blocks from which on they are merged.
-pub const LEVEL_0_BLOCKS_MAX: usize = 8;
-/// Neighbours of like size in one partition from which on they are merged.
-const NEIGHBOURS_MIN: usize = 4;
-/// Like size: the largest is at most this many times the smallest.
-const LIKE_SIZE: u64 = 8;
-/// Blocks merged at once at most: each costs a page of every column in memory.
-const INPUTS_MAX: usize = 32;
+use std::collections::BTreeSet;
 
 /// What compaction is to reach.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,55 +29,52 @@ pub enum Goal {
     Final,
 }
 
-/// The blocks to merge next, oldest first, or `None` where the goal is reached. `blocks` are all of
-/// one database and policy; `partition_ns` is the width of its partitions.
-pub fn choose(blocks: &[BlockMeta], partition_ns: i64, goal: Goal) -> Option<Vec<BlockMeta>> {
-    let (mut flushed, mut compacted): (Vec<BlockMeta>, Vec<BlockMeta>) =
-        blocks.iter().partition(|block| block.info.level == 0);
-    flushed.sort_unstable_by_key(order);
-    compacted
-        .sort_unstable_by_key(|block| (partition(block.range.start, partition_ns), order(block)));
-    let enough = match goal {
-        Goal::Balance => LEVEL_0_BLOCKS_MAX,
-        Goal::Final => 1,
-    };
-    // Oldest first, so that what stays of level 0 is newer than all that was compacted.
-    if flushed.len() >= enough {
-        flushed.truncate(INPUTS_MAX);
-        return Some(flushed);
+/// What becomes of rows of several partitions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Layout {
+    /// A block for each partition. In the partitions named there are more blocks, with which it will be
+    /// merged: there it is not encoded to stay, whatever the goal.
+    Split(BTreeSet<i64>),
+    /// A block for each partition, unless that were many blocks of few rows: then one for all.
+    SplitWhereDense,
+    /// One block for all.
+    Together,
+}
+
+/// What one merge may take in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Memory {
+    /// All of it, bytes.
+    pub bytes: usize,
+}
+
+/// The part of the budget that a merge may take: writers and queries have the rest.
+const BUDGET_PART: usize = 8;
+/// With more, a merge is not faster and blocks are not smaller.
+const MEMORY_BYTES_MAX: usize = 160 << 20;
+
+impl Memory {
+    /// What `budget_bytes` in all allow.
+    pub fn of_budget(budget_bytes: usize) -> Memory {
+        Memory {
+            bytes: (budget_bytes / BUDGET_PART).min(MEMORY_BYTES_MAX),
+        }
     }
-    compacted
-        .chunk_by(|a, b| {
-            partition(a.range.start, partition_ns) == partition(b.range.start, partition_ns)
-        })
-        .find_map(|own| match goal {
-            Goal::Balance => neighbours(own),
-            Goal::Final if own.len() == 1 && own[0].info.level == LEVEL_FINAL => None,
-            Goal::Final => Some(own[..own.len().min(INPUTS_MAX)].to_vec()),
-        })
-}
 
-/// Of the blocks of one partition, oldest first, the first that stand side by side, are of like
-/// size and enough.
-fn neighbours(blocks: &[BlockMeta]) -> Option<Vec<BlockMeta>> {
-    (0..blocks.len()).find_map(|start| {
-        let (mut least, mut greatest) = (u64::MAX, 0);
-        let len = blocks[start..]
-            .iter()
-            .take_while(|block| {
-                least = least.min(block.size_bytes);
-                greatest = greatest.max(block.size_bytes);
-                greatest <= least.saturating_mul(LIKE_SIZE)
-            })
-            .count();
-        let chosen = &blocks[start..start + len.min(INPUTS_MAX)];
-        (chosen.len() >= NEIGHBOURS_MIN).then(|| chosen.to_vec())
-    })
-}
+    /// For the pages at hand of all sources.
+    fn sources_bytes(self) -> usize {
+        self.bytes / 5 * 2
+    }
 
-fn order(block: &BlockMeta) -> (u64, u64, u64) {
-    let SequenceRange { first, last } = block.info.sequences;
-    (first.0, last.0, block.file_id)
+    /// For the rows that blocks which are written side by side gather.
+    fn groups_bytes(self) -> usize {
+        self.bytes / 5 * 2
+    }
+
+    /// For their pages that wait to be written.
+    fn pending_bytes(self) -> usize {
+        self.bytes / 5
+    }
 }
 
 /// Which partition `timestamp` lies in.

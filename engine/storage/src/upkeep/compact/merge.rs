@@ -1,19 +1,21 @@
-//! Merges blocks into one for each partition. Memory: of every block the page at hand of each
-//! column, and what a block's writer takes.
+//! Merges blocks into one for each partition, or into one for all. The sources are read once, or where
+//! the blocks of all partitions do not fit in memory side by side, once for as many as do. Memory: of
+//! every source the page at hand of each column, and what the blocks being written take (`plan`).
 
 use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
-use crate::block::{Block, BlockWriter, Measurement};
-use crate::codec::Effort;
+use crate::block::{Block, Measurement};
 use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::block::{BlockInfo, BlockMeta, LEVEL_FINAL, SequenceRange, block_path};
-use crate::model::{FieldId, MeasurementId, TimeRange, Tombstones};
+use crate::format::block::{BlockMeta, block_path};
+use crate::model::{FieldId, FieldType, MeasurementId, TimeRange, Tombstones};
 use crate::sabotage::{self, Fault};
+use crate::upkeep::compact::outputs::{Outputs, partition_range};
+use crate::upkeep::compact::plan::{Counts, is_split, passes};
 use crate::upkeep::compact::series::{Source, write_measurement};
-use crate::upkeep::compact::{Goal, partition};
+use crate::upkeep::compact::{Goal, Layout, Memory, partition};
 
 /// What is to be merged, and for whom.
 pub struct Compaction<'job> {
@@ -34,9 +36,27 @@ pub struct Compaction<'job> {
     pub is_live: &'job dyn Fn(MeasurementId) -> bool,
     /// Whether a measurement has a field; values of others are left out.
     pub has_field: &'job dyn Fn(MeasurementId, FieldId) -> bool,
-    /// Asked now and then: whether to give up.
-    pub is_stopped: &'job dyn Fn() -> bool,
+    /// What becomes of rows of several partitions.
+    pub layout: &'job Layout,
+    /// What it may take.
+    pub memory: Memory,
+    /// Told now and then what went through since it was told last; says whether to go on. It may pause.
+    pub proceed: &'job dyn Fn(Taken) -> bool,
 }
+
+/// What went through a merge.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Taken {
+    /// Rows.
+    pub rows: u64,
+    /// Their times and values in memory, bytes, each counted as 8.
+    pub bytes: u64,
+}
+
+/// What a string is taken to need in memory at least, bytes.
+const STRING_BYTES: u64 = 64;
+/// How much smaller strings are taken to be on disk at most.
+const STRING_PACKED: u64 = 4;
 
 impl fmt::Debug for Compaction<'_> {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -51,8 +71,8 @@ impl fmt::Debug for Compaction<'_> {
     }
 }
 
-/// Merges the blocks into new ones, one for each partition that has rows, ascending by time, under
-/// ids that `next_file_id` gives. They are durable under their names; the manifest is the caller's, and the
+/// Merges the blocks into new ones, where they are split one for each partition that has rows, ascending
+/// by time, under ids that `next_file_id` gives. They are durable under their names; the manifest is the caller's, and the
 /// sources stay as they are.
 ///
 /// # Errors
@@ -81,71 +101,86 @@ fn write_partitions(
     next_file_id: &mut dyn FnMut() -> u64,
     done: &mut Vec<BlockMeta>,
 ) -> Result<()> {
-    let info = info_of(job);
-    let effort = match job.goal {
-        Goal::Balance => Effort::Warm,
-        Goal::Final => Effort::Cold,
-    };
     let measurements = measurements(job)?;
-    for partition in partitions(job, &measurements)? {
-        let range = partition_range(partition, job.partition_ns);
-        let file_id = next_file_id();
-        let mut writer = BlockWriter::create(job.env, file_id, job.directory_id, info, effort)?;
-        for id in &measurements {
-            let mut sources = Vec::new();
-            for block in job.blocks {
-                let range = range.intersect(block.meta().range);
-                if let Some(source) = Source::open(block, *id, (range, job.has_field))? {
-                    sources.push(if sabotage::is(Fault::DeleteForgottenByCompaction) {
-                        source
-                    } else {
-                        source.without(job.tombstones)
-                    });
-                }
-            }
-            if sabotage::is(Fault::OldestWinsInCompaction) {
-                sources.reverse();
-            }
-            if !sources.is_empty() {
-                writer.begin_measurement(*id)?;
-                write_measurement(*id, &mut sources, &mut writer, job.is_stopped)?;
-            }
+    let counts = match job.layout {
+        Layout::Together => Counts::new(),
+        Layout::Split(_) | Layout::SplitWhereDense => count(job, &measurements)?,
+    };
+    if is_split(job.layout, &counts) {
+        let row_bytes = row_bytes(job, &measurements)?;
+        for pass in passes(&counts, row_bytes, job.memory.groups_bytes()) {
+            write_pass(
+                job,
+                &measurements,
+                Outputs::new(job, Some(&pass)),
+                (next_file_id, done),
+            )?;
         }
-        done.extend(writer.finish()?);
+    } else {
+        write_pass(
+            job,
+            &measurements,
+            Outputs::new(job, None),
+            (next_file_id, done),
+        )?;
     }
     // What was read of a file that was cut meanwhile must not get a checksum of its own.
     job.blocks.iter().try_for_each(|block| block.check_intact())
 }
 
-/// What the new blocks state of themselves.
-fn info_of(job: &Compaction<'_>) -> BlockInfo {
-    let deletes = job.tombstones.last();
-    let infos = job.blocks.iter().map(|block| block.meta().info);
-    infos
-        .reduce(|one, other| BlockInfo {
-            level: one.level.max(other.level),
-            sequences: SequenceRange {
-                first: one.sequences.first.min(other.sequences.first),
-                last: one.sequences.last.max(other.sequences.last),
-            },
-            ..one
-        })
-        .map(|info| BlockInfo {
-            level: match job.goal {
-                Goal::Balance => info.level.saturating_add(1).min(LEVEL_FINAL - 1),
-                Goal::Final => LEVEL_FINAL,
-            },
-            sequences: SequenceRange {
-                // Deletes up to there are done with it.
-                last: info
-                    .sequences
-                    .last
-                    .max(deletes.unwrap_or(info.sequences.last)),
-                ..info.sequences
-            },
-            ..info
-        })
-        .expect("there are blocks to merge")
+/// Reads the sources once and writes what belongs to `outputs`.
+fn write_pass(
+    job: &Compaction<'_>,
+    measurements: &BTreeSet<MeasurementId>,
+    mut outputs: Outputs<'_>,
+    (next_file_id, done): (&mut dyn FnMut() -> u64, &mut Vec<BlockMeta>),
+) -> Result<()> {
+    let range = outputs.range();
+    for id in measurements {
+        let mut sources = Vec::new();
+        for block in job.blocks {
+            let range = range.intersect(block.meta().range);
+            if let Some(source) = Source::open(block, *id, (range, job.has_field))? {
+                sources.push(if sabotage::is(Fault::DeleteForgottenByCompaction) {
+                    source
+                } else {
+                    source.without(job.tombstones)
+                });
+            }
+        }
+        if sabotage::is(Fault::OldestWinsInCompaction) {
+            sources.reverse();
+        }
+        write_measurement(*id, &mut sources, job.proceed, &mut |rows, entry| {
+            outputs.push(rows, entry, next_file_id)
+        })?;
+    }
+    outputs.finish(done)
+}
+
+/// What a row of the widest measurement takes in memory, bytes.
+fn row_bytes(job: &Compaction<'_>, measurements: &BTreeSet<MeasurementId>) -> Result<usize> {
+    let mut widest = 0;
+    for block in job.blocks {
+        let meta = block.meta();
+        // Strings may be long, and are at most so much smaller on disk.
+        let string = STRING_BYTES.max(STRING_PACKED * meta.size_bytes / meta.row_count.max(1));
+        let string = usize::try_from(string).unwrap_or(usize::MAX);
+        for id in measurements {
+            let Some(measurement) = block.measurement(*id)? else {
+                continue;
+            };
+            let fields = measurement
+                .fields()
+                .map(|(_, field_type)| match field_type {
+                    FieldType::String => string,
+                    FieldType::Float | FieldType::Integer | FieldType::Unsigned => 8,
+                    FieldType::Boolean => 1,
+                });
+            widest = widest.max(fields.fold(8, usize::saturating_add));
+        }
+    }
+    Ok(widest)
 }
 
 /// The live measurements of all blocks, ascending.
@@ -158,36 +193,34 @@ fn measurements(job: &Compaction<'_>) -> Result<BTreeSet<MeasurementId>> {
     Ok(all)
 }
 
-/// The partitions that any row lies in. Times are decoded only where a group spans two or more.
-fn partitions(
-    job: &Compaction<'_>,
-    measurements: &BTreeSet<MeasurementId>,
-) -> Result<BTreeSet<i64>> {
-    let mut partitions = BTreeSet::new();
+/// How many rows each partition has; one that is written in several blocks counts in each. Times are
+/// decoded only where a group spans two partitions or more.
+fn count(job: &Compaction<'_>, measurements: &BTreeSet<MeasurementId>) -> Result<Counts> {
+    let mut counts = Counts::new();
     for block in job.blocks {
         let range = block.meta().range;
         let first = partition(range.start, job.partition_ns);
         if first == partition(range.end - 1, job.partition_ns) {
-            partitions.insert(first);
+            *counts.entry(first).or_default() += block.meta().row_count;
             continue;
         }
         for id in measurements {
             if let Some(measurement) = block.measurement(*id)? {
-                add_partitions(job, &measurement, range, &mut partitions)?;
+                count_rows(job, &measurement, range, &mut counts)?;
             }
         }
     }
-    Ok(partitions)
+    Ok(counts)
 }
 
-fn add_partitions(
+fn count_rows(
     job: &Compaction<'_>,
     measurement: &Measurement<'_>,
     range: TimeRange,
-    partitions: &mut BTreeSet<i64>,
+    counts: &mut Counts,
 ) -> Result<()> {
     for group in 0..measurement.group_count() {
-        if (job.is_stopped)() {
+        if !(job.proceed)(Taken::default()) {
             return Err(stopped());
         }
         let times = measurement.group_times(group)?.intersect(range);
@@ -196,28 +229,30 @@ fn add_partitions(
         }
         let first = partition(times.start, job.partition_ns);
         if first == partition(times.end - 1, job.partition_ns) {
-            partitions.insert(first);
+            *counts.entry(first).or_default() += measurement.group_row_count(group)? as u64;
             continue;
         }
         let times = measurement.timestamps(group)?;
         let inside = times.into_iter().filter(|time| range.contains(*time));
-        partitions.extend(inside.map(|time| partition(time, job.partition_ns)));
+        // Rows of one series mostly stay in one partition for a while.
+        let mut last = (TimeRange { start: 0, end: 0 }, 0);
+        let mut rows = 0;
+        for time in inside {
+            if !last.0.contains(time) {
+                add(counts, last.1, std::mem::take(&mut rows));
+                let own = partition(time, job.partition_ns);
+                last = (partition_range(own, job.partition_ns), own);
+            }
+            rows += 1;
+        }
+        add(counts, last.1, rows);
     }
     Ok(())
 }
 
-/// The span of partition `partition`, cut at the ends of time.
-fn partition_range(partition: i64, partition_ns: i64) -> TimeRange {
-    let width = i128::from(partition_ns.max(1));
-    let start = i128::from(partition) * width;
-    let clamp = |time: i128| {
-        let least = i128::from(TimeRange::ALL.start);
-        let time = time.clamp(least, i128::from(TimeRange::ALL.end));
-        i64::try_from(time).expect("it has been clamped")
-    };
-    TimeRange {
-        start: clamp(start),
-        end: clamp(start + width),
+fn add(counts: &mut Counts, partition: i64, rows: u64) {
+    if rows > 0 {
+        *counts.entry(partition).or_default() += rows;
     }
 }
 

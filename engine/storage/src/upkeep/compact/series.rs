@@ -4,14 +4,14 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use crate::block::{Block, BlockCursor, BlockRows, BlockWriter, Chunk};
+use crate::block::{Block, BlockCursor, BlockRows, Chunk};
 use crate::error::{Error, Result};
 use crate::memtable::{Run, pick_rows};
 use crate::model::{
     CanonicalKey, FieldId, FieldType, Hides, MeasurementId, Presence, Rows, Sequence, SeriesEntry,
     TimeRange, Tombstones, visible,
 };
-use crate::upkeep::compact::merge::stopped;
+use crate::upkeep::compact::merge::{Taken, stopped};
 
 /// One block's rows of a measurement within a span of time.
 pub(super) struct Source<'block> {
@@ -203,18 +203,16 @@ fn picked(rows: &BlockRows, kept: &[u32]) -> Option<BlockRows> {
     })
 }
 
-/// Writes all series of `sources`, oldest source first, to `writer`.
+/// Writes all series of `sources`, oldest source first; `push` takes rows of one series, in order of time.
+/// `proceed` is told what went through and says whether to go on.
 pub(super) fn write_measurement(
     id: MeasurementId,
     sources: &mut [Source<'_>],
-    writer: &mut BlockWriter,
-    is_stopped: &dyn Fn() -> bool,
+    proceed: &dyn Fn(Taken) -> bool,
+    push: &mut dyn FnMut(&Rows, &SeriesEntry) -> Result<()>,
 ) -> Result<()> {
     check_types(sources)?;
     loop {
-        if is_stopped() {
-            return Err(stopped());
-        }
         let mut next: Option<SeriesEntry> = None;
         for source in &mut *sources {
             if let Some(entry) = source.peek()?
@@ -239,7 +237,19 @@ pub(super) fn write_measurement(
                 Some(_) | None => {}
             }
         }
-        write_series(id, &entry, &mut own, writer)?;
+        write_series(id, &entry, &mut own, &mut |rows: &Rows| {
+            let own = rows.len() as u64;
+            push(rows, &entry)?;
+            let taken = Taken {
+                rows: own,
+                bytes: 8 * own * (rows.columns.len() as u64 + 1),
+            };
+            if proceed(taken) {
+                Ok(())
+            } else {
+                Err(stopped())
+            }
+        })?;
     }
 }
 
@@ -264,9 +274,8 @@ fn write_series(
     id: MeasurementId,
     entry: &SeriesEntry,
     sources: &mut [&mut Source<'_>],
-    writer: &mut BlockWriter,
+    push: &mut dyn FnMut(&Rows) -> Result<()>,
 ) -> Result<()> {
-    let series = std::slice::from_ref(entry);
     loop {
         let mut limit = i64::MAX;
         for source in &mut *sources {
@@ -291,13 +300,13 @@ fn write_series(
             .all(|pair| pair[0].timestamps.last() < pair[1].timestamps.first());
         if apart {
             for rows in by_time {
-                writer.push(rows, series)?;
+                push(rows)?;
             }
         } else {
             let runs: Vec<Arc<Run>> = (parts.into_iter().zip(1..))
                 .map(|(rows, age)| Arc::new(Run::new(rows, Sequence(age))))
                 .collect();
-            writer.push(Run::merge(&runs).rows(), series)?;
+            push(Run::merge(&runs).rows())?;
         }
     }
 }

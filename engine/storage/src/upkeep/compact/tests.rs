@@ -1,6 +1,6 @@
-//! Choices as printed inputs; merges against a map in which the newest write wins.
+//! Merges against a map in which the newest write wins.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use crate::codec::Effort;
 use crate::env::Env;
 use crate::env::sim::SimEnv;
 use crate::error::ErrorKind;
-use crate::format::block::{BlockInfo, block_path};
+use crate::format::block::{BlockInfo, BlockMeta, LEVEL_FINAL, SequenceRange, block_path};
 use crate::model::{
     CanonicalKey, DatabaseId, FieldColumn, FieldId, FieldType, FieldValue, MeasurementId, PolicyId,
     Rows, Sequence, SeriesEntry, SeriesId, TagKeyId, TimeRange, Tombstones,
@@ -20,25 +20,6 @@ use crate::model::{
 
 const DIRECTORY: u128 = 3;
 const WIDTH: i64 = 1000;
-
-fn meta(
-    file_id: u64,
-    level: u8,
-    (first, last): (u64, u64),
-    start: i64,
-    size_bytes: u64,
-) -> BlockMeta {
-    BlockMeta {
-        file_id,
-        info: info(level, first, last),
-        range: TimeRange {
-            start,
-            end: start + 10,
-        },
-        row_count: 10,
-        size_bytes,
-    }
-}
 
 fn info(level: u8, first: u64, last: u64) -> BlockInfo {
     BlockInfo {
@@ -50,69 +31,6 @@ fn info(level: u8, first: u64, last: u64) -> BlockInfo {
             last: Sequence(last),
         },
     }
-}
-
-fn chosen(blocks: &[BlockMeta], goal: Goal) -> Vec<u64> {
-    let chosen = choose(blocks, WIDTH, goal).unwrap_or_default();
-    chosen.iter().map(|block| block.file_id).collect()
-}
-
-#[test]
-fn level_0_is_merged_whole_and_oldest_first_once_there_are_enough() {
-    let mut blocks: Vec<BlockMeta> = (1..=7)
-        .map(|at| meta(100 - at, 0, (at * 10, at * 10 + 9), 5, 1000))
-        .collect();
-    assert_eq!(chosen(&blocks, Goal::Balance), []);
-    blocks.push(meta(50, 0, (1, 5), 5, 1000));
-    assert_eq!(
-        chosen(&blocks, Goal::Balance),
-        [50, 99, 98, 97, 96, 95, 94, 93]
-    );
-    let many: Vec<BlockMeta> = (1..=40).map(|at| meta(at, 0, (at, at), 5, 10)).collect();
-    let first: Vec<u64> = (1..=32).collect();
-    assert_eq!(chosen(&many, Goal::Balance), first);
-}
-
-#[test]
-fn neighbours_of_like_size_are_merged_and_partitions_never_meet() {
-    let day = |partition: i64| partition * WIDTH + 1;
-    let mut blocks = vec![
-        meta(1, 3, (1, 9), day(0), 1_000_000),
-        meta(2, 1, (10, 19), day(0), 900),
-        meta(3, 1, (20, 29), day(0), 1000),
-        meta(4, 1, (30, 39), day(0), 5000),
-        meta(5, 1, (1, 39), day(1), 1000),
-    ];
-    assert_eq!(chosen(&blocks, Goal::Balance), []);
-    blocks.push(meta(6, 1, (40, 49), day(0), 1000));
-    assert_eq!(chosen(&blocks, Goal::Balance), [2, 3, 4, 6]);
-    blocks[2].size_bytes = 1_000_000;
-    assert_eq!(
-        chosen(&blocks, Goal::Balance),
-        [],
-        "what lies between is never passed over"
-    );
-}
-
-#[test]
-fn the_final_form_is_one_compacted_block_for_each_partition() {
-    let single = [meta(1, 0, (1, 2), 5, 10)];
-    assert_eq!(chosen(&single, Goal::Final), [1]);
-    let day = |partition: i64| partition * WIDTH + 1;
-    let mut blocks = vec![
-        meta(1, 2, (1, 9), day(-1), 1_000_000),
-        meta(2, LEVEL_FINAL, (10, 19), day(1), 900),
-        meta(3, 1, (20, 29), day(-1), 5),
-    ];
-    assert_eq!(chosen(&blocks, Goal::Final), [1, 3]);
-    blocks.pop();
-    assert_eq!(
-        chosen(&blocks, Goal::Final),
-        [1],
-        "it is not encoded to stay"
-    );
-    blocks[0].info.level = LEVEL_FINAL;
-    assert_eq!(chosen(&blocks, Goal::Final), []);
 }
 
 type Row = BTreeMap<FieldId, FieldValue>;
@@ -224,6 +142,15 @@ fn run(
     blocks: &[Arc<Block>],
     is_stopped: &dyn Fn() -> bool,
 ) -> crate::error::Result<Vec<BlockMeta>> {
+    run_as(env, blocks, &Layout::Split(BTreeSet::new()), is_stopped)
+}
+
+fn run_as(
+    env: &Arc<dyn Env>,
+    blocks: &[Arc<Block>],
+    layout: &Layout,
+    is_stopped: &dyn Fn() -> bool,
+) -> crate::error::Result<Vec<BlockMeta>> {
     let job = Compaction {
         env,
         directory_id: DIRECTORY,
@@ -233,7 +160,9 @@ fn run(
         goal: goal_of(blocks),
         is_live: &|id| id != MeasurementId(3),
         has_field: &|_, _| true,
-        is_stopped,
+        layout,
+        memory: Memory::of_budget(256 << 20),
+        proceed: &|_| !is_stopped(),
     };
     let mut next = 100;
     compact(&job, &mut || {
@@ -336,7 +265,7 @@ fn a_job_that_is_stopped_or_meets_damage_leaves_nothing() {
     let asked = std::cell::Cell::new(0);
     let stop = || {
         asked.set(asked.get() + 1);
-        asked.get() > 10
+        asked.get() > 4
     };
     let error = run(&env, &[Arc::clone(&block)], &stop).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Closed);
@@ -348,4 +277,63 @@ fn a_job_that_is_stopped_or_meets_damage_leaves_nothing() {
     let error = run(&env, &[block], &|| false).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Corrupt);
     assert_eq!(env.list(Path::new("blocks")).unwrap().len(), 1);
+}
+
+#[test]
+fn rows_of_many_partitions_are_split_in_passes_or_stay_together() {
+    let (env, _) = new_env();
+    let writes: Vec<Write> = (0..6000_i64)
+        .map(|at| {
+            (
+                0,
+                u64::try_from(at % 7).unwrap(),
+                at * 7919 % 400_000 - 200_000,
+                2,
+                1,
+            )
+        })
+        .collect();
+    let expected = points_of(&writes);
+    let all_points = |metas: &[BlockMeta]| {
+        let mut found = Points::new();
+        for meta in metas {
+            let block = Block::open(&*env, DIRECTORY, meta).unwrap();
+            for (key, rows) in read_block(&block) {
+                for (time, row) in rows {
+                    let own = found.entry(key).or_default();
+                    assert_eq!(own.insert(time, row), None, "a row is in one block");
+                }
+            }
+        }
+        found
+    };
+    let block = write_block(&env, 1, &expected).unwrap();
+    let blocks = [block];
+    // More partitions than are written side by side.
+    let split = run(&env, &blocks, &|| false).unwrap();
+    assert_eq!(split.len(), 400);
+    assert_eq!(all_points(&split), expected);
+    for meta in &split {
+        env.remove(&block_path(meta.file_id)).unwrap();
+    }
+    let dense = run_as(&env, &blocks, &Layout::SplitWhereDense, &|| false).unwrap();
+    let levels: Vec<u8> = dense.iter().map(|meta| meta.info.level).collect();
+    assert_eq!(levels, [1], "400 blocks of 15 rows are not worth it");
+    assert_eq!(all_points(&dense), expected);
+    env.remove(&block_path(dense[0].file_id)).unwrap();
+    let whole = run_as(&env, &blocks, &Layout::Together, &|| false).unwrap();
+    assert_eq!(whole[0].info.level, 0);
+    assert_eq!(all_points(&whole), expected);
+}
+
+#[test]
+fn what_has_others_beside_it_is_not_encoded_to_stay() {
+    let (env, _) = new_env();
+    let writes: Vec<Write> = (0..300).map(|at| (0, 1, at * 10, 0, 1)).collect();
+    let block = write_block(&env, 1, &points_of(&writes)).unwrap();
+    assert_eq!(goal_of(&[Arc::clone(&block)]), Goal::Final);
+    let layout = Layout::Split(BTreeSet::from([1]));
+    let metas = run_as(&env, &[block], &layout, &|| false).unwrap();
+    let levels: Vec<u8> = metas.iter().map(|meta| meta.info.level).collect();
+    assert_eq!(levels, [LEVEL_FINAL, 1, LEVEL_FINAL]);
 }
