@@ -37,6 +37,7 @@ usage: cargo xtask COMMAND
   fuzz [SECONDS]  every fuzz target for SECONDS seconds (default 20)
   sabotage        every deliberate fault of the engine, which the tests must find
   verify          kills and power cuts under load, checked by a ledger
+  restart         how long a start takes after a kill with 250 MiB in the log
   torture [--minutes N]  the long forms of all of it for N minutes (default 60)
   compare [FLAGS] side by side with peers, which it installs (--quick, --rounds N, --set NAME, --out DIR)
   tools           installs the real clients only, and says where they are";
@@ -59,6 +60,7 @@ fn main() -> ExitCode {
         },
         ["sabotage"] => sabotage::run(Which::All).map(drop),
         ["verify"] => verify(SEED_IN_GATE),
+        ["restart"] => restart(),
         ["verifier-load", address, ledger, seed] => verifier::load(address, ledger, seed),
         ["torture"] => torture::run(60),
         ["torture", "--minutes", minutes] => match minutes.parse() {
@@ -103,6 +105,18 @@ fn verify_one(mode: Mode, cycles: u64, seed: u64) -> Outcome {
     let start = Instant::now();
     let summary = verifier::run(mode, cycles, seed)?;
     println!("{}, {} s", summary.words(), start.elapsed().as_secs());
+    Ok(())
+}
+
+fn restart() -> Outcome {
+    let took = verifier::restart()?;
+    println!(
+        "{} MiB of log, {} rows: a write is accepted after {} ms, all rows are counted after {} ms",
+        took.log_bytes >> 20,
+        took.rows,
+        took.first_write.as_millis(),
+        took.all_answered.as_millis()
+    );
     Ok(())
 }
 

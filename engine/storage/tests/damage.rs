@@ -5,6 +5,8 @@
 mod backup;
 #[path = "damage/mapped.rs"]
 mod mapped;
+#[path = "damage/mounted.rs"]
+mod mounted;
 #[path = "damage/scrub.rs"]
 mod scrub;
 #[path = "support/small.rs"]

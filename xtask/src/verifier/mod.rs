@@ -8,6 +8,7 @@ mod http;
 mod ledger;
 mod load;
 mod points;
+mod restart;
 mod server;
 
 use std::net::SocketAddr;
@@ -23,6 +24,7 @@ use points::Random;
 use server::{Process, check_directory, start};
 
 pub(crate) use load::run as load;
+pub(crate) use restart::measure as restart;
 
 /// How a cycle ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,0 +1,119 @@
+//! How long a start takes after a kill with a full log: until a write is accepted, and until everything
+//! that was acknowledged is answered.
+
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::Place;
+use super::http::Connection;
+use super::points::Random;
+use super::server::start;
+
+/// Bytes of the log that are to be replayed.
+const LOG_BYTES: u64 = 250 << 20;
+const WRITERS: u64 = 4;
+const LINES: u64 = 2000;
+const FIELDS: u64 = 10;
+/// Series of a writer.
+const SERIES: u64 = 250;
+
+/// What a start took.
+#[derive(Debug)]
+pub(crate) struct Restart {
+    pub(crate) log_bytes: u64,
+    pub(crate) rows: u64,
+    pub(crate) first_write: Duration,
+    pub(crate) all_answered: Duration,
+}
+
+/// Fills a log, kills the server, and starts it again.
+pub(crate) fn measure() -> Result<Restart, String> {
+    let place = Place::new("restart")?;
+    let (data, log) = (place.0.join("data"), place.0.join("server.log"));
+    let (server, address, _) = start(&data, &log)?;
+    Connection::new(address).query("*/*", "CREATE DATABASE k")?;
+    let rows = thread::scope(|scope| {
+        let writers: Vec<_> = (0..WRITERS)
+            .map(|writer| scope.spawn(move || fill(address, writer)))
+            .collect();
+        let mut rows = 0;
+        for writer in writers {
+            rows += writer
+                .join()
+                .map_err(|_| "a writer panicked".to_owned())??;
+        }
+        Ok::<u64, String>(rows)
+    })?;
+    let mut connection = Connection::new(address);
+    let log_bytes = metric(&mut connection, "silverback_log_bytes_total")?;
+    let in_memory = metric(&mut connection, "silverback_memtable_rows")?;
+    if in_memory != rows {
+        return Err(format!(
+            "of {rows} rows {in_memory} are to be replayed: the rest was flushed"
+        ));
+    }
+    server.kill()?;
+    let begin = Instant::now();
+    let (server, address, _) = start(&data, &log)?;
+    let mut connection = Connection::new(address);
+    let body = "m,s=new f0=1 1";
+    let (status, said) = connection
+        .send("POST", "/write?db=k", "*/*", body)
+        .map_err(|error| format!("the first write: {error}"))?;
+    let first_write = begin.elapsed();
+    if status != 204 {
+        return Err(format!("the first write: {status} {said}"));
+    }
+    let said = connection.query("application/csv", "SELECT count(f1) FROM m")?;
+    let all_answered = begin.elapsed();
+    if !said.trim_end().ends_with(&format!(",{rows}")) {
+        return Err(format!("{rows} rows were acknowledged, it answers {said}"));
+    }
+    server.kill()?;
+    Ok(Restart {
+        log_bytes,
+        rows,
+        first_write,
+        all_answered,
+    })
+}
+
+/// Writes until the log is long enough. How many rows.
+fn fill(address: SocketAddr, writer: u64) -> Result<u64, String> {
+    let mut connection = Connection::new(address);
+    let mut random = Random(writer);
+    let mut rows = 0;
+    while metric(&mut connection, "silverback_log_bytes_total")? < LOG_BYTES {
+        let mut body = String::new();
+        for line in rows..rows + LINES {
+            // Writing to a string does not fail.
+            write!(body, "m,w=w{writer},s=s{} ", line % SERIES).ok();
+            for field in 0..FIELDS {
+                let value = f64::from_bits(random.bits() >> 12 | 1023 << 52);
+                let comma = if field == 0 { "" } else { "," };
+                write!(body, "{comma}f{field}={value}").ok();
+            }
+            writeln!(body, " {}", 1_700_000_000_000_000_000 + line * 1000).ok();
+        }
+        let answer = connection.send("POST", "/write?db=k", "*/*", &body);
+        let (status, said) = answer.map_err(|error| format!("a write: {error}"))?;
+        if status != 204 {
+            return Err(format!("a write: {status} {said}"));
+        }
+        rows += LINES;
+    }
+    Ok(rows)
+}
+
+/// What the server counts under `name`.
+fn metric(connection: &mut Connection, name: &str) -> Result<u64, String> {
+    let answer = connection.send("GET", "/metrics", "*/*", "");
+    let (_, text) = answer.map_err(|error| format!("metrics: {error}"))?;
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    let value = line.and_then(|value| value.trim().parse().ok());
+    value.ok_or_else(|| format!("no metric {name}"))
+}
