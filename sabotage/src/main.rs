@@ -31,6 +31,8 @@ mod scripts;
 mod sequence;
 #[path = "../../engine/storage/tests/support/mod.rs"]
 mod support;
+#[path = "../../engine/storage/tests/proof/tail.rs"]
+mod tail;
 #[path = "../../engine/storage/tests/proof/versions.rs"]
 mod versions;
 #[path = "../../engine/storage/tests/proof/world.rs"]
@@ -60,9 +62,12 @@ const QUICK: [Fault; 10] = [
 type Check = (&'static str, fn());
 
 /// The suite in short, cheapest first.
-const CHECKS: [Check; 6] = [
+const CHECKS: [Check; 7] = [
     ("later versions", || {
         versions::refuse_later_versions();
+    }),
+    ("what a crash leaves behind the log", || {
+        tail::leave_tails();
     }),
     ("model lists", || model::lists(1, 1)),
     ("crash images of one script", one_script),
@@ -81,7 +86,7 @@ const CHECKS: [Check; 6] = [
     }),
 ];
 /// So many of them find the quick ones.
-const CHECKS_QUICK: usize = 3;
+const CHECKS_QUICK: usize = 4;
 
 /// The script that has everything.
 fn one_script() {

@@ -23,6 +23,7 @@ mod scripts;
 mod sequence;
 #[path = "../support/mod.rs"]
 mod support;
+mod tail;
 mod versions;
 mod world;
 
