@@ -1,5 +1,9 @@
 //! Damaged files, full disks, failed syncs: what is told, what is served, and what comes back.
-#![expect(clippy::unwrap_used, reason = "a test's helpers may stop the test")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test's helpers may stop the test, and say what did not run"
+)]
 
 #[path = "damage/backup.rs"]
 mod backup;
