@@ -28,7 +28,7 @@ const STATEMENTS: &[&str] = &[
     "DELETE FROM cpu WHERE host='a'",
     "DELETE FROM one",
     "DELETE FROM cpu WHERE v > 1",
-    "DELETE FROM cpu WHERE v = 'x'",
+    // Not `v = 'x'`: one influxd refuses it and the next does nothing (docs/differences.md).
     "DELETE FROM cpu WHERE nothing = 'x'",
     "DELETE FROM cpu WHERE nothing > 1",
     "DELETE FROM nothing",
