@@ -33,6 +33,10 @@ const MERGE_RUNS: usize = 16;
 /// pushed last, and this bounds it to about 20 ms for ten fields.
 const MERGED_ROWS_MAX: usize = 1 << 18;
 
+/// While the log is replayed nobody reads: small runs wait until so many are there, or rows enough for
+/// a run that is merged no more, so that most rows are copied once.
+const REPLAYED_RUNS: usize = 1024;
+
 /// Rows of one database and policy in memory: open until [`Memtable::freeze`], then as it is.
 #[derive(Debug, Default)]
 pub struct Memtable {
@@ -72,6 +76,33 @@ impl Memtable {
         while let Some((start, tail)) = self.mergeable(measurement) {
             let merged = Arc::new(Run::merge(&tail));
             self.write().replace_tail(measurement, start, merged);
+        }
+    }
+
+    /// As [`Memtable::push`], of a run that the log had and nobody reads yet: see [`Memtable::settle`].
+    ///
+    /// # Panics
+    /// As [`Memtable::push`].
+    pub fn push_replayed(&self, run: Arc<Run>, now: Duration) {
+        let _writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let measurement = run.measurement();
+        self.write().push(run, now);
+        let full = self.read().replayed_start(measurement);
+        if let Some(start) = full {
+            let tail = self.read().list(measurement)[start..].to_vec();
+            let merged = Arc::new(Run::merge(&tail));
+            self.write().replace_tail(measurement, start, merged);
+        }
+    }
+
+    /// Merges what [`Memtable::push_replayed`] left, so that readers meet few runs.
+    pub fn settle(&self) {
+        let _writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        for measurement in self.measurements() {
+            while let Some((start, tail)) = self.mergeable(measurement) {
+                let merged = Arc::new(Run::merge(&tail));
+                self.write().replace_tail(measurement, start, merged);
+            }
         }
     }
 
@@ -175,18 +206,31 @@ impl State {
         self.runs.entry(run.measurement()).or_default().push(run);
     }
 
+    /// Whether a run may be merged with others, by its size and the last delete.
+    fn is_small(&self, run: &Run) -> bool {
+        let is_apart = self
+            .barrier
+            .is_none_or(|barrier| run.sequences().0 > barrier);
+        is_apart && run.rows().len() < MERGED_ROWS_MAX
+    }
+
+    /// From where on the newest runs of `measurement` are to be merged during a replay, if they are.
+    fn replayed_start(&self, measurement: MeasurementId) -> Option<usize> {
+        let runs = self.list(measurement);
+        let small = runs.iter().rev().take_while(|run| self.is_small(run));
+        let (count, rows) = small.fold((0, 0), |(count, rows), run| {
+            (count + 1, rows + run.rows().len())
+        });
+        let is_due = count > 1 && (rows >= MERGED_ROWS_MAX || count >= REPLAYED_RUNS);
+        is_due.then(|| runs.len() - count)
+    }
+
     /// From where on the newest runs of `measurement` are to be merged, if they are: the shortest
     /// tail of [`MERGE_RUNS`] or more whose runs are of one tier or lower ones.
     fn merge_start(&self, measurement: MeasurementId) -> Option<usize> {
         let runs = self.list(measurement);
         (0..=tier(MERGED_ROWS_MAX - 1)).find_map(|highest| {
-            let small = |run: &&Arc<Run>| {
-                let is_apart = self
-                    .barrier
-                    .is_none_or(|barrier| run.sequences().0 > barrier);
-                let rows = run.rows().len();
-                is_apart && rows < MERGED_ROWS_MAX && tier(rows) <= highest
-            };
+            let small = |run: &&Arc<Run>| self.is_small(run) && tier(run.rows().len()) <= highest;
             let count = runs.iter().rev().take_while(small).count();
             (count >= MERGE_RUNS).then(|| runs.len() - count)
         })

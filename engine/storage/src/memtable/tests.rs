@@ -171,6 +171,51 @@ proptest! {
     }
 }
 
+/// A memtable after a replay, a delete behind every run of `deletes`.
+fn replayed(all: &[Rows], deletes: &[usize]) -> Memtable {
+    let memtable = Memtable::new();
+    for (index, rows) in all.iter().enumerate() {
+        let sequence = Sequence(index as u64 + 1);
+        let run = Run::new(rows.clone(), sequence);
+        memtable.push_replayed(Arc::new(run), Duration::ZERO);
+        if deletes.contains(&index) {
+            memtable.bar(sequence);
+        }
+    }
+    memtable
+}
+
+proptest! {
+    #[test]
+    fn what_was_replayed_is_read_as_if_it_had_been_pushed(
+        all in runs(1..80),
+        delete in 0..80_usize,
+    ) {
+        let memtable = replayed(&all, &[delete]);
+        memtable.settle();
+        let runs = memtable.runs(MeasurementId(1));
+        prop_assert!(runs.len() < 6 * MERGE_RUNS, "{} runs", runs.len());
+        prop_assert_eq!(model_of(runs.iter().map(|run| run.rows())), model_of(&all));
+        let barrier = Sequence(delete as u64 + 1);
+        for run in &runs {
+            let (first, last) = run.sequences();
+            prop_assert!(last <= barrier || first > barrier, "a run lies across a delete");
+        }
+    }
+}
+
+#[test]
+fn a_replay_of_many_small_writes_ends_with_few_runs() {
+    let all: Vec<Rows> = (0..5000).map(|time| one(1, time, time)).collect();
+    let memtable = replayed(&all, &[]);
+    let before = memtable.runs(MeasurementId(1)).len();
+    assert!(before > MERGE_RUNS, "they wait: {before}");
+    assert!(before < 2 * REPLAYED_RUNS, "{before} runs");
+    memtable.settle();
+    assert!(memtable.runs(MeasurementId(1)).len() < MERGE_RUNS);
+    assert_eq!(memtable.row_count(), 5000);
+}
+
 /// One row of one integer field.
 fn one(series: u64, time: i64, value: i64) -> Rows {
     let column = Column {
