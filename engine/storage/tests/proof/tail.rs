@@ -33,7 +33,21 @@ pub(crate) fn leave_tails() -> usize {
     }
     let mut shortened = 0;
     for image in env.crash_images(IMAGES) {
+        let last = image
+            .env
+            .paths()
+            .into_iter()
+            .rfind(|path| path.starts_with("wal"));
+        let last = last.unwrap();
+        let size = |env: &SimEnv| env.peek(&last).unwrap().len();
+        let before = size(&image.env);
         let crashed = open(&image.env).unwrap();
+        // Space for more was kept behind the end: it is gone with whatever lay there.
+        assert!(
+            size(&image.env) < before,
+            "{}: the tail is left",
+            image.choice
+        );
         let mut expected = times(&crashed);
         let is_beginning = (1..).zip(&expected).all(|(number, time)| number == *time);
         assert!(is_beginning, "{}: {expected:?}", image.choice);
