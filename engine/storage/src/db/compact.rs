@@ -106,7 +106,8 @@ impl Db {
             }
         }
         core.retire_series();
-        met.map_or(Ok(()), Err)
+        let left = "what is damaged was left as it is, the rest is merged";
+        met.map_or(Ok(()), |error| Err(error.context(left)))
     }
 }
 
