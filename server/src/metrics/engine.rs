@@ -60,9 +60,7 @@ pub(crate) fn render(stats: &DbStats, text: &mut Text) {
             stats.problem_count,
         ),
     ];
-    for (name, help, value) in gauges {
-        text.single(name, Kind::Gauge, help, value);
-    }
+    text.singles(Kind::Gauge, gauges);
     render_scrub(stats, text);
     render_counters(stats, text);
     render_compaction(&stats.compaction, text);
@@ -105,9 +103,7 @@ pub(crate) fn render_budget(budget: &Budget, text: &mut Text) {
             counters.queries_stopped,
         ),
     ];
-    for (name, help, value) in families {
-        text.single(name, Kind::Counter, help, value);
-    }
+    text.singles(Kind::Counter, families);
 }
 
 /// Online verification, and what is kept back for a full disk.
@@ -130,9 +126,7 @@ fn render_scrub(stats: &DbStats, text: &mut Text) {
             stats.reserve_bytes,
         ),
     ];
-    for (name, help, value) in gauges {
-        text.single(name, Kind::Gauge, help, value);
-    }
+    text.singles(Kind::Gauge, gauges);
     let last = scrub.last_pass_ns / 1_000_000_000;
     let help = "When the scrubber's last pass ended, 0 where none did.";
     text.single("scrub_last_pass_timestamp_seconds", Kind::Gauge, help, last);
@@ -144,9 +138,7 @@ fn render_scrub(stats: &DbStats, text: &mut Text) {
         ),
         ("scrub_bytes_total", "Bytes it read.", scrub.bytes),
     ];
-    for (name, help, value) in counters {
-        text.single(name, Kind::Counter, help, value);
-    }
+    text.singles(Kind::Counter, counters);
 }
 
 /// What only grows.
@@ -202,9 +194,7 @@ fn render_counters(stats: &DbStats, text: &mut Text) {
             log.segments,
         ),
     ];
-    for (name, help, value) in counters {
-        text.single(name, Kind::Counter, help, value);
-    }
+    text.singles(Kind::Counter, counters);
 }
 
 /// What compaction came to, and what it is at.
@@ -226,9 +216,7 @@ fn render_compaction(compaction: &CompactionCounters, text: &mut Text) {
             compaction.job_rows_done,
         ),
     ];
-    for (name, help, value) in gauges {
-        text.single(name, Kind::Gauge, help, value);
-    }
+    text.singles(Kind::Gauge, gauges);
     let counters = [
         ("compactions_total", "Merges of blocks.", compaction.merges),
         (
@@ -247,9 +235,7 @@ fn render_compaction(compaction: &CompactionCounters, text: &mut Text) {
             compaction.bytes_written,
         ),
     ];
-    for (name, help, value) in counters {
-        text.single(name, Kind::Counter, help, value);
-    }
+    text.singles(Kind::Counter, counters);
     let us = compaction.paused_us;
     let paused = format!("{}.{:06}", us / 1_000_000, us % 1_000_000);
     let help = "Time that merges rested so that others work.";

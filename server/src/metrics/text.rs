@@ -52,6 +52,17 @@ impl Text {
         self.sample(name, &[], value);
     }
 
+    /// Families of one sample each, of one kind: name, help and value.
+    pub(crate) fn singles<V: Display>(
+        &mut self,
+        kind: Kind,
+        families: impl IntoIterator<Item = (&'static str, &'static str, V)>,
+    ) {
+        for (name, help, value) in families {
+            self.single(name, kind, help, value);
+        }
+    }
+
     /// The whole text.
     pub(crate) fn into_string(self) -> String {
         self.0

@@ -19,9 +19,9 @@ use crate::model::{
 };
 
 const DIRECTORY: u128 = 3;
-const WIDTH: i64 = 1000;
+pub(super) const WIDTH: i64 = 1000;
 
-fn info(level: u8, first: u64, last: u64) -> BlockInfo {
+pub(super) fn info(level: u8, first: u64, last: u64) -> BlockInfo {
     BlockInfo {
         database: DatabaseId(1),
         policy: PolicyId(1),

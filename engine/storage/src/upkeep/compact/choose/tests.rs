@@ -6,10 +6,10 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::format::block::BlockInfo;
-use crate::model::{DatabaseId, PolicyId, Sequence, TimeRange};
+use crate::model::{Sequence, TimeRange};
 use crate::upkeep::compact::plan;
+use crate::upkeep::compact::tests::{WIDTH, info};
 
-const WIDTH: i64 = 1000;
 /// A moment at which no partition of these tests is over.
 const EARLY: i64 = 0;
 /// One at which all are.
@@ -31,18 +31,6 @@ fn meta(
         },
         row_count: 10,
         size_bytes,
-    }
-}
-
-fn info(level: u8, first: u64, last: u64) -> BlockInfo {
-    BlockInfo {
-        database: DatabaseId(1),
-        policy: PolicyId(1),
-        level,
-        sequences: SequenceRange {
-            first: Sequence(first),
-            last: Sequence(last),
-        },
     }
 }
 
