@@ -7,6 +7,8 @@
 
 #[path = "damage/backup.rs"]
 mod backup;
+#[path = "damage/files.rs"]
+mod files;
 #[path = "damage/mapped.rs"]
 mod mapped;
 #[path = "damage/mounted.rs"]

@@ -22,8 +22,8 @@ pub(super) struct CheckArgs {
     deep: bool,
 }
 
-/// Reads every byte of a data directory and verifies each checksum, without locking or changing it.
-/// Exit code 3 where something is wrong.
+/// Reads every byte of a data directory and verifies each checksum, without locking or changing it;
+/// lists files that nothing refers to, which are no problem. Exit code 3 where something is wrong.
 pub(super) fn check(args: &CheckArgs) -> Result<Exit, Failure> {
     if !args.dir.is_dir() {
         return Err(Failure::failed(format!(
@@ -42,6 +42,11 @@ pub(super) fn check(args: &CheckArgs) -> Result<Exit, Failure> {
     let mut text = String::new();
     for found in &report.problems {
         text.extend([&problem::sentence(found), "\n"]);
+    }
+    for orphan in &report.orphans {
+        let (file, bytes) = (orphan.file.display(), orphan.bytes);
+        writeln!(text, "{file}: nothing refers to it ({bytes} bytes)")
+            .expect("writing to a string cannot fail");
     }
     let (files, bytes) = (report.files, report.bytes);
     let (records, rows) = (report.log_records, report.block_rows);

@@ -148,6 +148,11 @@ fn a_directory_without_a_server_is_written_queried_and_checked() {
     let server = Server::at(dir.path(), &[]);
     let text = server.get("/query?db=c&epoch=s&q=SELECT+f+FROM+m").text();
     assert!(text.contains("[[1,1],[2,2]]"), "{text}");
+    std::fs::write(path.join("blocks/left.tmp"), "half").unwrap();
+    let checked = good(&["check", "--deep", path.to_str().unwrap()]);
+    let listed = "blocks/left.tmp: nothing refers to it (4 bytes)\n";
+    assert!(checked.contains(listed), "{checked}");
+    assert!(checked.ends_with("all well\n"), "{checked}");
     let output = command(&["query", &data, "SHOW DATABASES"])
         .env("SILVERBACK_HOST", "http://127.0.0.1:1")
         .output()

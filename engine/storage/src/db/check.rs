@@ -1,15 +1,15 @@
 //! Checking a directory whole, without its lock and without changing a byte.
 
-use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use crate::block::Block;
 use crate::db::Db;
+use crate::db::files::{Orphan, orphans};
 use crate::db::stats::Problem;
 use crate::env::Env;
 use crate::error::{Error, Result};
-use crate::format::block::{BlockMeta, block_path};
+use crate::format::block::BlockMeta;
 use crate::format::definitions::Definitions;
 use crate::format::rows::decode_rows;
 use crate::index::registry::RegistryFile;
@@ -36,8 +36,8 @@ pub struct CheckReport {
     pub values: u64,
     /// Statistics of blocks that were compared with the values.
     pub statistics: u64,
-    /// Files that nothing names: what a crash left, which the next open removes.
-    pub orphans: u64,
+    /// Files that nothing refers to: what a crash left, or what a running store just makes.
+    pub orphans: Vec<Orphan>,
     /// What is wrong; empty where all is well.
     pub problems: Vec<Problem>,
 }
@@ -104,7 +104,7 @@ impl Db {
             );
             progress(report.bytes, total);
         }
-        report.orphans = orphans(&**env, state);
+        report.orphans = orphans(&**env, state, manifest.file());
         let start = WalStart {
             directory_id: state.directory_id,
             released_through: state.flushed_through,
@@ -131,25 +131,6 @@ fn find_series(
         }
     }
     Ok(None)
-}
-
-/// How many files the folders have that the manifest does not name.
-fn orphans(env: &dyn Env, state: &State) -> u64 {
-    let names = |folder: &str| env.list(Path::new(folder)).unwrap_or_default();
-    let blocks = names("blocks")
-        .into_iter()
-        .map(|entry| Path::new("blocks").join(entry.name));
-    let live: BTreeSet<PathBuf> = state.blocks.keys().map(|id| block_path(*id)).collect();
-    let registry = names("registry").into_iter();
-    let registry = registry.map(|entry| Path::new("registry").join(entry.name));
-    let keys: BTreeSet<PathBuf> = state
-        .registries
-        .keys()
-        .map(|id| RegistryFile::path(*id))
-        .collect();
-    let all = blocks.chain(registry);
-    all.filter(|path| !live.contains(path) && !keys.contains(path))
-        .count() as u64
 }
 
 impl CheckReport {

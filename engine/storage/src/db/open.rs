@@ -12,6 +12,7 @@ use roaring::RoaringTreemap;
 use crate::budget::Class;
 use crate::db::core::{Core, Parts, RECORD_DEFINITIONS, RECORD_ROWS, RECORD_TOMBSTONE, lock};
 use crate::db::database::{Database, drop_known};
+use crate::db::files::{file_id, is_named};
 use crate::db::flush::open_block;
 use crate::db::memory::TICK;
 use crate::db::stats::Problem;
@@ -44,9 +45,9 @@ const SYNC_INTERVAL: Duration = Duration::from_millis(200);
 /// What is past its time is looked for this often.
 const RETENTION_INTERVAL: Duration = Duration::from_secs(60);
 /// Held while a process has the directory; it names the process.
-const LOCK: &str = "LOCK";
+pub(super) const LOCK: &str = "LOCK";
 /// The folder of the log.
-const LOG_FOLDER: &str = "wal";
+pub(super) const LOG_FOLDER: &str = "wal";
 
 impl Db {
     /// Opens the directory that `env` is, making it where it is empty. Replays the log in bounded
@@ -476,10 +477,7 @@ impl Core {
             let folder = Path::new(folder);
             for entry in self.env.list(folder).unwrap_or_default() {
                 let path = folder.join(&entry.name);
-                let lives = file_id(&entry.name).is_some_and(|id| {
-                    state.blocks.contains_key(&id) && path == block_path(id)
-                        || state.registries.contains_key(&id) && path == RegistryFile::path(id)
-                });
+                let lives = is_named(&state, &path);
                 let is_lost = !lives
                     && file_id(&entry.name)
                         .is_some_and(|id| path == block_path(id) && self.is_lost_block(id));
@@ -515,11 +513,6 @@ fn note_ids(rows: &Rows, seen: &mut LastIds) {
     seen.series = seen.series.max(series.unwrap_or(0));
     let field = rows.columns.last().map(|(field, _)| field.0);
     seen.field = seen.field.max(field.unwrap_or(0));
-}
-
-/// The id in a file's name, if there is one.
-fn file_id(name: &str) -> Option<u64> {
-    u64::from_str_radix(name.get(..16)?, 16).ok()
 }
 
 /// Takes series out of the live index that no row of the log has: a crash may keep what a write

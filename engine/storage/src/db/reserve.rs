@@ -8,15 +8,15 @@ use crate::db::core::{Core, lock};
 use crate::error::{Error, ErrorKind, Result};
 
 /// The file.
-const RESERVE: &str = "RESERVE";
+pub(super) const RESERVE: &str = "RESERVE";
 /// Of the size of all blocks, one part of so many.
-const SHARE: u64 = 200;
+pub(super) const SHARE: u64 = 200;
 /// Edits of a small manifest fit.
-const BYTES_MIN: u64 = 64 << 10;
+pub(super) const BYTES_MIN: u64 = 64 << 10;
 /// Nobody misses so much on a disk that holds 13 GB.
-const BYTES_MAX: u64 = 64 << 20;
+pub(super) const BYTES_MAX: u64 = 64 << 20;
 /// It is made only where the disk has so many times its size free: it is no use to take the last.
-const ROOM: u64 = 4;
+pub(super) const ROOM: u64 = 4;
 /// It is looked after no more often.
 const INTERVAL: Duration = Duration::from_secs(10);
 

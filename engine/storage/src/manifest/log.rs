@@ -34,6 +34,10 @@ pub struct Manifest {
     state: State,
     /// The file edits are appended to; `None` until this process has made one.
     writing: Option<Writing>,
+    /// The id of the file that CURRENT names.
+    counts: u64,
+    /// Where what counts ends in it.
+    end: u64,
     /// The highest number that a manifest file has.
     last: u64,
     /// Whether an edit was refused that a crash might yet bring to light.
@@ -54,6 +58,8 @@ struct Writing {
 /// What a manifest file holds.
 struct Loaded {
     state: State,
+    /// Where what counts ends.
+    end: u64,
     torn_bytes: u64,
 }
 
@@ -74,6 +80,8 @@ impl Manifest {
             env,
             state: loaded.state,
             writing: None,
+            counts: header.file_id,
+            end: loaded.end,
             last: last.max(header.file_id),
             uncertain: false,
             torn_bytes: loaded.torn_bytes,
@@ -103,6 +111,8 @@ impl Manifest {
             env,
             state,
             writing: None,
+            counts: 0,
+            end: 0,
             uncertain: false,
             torn_bytes: 0,
         };
@@ -113,6 +123,11 @@ impl Manifest {
     /// What exists.
     pub fn state(&self) -> &State {
         &self.state
+    }
+
+    /// The id of the file that counts on disk; 0 before there is one.
+    pub fn file(&self) -> u64 {
+        self.counts
     }
 
     /// Bytes of an edit that a crash cut off, found at open.
@@ -160,6 +175,7 @@ impl Manifest {
             self.uncertain = true;
             return Err(error);
         }
+        self.end = writing.end;
         self.state = next;
         Ok(())
     }
@@ -203,6 +219,7 @@ impl Manifest {
                 return Err(error);
             }
         };
+        (self.counts, self.end) = (id, writing.end);
         self.writing = Some(writing);
         self.uncertain = false;
         self.remove_others(id);
@@ -422,6 +439,7 @@ fn load(env: &dyn Env, header: &FileHeader) -> Result<Loaded> {
     }
     Ok(Loaded {
         state,
+        end: place.offset,
         torn_bytes: rest.len() as u64,
     })
 }

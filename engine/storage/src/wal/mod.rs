@@ -37,6 +37,9 @@ pub use commit::{Acknowledged, Durability, Submission};
 pub use counters::{SYNC_BIN_ENDS_US, WalCounters};
 #[doc(hidden)]
 pub use fuzz::fuzz_reader;
+#[cfg(test)]
+pub(crate) use recover::QUARANTINE;
+pub use recover::is_segment;
 pub use replay::Replay;
 pub use report::{Damage, LogEnd, RecoveryReport, SequenceSpan, TornTail, WalStart};
 pub use segment::Record;

@@ -17,7 +17,7 @@ use crate::sabotage::{self, Fault};
 /// The folder of the segments.
 pub(super) const FOLDER: &str = "wal";
 /// Where copies of damaged bytes go.
-pub(super) const QUARANTINE: &str = "quarantine";
+pub(crate) const QUARANTINE: &str = "quarantine";
 
 /// Path of a segment.
 pub(super) fn segment_path(number: u64) -> PathBuf {
@@ -204,6 +204,11 @@ fn open_segments(env: &dyn Env, directory_id: u128) -> Result<Vec<Segment>> {
         .into_iter()
         .map(|number| open_segment(env, directory_id, number));
     segments.collect()
+}
+
+/// Whether a file of the log's folder is a segment by its name.
+pub fn is_segment(name: &str) -> bool {
+    number_of(name).is_some()
 }
 
 /// The number in the name of a segment, if it is one's.
