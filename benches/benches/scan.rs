@@ -12,8 +12,8 @@ use silverback_storage::index::LiveIndex;
 use silverback_storage::manifest::catalog::DatabaseCatalog;
 use silverback_storage::memtable::{Memtable, Run};
 use silverback_storage::model::{
-    AggregateRequest, Column, DatabaseId, FieldId, FieldInfo, FieldType, MeasurementId, PolicyId,
-    Presence, Rows, ScanRequest, Sequence, SeriesId, TimeRange, Values,
+    AggregateRequest, AggregateSet, Column, DatabaseId, FieldId, FieldInfo, FieldType,
+    MeasurementId, PolicyId, Presence, Rows, ScanRequest, Sequence, SeriesId, TimeRange, Values,
 };
 use silverback_storage::scan::{self, Check};
 use silverback_storage::snapshot::{PolicyStores, Snapshot};
@@ -151,13 +151,14 @@ fn reads(criterion: &mut Criterion) {
                 rows
             });
         });
-        let edges: Vec<i64> = (0..=10)
+        let edges: std::sync::Arc<[i64]> = (0..=10)
             .map(|at| 1_700_000_000_000_000_000 + at * 32 * STEP_NS)
             .collect();
         group.bench_function(format!("windows of {batches} batches"), |bench| {
             bench.iter(|| {
                 let request = AggregateRequest {
                     scan: request(),
+                    wanted: vec![AggregateSet::ALL; request().fields.len()],
                     edges: edges.clone(),
                 };
                 let mut cursor = scan::aggregates(&snapshot, request, no_check()).unwrap();

@@ -16,7 +16,7 @@ use silverback_storage::db::{Db, DbOptions, TOMBSTONES_MAX};
 use silverback_storage::env::SimEnv;
 use silverback_storage::error::ErrorKind;
 use silverback_storage::model::{
-    AggregateRequest, FieldValue, ScanRequest, Sum, TagPredicate, TimeRange,
+    AggregateRequest, AggregateSet, FieldValue, ScanRequest, Sum, TagPredicate, TimeRange,
 };
 use silverback_storage::scan;
 
@@ -60,14 +60,14 @@ fn count_and_sum(db: &Db) -> (u64, f64) {
             range: TimeRange::ALL,
             descending: false,
         },
-        edges: vec![-10_000, 1_000_000],
+        wanted: vec![AggregateSet::SUM],
+        edges: [-10_000, 1_000_000].into(),
     };
     let mut cursor = scan::aggregates(&snapshot, request, Arc::new(|| Ok(()))).unwrap();
     let (mut count, mut sum) = (0, 0.0);
     while let Some(series) = cursor.next_windows().unwrap() {
-        let partial = series.windows[0].1[0].as_ref().unwrap();
-        count += partial.count;
-        if let Sum::Float(own) = partial.sum {
+        count += series.columns[0].count(0);
+        if let Some(Sum::Float(own)) = series.columns[0].sum(0) {
             sum += own.value();
         }
     }

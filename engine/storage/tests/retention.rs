@@ -12,8 +12,8 @@ use silverback_storage::db::{Db, RejectReason, Share, Submitted, WaitReason, Wri
 use silverback_storage::env::SimEnv;
 use silverback_storage::error::{ErrorKind, Result};
 use silverback_storage::model::{
-    AggregateRequest, Batch, PolicyChange, PolicyInfo, PolicySpec, ScanRequest, SeriesId,
-    TagPredicate, TimeRange,
+    AggregateRequest, AggregateSet, Batch, PolicyChange, PolicyInfo, PolicySpec, ScanRequest,
+    SeriesId, TagPredicate, TimeRange,
 };
 use silverback_storage::scan;
 
@@ -241,13 +241,15 @@ fn count(db: &Db) -> u64 {
         range: TimeRange::ALL,
         descending: false,
     };
-    let edges = vec![TimeRange::ALL.start, TimeRange::ALL.end];
-    let request = AggregateRequest { scan, edges };
+    let request = AggregateRequest {
+        scan,
+        wanted: vec![AggregateSet::COUNT],
+        edges: [TimeRange::ALL.start, TimeRange::ALL.end].into(),
+    };
     let mut windows = scan::aggregates(&snapshot, request, Arc::new(|| Ok(()))).unwrap();
     let mut count = 0;
     while let Some(series) = windows.next_windows().unwrap() {
-        let partials = series.windows.iter().flat_map(|(_, fields)| fields);
-        count += partials.flatten().map(|partial| partial.count).sum::<u64>();
+        count += series.columns[0].count(0);
     }
     count
 }

@@ -7,12 +7,12 @@ use silverback_storage::model::{FieldValue, TimeRange};
 
 use crate::exec::fill::{Filled, Filling};
 use crate::exec::sequence::{Entries, Entry, transform};
-use crate::exec::stats::GroupWindows;
+use crate::exec::windows::GroupWindows;
 use crate::exec::{Context, Flow};
 use crate::functions::Point;
 use crate::functions::aggregate::Accumulator;
 use crate::functions::integral::Integral;
-use crate::plan::{Base, Call, Fill, Plan, VariableKind};
+use crate::plan::{Base, Call, Fill, Plan};
 use crate::result::QueryError;
 
 /// A call's points of one group by the start of their window, ascending.
@@ -196,29 +196,43 @@ impl<'p> Windowing<'p> {
     }
 }
 
-/// The points of each of `calls` from windows of statistics; `columns` says which partial is whose.
+/// The entries of `call`, which takes field `field` of `windows`, in the order of the output.
 pub(super) fn from_windows(
-    plan: &Plan,
-    calls: &[usize],
-    columns: &[usize],
+    (plan, call): (&Plan, usize),
+    span: &Span,
     windows: &GroupWindows,
-) -> Vec<(usize, Windowed)> {
-    let of = |call: &usize, column: &usize| {
-        let call = &plan.calls[*call];
-        let Base::Aggregate(function) = &call.base else {
-            return Vec::new();
-        };
-        let point = |(start, partials): (&i64, &Vec<Option<_>>)| {
-            let point = function.of_partial(partials.get(*column)?.as_ref()?)?;
-            Some((*start, vec![point]))
-        };
-        windows.iter().filter_map(point).collect()
+    field: usize,
+) -> Vec<Entry> {
+    let (Base::Aggregate(function), Some(column)) = (&plan.calls[call].base, windows.column(field))
+    else {
+        return Vec::new();
     };
-    calls
-        .iter()
-        .zip(columns)
-        .map(|(call, column)| (*call, of(call, column)))
-        .collect()
+    let own_time = selects(plan);
+    let entry = |place: usize| {
+        let (timestamp, value) = function.of_windows(column, place)?;
+        Some(Entry {
+            timestamp: timestamp
+                .filter(|_| own_time)
+                .unwrap_or_else(|| window_time(plan, span, windows, place)),
+            value: Some(value),
+            beside: None,
+        })
+    };
+    let order = windows.order().into_iter();
+    if plan.descending {
+        order.rev().filter_map(entry).collect()
+    } else {
+        order.filter_map(entry).collect()
+    }
+}
+
+/// The time that the window at `place` is shown with.
+pub(super) fn window_time(plan: &Plan, span: &Span, windows: &GroupWindows, place: usize) -> i64 {
+    if plan.windows.is_some() {
+        windows.start(place)
+    } else {
+        span.time()
+    }
 }
 
 /// Whether the one point of a plan's one call keeps its own time.
@@ -230,23 +244,17 @@ pub(super) fn selects(plan: &Plan) -> bool {
     selector && call.stages.is_empty() && plan.windows.is_none()
 }
 
-/// A call's entries in the order of the output: times assigned, windows filled, stages passed.
+/// A call's `entries`, which are in the order of the output: windows filled, stages passed.
 pub(super) fn sequence<'e>(
     context: &Context<'_>,
     plan: &Plan,
     call: &Call,
     span: &Span,
-    windowed: Windowed,
+    entries: Vec<Entry>,
 ) -> Result<Entries<'e>, QueryError> {
-    let entries = in_order(plan, call, windowed);
     let filled: Entries<'e> = match &plan.windows {
         Some(windows) if call.is_filled() && plan.fill != Fill::None && !entries.is_empty() => {
-            let filling = Filling {
-                fill: plan.fill,
-                kind: VariableKind::Field(call.between),
-                counts: matches!(&call.base, Base::Aggregate(function) if function.name() == "count"),
-                every_ns: windows.every_ns,
-            };
+            let filling = Filling::new(plan, call, windows.every_ns);
             let edges = if span.is_open() {
                 let first = entries.iter().map(|entry| entry.timestamp).min();
                 let range = TimeRange {
@@ -265,7 +273,8 @@ pub(super) fn sequence<'e>(
     Ok(transform(filled, &call.stages, plan.descending))
 }
 
-fn in_order(plan: &Plan, call: &Call, windowed: Windowed) -> Vec<Entry> {
+/// A call's points as entries in the order of the output.
+pub(super) fn in_order(plan: &Plan, call: &Call, windowed: Windowed) -> Vec<Entry> {
     let keeps = matches!(&call.base, Base::Aggregate(function) if function.keeps_times());
     let own_time = keeps || selects(plan);
     let mut entries = Vec::with_capacity(windowed.len());

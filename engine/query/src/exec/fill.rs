@@ -8,7 +8,7 @@ use silverback_storage::model::FieldValue;
 
 use crate::exec::sequence::{Entry, fill_value};
 use crate::functions::as_float;
-use crate::plan::{Fill, VariableKind};
+use crate::plan::{Base, Call, Fill, Plan, VariableKind};
 
 /// How a sequence is filled.
 #[derive(Clone, Copy, Debug)]
@@ -16,8 +16,6 @@ pub(super) struct Filling {
     pub(super) fill: Fill,
     /// The type of the values.
     pub(super) kind: VariableKind,
-    /// Empty windows of a count are 0, not null.
-    pub(super) counts: bool,
     /// Length of a window, ns.
     pub(super) every_ns: i64,
 }
@@ -42,14 +40,6 @@ impl Filled {
         edges: Arc<[i64]>,
         descending: bool,
     ) -> Filled {
-        let filling = if filling.counts && filling.fill == Fill::Null {
-            Filling {
-                fill: Fill::Integer(0),
-                ..filling
-            }
-        } else {
-            filling
-        };
         Filled {
             filling,
             entries: entries.into_iter().peekable(),
@@ -81,12 +71,9 @@ impl Iterator for Filled {
                 self.last = Some(own.clone());
                 return Some(own);
             }
-            let kind = self.filling.kind;
             let value = match self.filling.fill {
                 Fill::None => continue,
-                Fill::Null => None,
-                Fill::Number(number) => fill_value(&FieldValue::Float(number), kind),
-                Fill::Integer(number) => fill_value(&FieldValue::Integer(number), kind),
+                Fill::Null | Fill::Number(_) | Fill::Integer(_) => self.filling.constant(),
                 Fill::Previous => self.last.as_ref().and_then(|last| last.value.clone()),
                 Fill::Linear => {
                     let neighbours = self.last.as_ref().zip(self.entries.peek());
@@ -103,6 +90,30 @@ impl Iterator for Filled {
 }
 
 impl Filling {
+    /// How the windows of `call` are filled, each `every_ns` long.
+    pub(super) fn new(plan: &Plan, call: &Call, every_ns: i64) -> Filling {
+        let counts = matches!(&call.base, Base::Aggregate(function) if function.name() == "count");
+        Filling {
+            // Empty windows of a count are 0, not null.
+            fill: if counts && plan.fill == Fill::Null {
+                Fill::Integer(0)
+            } else {
+                plan.fill
+            },
+            kind: VariableKind::Field(call.between),
+            every_ns,
+        }
+    }
+
+    /// What stands in every empty window, where that does not depend on its neighbours.
+    pub(super) fn constant(&self) -> Option<FieldValue> {
+        match self.fill {
+            Fill::Number(number) => fill_value(&FieldValue::Float(number), self.kind),
+            Fill::Integer(number) => fill_value(&FieldValue::Integer(number), self.kind),
+            Fill::Null | Fill::None | Fill::Previous | Fill::Linear => None,
+        }
+    }
+
     /// The value at `window` on the line between its neighbours, counted in whole windows.
     fn between(self, last: &Entry, next: &Entry, window: i64) -> Option<FieldValue> {
         let steps = |to: i64, from: i64| i128::from(to / self.every_ns - from / self.every_ns);
@@ -164,11 +175,10 @@ mod tests {
 
     const INT: fn(i64) -> FieldValue = FieldValue::Integer;
 
-    fn fill(fill: Fill, counts: bool, values: &[(i64, FieldValue)]) -> Vec<Option<FieldValue>> {
+    fn fill(fill: Fill, values: &[(i64, FieldValue)]) -> Vec<Option<FieldValue>> {
         let filling = Filling {
             fill,
             kind: VariableKind::Field(FieldType::Integer),
-            counts,
             every_ns: 10,
         };
         let entry = |(timestamp, value): &(i64, FieldValue)| Entry {
@@ -206,15 +216,15 @@ mod tests {
             (Fill::Linear, vec![None, a, Some(INT(83)), Some(INT(76)), b]),
         ];
         for (kind, expected) in cases {
-            assert_eq!(fill(kind, false, &two), expected, "{kind:?}");
+            assert_eq!(fill(kind, &two), expected, "{kind:?}");
         }
-        assert_eq!(fill(Fill::Null, true, &two)[0], Some(INT(0)));
+        assert_eq!(fill(Fill::Integer(0), &two)[0], Some(INT(0)));
     }
 
     #[test]
     fn lines_between_large_integers_are_exact() {
         let big = i64::MAX - 9;
-        let filled = fill(Fill::Linear, false, &[(0, INT(big)), (40, INT(big + 8))]);
+        let filled = fill(Fill::Linear, &[(0, INT(big)), (40, INT(big + 8))]);
         assert_eq!(filled[1], Some(INT(big + 2)));
     }
 }

@@ -2,15 +2,17 @@
 
 use std::sync::Arc;
 
-use silverback_storage::model::{FieldId, FieldValue, TimeRange};
+use silverback_storage::model::{AggregateSet, FieldId, FieldValue, Selected, TimeRange};
 
+use crate::exec::aligned::{aligned, is_aligned};
 use crate::exec::calls::{Span, sequence};
-use crate::exec::groups::{Part, Prepared, PreparedInput, extend};
+use crate::exec::groups::{Part, Prepared, PreparedInput, PreparedMeasurement, extend};
 use crate::exec::newest::shows_one_row;
 use crate::exec::pass::{Pass, Stream, Way};
 use crate::exec::pieces::RowStream;
 use crate::exec::sequence::{Entries, Entry, Output, join};
 use crate::exec::stats::{WindowStream, extent};
+use crate::exec::windows::GroupWindows;
 use crate::exec::{Context, Flow, Visit};
 use crate::functions::Point;
 use crate::functions::aggregate::Aggregate;
@@ -158,7 +160,9 @@ impl<'p> Execution<'p> {
             if !open || way == Way::Statistics {
                 self.context.buckets(windows.count(covered))?;
                 edges = windows.edges(covered).into();
-                self.context.charge(edges.len() * size_of::<i64>())?;
+                let places = GroupWindows::places_bytes(edges.len());
+                self.context
+                    .charge(edges.len() * size_of::<i64>() + places)?;
             }
             if !open {
                 span.edges = Arc::clone(&edges);
@@ -170,6 +174,7 @@ impl<'p> Execution<'p> {
             calls,
             columns: Vec::new(),
             streams: Vec::new(),
+            windows: GroupWindows::new(Arc::clone(&edges)),
         };
         for input in &self.prepared.inputs {
             let stream = self.stream(&mut pass, input, &edges)?;
@@ -197,39 +202,55 @@ impl<'p> Execution<'p> {
                 Stream::Rows(RowStream::new(own, range)?)
             }
             (PreparedInput::Measurement(own), Way::OneRow) => {
-                let fields: Vec<Option<FieldId>> = own.fields.iter().copied().map(Some).collect();
+                let selected = if self.prepared.plan.descending {
+                    Selected::Last
+                } else {
+                    Selected::First
+                };
+                let wanted = AggregateSet::of(selected);
+                let fields: Vec<(Option<FieldId>, AggregateSet)> =
+                    (own.fields.iter().map(|field| (Some(*field), wanted))).collect();
                 Stream::Windows(WindowStream::new(own, &fields, range, Arc::clone(edges))?)
             }
             (PreparedInput::Measurement(own), Way::Statistics) => {
-                let plan = self.prepared.plan;
-                let mut variables: Vec<usize> = Vec::new();
-                for call in &pass.calls {
-                    let variable = plan.calls[*call].variable;
-                    if !variables.contains(&variable) {
-                        variables.push(variable);
-                    }
-                }
-                let place = |call: &usize| {
-                    let variable = plan.calls[*call].variable;
-                    variables
-                        .iter()
-                        .position(|other| *other == variable)
-                        .unwrap_or(0)
-                };
-                pass.columns = pass.calls.iter().map(place).collect();
-                let fields = variables.iter().map(|variable| {
-                    own.input
-                        .bindings
-                        .get(*variable)
-                        .and_then(|binding| match binding {
-                            Binding::Field { field, .. } => Some(*field),
-                            Binding::Absent | Binding::Tag(_) | Binding::Column { .. } => None,
-                        })
-                });
-                let fields: Vec<Option<FieldId>> = fields.collect();
+                let fields = self.fields(pass, own);
                 Stream::Windows(WindowStream::new(own, &fields, range, Arc::clone(edges))?)
             }
         })
+    }
+
+    /// The fields of `own` that the calls of `pass` take, each once, and what is wanted of each; notes
+    /// which of them is whose.
+    fn fields(
+        &self,
+        pass: &mut Pass<'p>,
+        own: &PreparedMeasurement<'_>,
+    ) -> Vec<(Option<FieldId>, AggregateSet)> {
+        let mut variables: Vec<(usize, AggregateSet)> = Vec::new();
+        pass.columns.clear();
+        for call in &pass.calls {
+            let call = &self.prepared.plan.calls[*call];
+            let wanted = match &call.base {
+                Base::Aggregate(function) => function.wanted().unwrap_or_default(),
+                Base::Raw | Base::Integral(_) => AggregateSet::default(),
+            };
+            let known = variables
+                .iter()
+                .position(|(variable, _)| *variable == call.variable);
+            let place = known.unwrap_or(variables.len());
+            match variables.get_mut(place) {
+                Some((_, own)) => *own = own.with(wanted),
+                None => variables.push((call.variable, wanted)),
+            }
+            pass.columns.push(place);
+        }
+        let field = |(variable, wanted)| match own.input.bindings.get(variable) {
+            Some(Binding::Field { field, .. }) => (Some(*field), wanted),
+            Some(Binding::Absent | Binding::Tag(_) | Binding::Column { .. }) | None => {
+                (None, wanted)
+            }
+        };
+        variables.into_iter().map(field).collect()
     }
 
     /// The span of all rows of the measurements in `range`.
@@ -366,13 +387,21 @@ impl<'p> Execution<'p> {
     /// The calls' sequences, joined by time.
     fn computed(&mut self, index: usize, visit: &mut Visit<'_>) -> Result<(), QueryError> {
         let plan = self.prepared.plan;
+        if let [pass] = &mut self.passes[..]
+            && is_aligned(plan, pass)
+        {
+            let parts = &self.prepared.groups[index].parts;
+            pass.windows(self.context, parts)?;
+            return aligned(self.context, plan, pass, visit);
+        }
         let empty = |_: &Call| -> Entries<'_> { Box::new(std::iter::empty()) };
         let mut sequences: Vec<Entries<'_>> = plan.calls.iter().map(empty).collect();
         for pass in &mut self.passes {
             let parts = &self.prepared.groups[index].parts;
-            for (call, windowed) in pass.points(self.context, self.prepared, parts, self.beside)? {
+            let entries = pass.entries(self.context, self.prepared, parts, self.beside)?;
+            for (call, entries) in entries {
                 let own = &plan.calls[call];
-                sequences[call] = sequence(self.context, plan, own, &pass.span, windowed)?;
+                sequences[call] = sequence(self.context, plan, own, &pass.span, entries)?;
             }
         }
         let mut output = Output::new(self.context, plan);

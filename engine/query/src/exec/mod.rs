@@ -4,6 +4,7 @@
 //! What grows is charged to the `Context` and refused when the query's share is used up.
 //! Every piece of rows asks whether the query may go on.
 
+mod aligned;
 mod calls;
 mod fill;
 mod group;
@@ -15,6 +16,7 @@ mod pieces;
 mod selection;
 mod sequence;
 mod stats;
+mod windows;
 
 use std::cell::Cell as Counter;
 

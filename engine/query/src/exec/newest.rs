@@ -3,13 +3,13 @@
 //! Both are shortcuts: the same rows come the long way, and where a shortcut cannot be sure of that it
 //! is not taken.
 
-use silverback_storage::model::{FieldValue, TimeRange, WindowPartial};
+use silverback_storage::model::{FieldValue, Selected, TimeRange};
 
 use crate::exec::group::Execution;
 use crate::exec::groups::{Part, Prepared, PreparedInput, PreparedMeasurement};
 use crate::exec::pass::{Pass, Stream};
 use crate::exec::pieces::put_tags;
-use crate::exec::stats::GroupWindows;
+use crate::exec::windows::GroupWindows;
 use crate::exec::{Context, Flow, Visit};
 use crate::functions::aggregate::Aggregate;
 use crate::plan::{Base, Binding, Call, Fill, Plan};
@@ -55,15 +55,12 @@ impl<'p> Pass<'p> {
         let Stream::Windows(stream) = &mut self.streams[part.input] else {
             return Ok(());
         };
-        let mut windows = GroupWindows::new();
-        stream.merge(context, &part.members, &mut windows)?;
-        let Some((_, partials)) = windows.pop_first() else {
-            return Ok(());
-        };
+        self.windows.clear();
+        stream.merge(context, &part.members, &mut self.windows)?;
         let mut slots = vec![None; prepared.plan.variables.len()];
         put_tags(own, part.members.start, &mut slots);
         let descending = prepared.plan.descending;
-        if let Some(timestamp) = put_row(own, &partials, descending, &mut slots) {
+        if let Some(timestamp) = put_row(own, &self.windows, descending, &mut slots) {
             visit(timestamp, &slots)?;
         }
         Ok(())
@@ -73,26 +70,22 @@ impl<'p> Pass<'p> {
 /// Puts the fields of the first row in the order of the output into `slots`; gives its time.
 fn put_row(
     own: &PreparedMeasurement<'_>,
-    partials: &[Option<WindowPartial>],
+    windows: &GroupWindows,
     descending: bool,
     slots: &mut [Option<FieldValue>],
 ) -> Option<i64> {
-    let end = |partial: &WindowPartial| {
-        let end = if descending {
-            &partial.last
-        } else {
-            &partial.first
-        };
-        (end.timestamp, end.value.clone())
+    let selected = if descending {
+        Selected::Last
+    } else {
+        Selected::First
     };
-    let times = partials.iter().flatten().map(|partial| end(partial).0);
+    let end = |place: &usize| windows.column(*place)?.point(selected, 0);
+    let times = (0..own.fields.len()).filter_map(|place| Some(end(&place)?.0));
     let timestamp = if descending { times.max() } else { times.min() }?;
     for (variable, place, _) in &own.columns {
         // A field that has a value in this row has it first.
-        let found = partials[*place].as_ref().map(end);
-        slots[*variable] = found
-            .filter(|(own, _)| *own == timestamp)
-            .map(|(_, value)| value);
+        let found = end(place).filter(|(own, _)| *own == timestamp);
+        slots[*variable] = found.map(|(_, value)| value);
     }
     Some(timestamp)
 }

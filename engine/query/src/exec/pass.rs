@@ -2,12 +2,14 @@
 
 use silverback_storage::model::FieldValue;
 
-use crate::exec::calls::{Span, Windowed, Windowing, from_windows};
+use crate::exec::calls::{Span, Windowing, from_windows, in_order};
 use crate::exec::group::Execution;
 use crate::exec::groups::{Part, Prepared, PreparedInput, PreparedSubquery};
 use crate::exec::ordered::{Order, visit_ordered};
 use crate::exec::pieces::RowStream;
-use crate::exec::stats::{GroupWindows, WindowStream};
+use crate::exec::sequence::Entry;
+use crate::exec::stats::WindowStream;
+use crate::exec::windows::GroupWindows;
 use crate::exec::{Context, Flow, Visit};
 use crate::functions::arithmetic::cast;
 use crate::plan::{Base, Binding, Call};
@@ -21,6 +23,8 @@ pub(super) struct Pass<'p> {
     /// For windows from statistics: which of the fields is whose.
     pub(super) columns: Vec<usize>,
     pub(super) streams: Vec<Stream<'p>>,
+    /// Room for the windows of a group, from statistics.
+    pub(super) windows: GroupWindows,
 }
 
 /// How a pass reads.
@@ -44,29 +48,38 @@ pub(super) enum Stream<'p> {
 }
 
 impl<'p> Pass<'p> {
-    /// The points of the pass's calls in one group.
-    pub(super) fn points(
+    /// The windows of one group, from statistics.
+    pub(super) fn windows(
+        &mut self,
+        context: &Context<'_>,
+        parts: &[Part],
+    ) -> Result<&GroupWindows, QueryError> {
+        self.windows.clear();
+        for part in parts {
+            if let Stream::Windows(stream) = &mut self.streams[part.input] {
+                stream.merge(context, &part.members, &mut self.windows)?;
+            }
+        }
+        Ok(&self.windows)
+    }
+
+    /// The entries of the pass's calls in one group, each call's in the order of the output.
+    pub(super) fn entries(
         &mut self,
         context: &Context<'_>,
         prepared: &'p Prepared<'p>,
         parts: &[Part],
         beside: bool,
-    ) -> Result<Vec<(usize, Windowed)>, QueryError> {
+    ) -> Result<Vec<(usize, Vec<Entry>)>, QueryError> {
         let plan = prepared.plan;
         if self.way == Way::Statistics {
-            let mut windows = GroupWindows::new();
-            for part in parts {
-                if let Stream::Windows(stream) = &mut self.streams[part.input] {
-                    stream.merge(context, &part.members, &mut windows)?;
-                }
-            }
-            if plan.windows.is_none() {
-                windows = windows
-                    .into_values()
-                    .map(|own| (self.span.time(), own))
-                    .collect();
-            }
-            return Ok(from_windows(plan, &self.calls, &self.columns, &windows));
+            self.windows(context, parts)?;
+            let calls = self.calls.iter().zip(&self.columns);
+            let of = |(call, field): (&usize, &usize)| {
+                let entries = from_windows((plan, *call), &self.span, &self.windows, *field);
+                (*call, entries)
+            };
+            return Ok(calls.map(of).collect());
         }
         let span = self.span.clone();
         let mut windowing = Windowing::new(plan, &span, &self.calls, beside);
@@ -78,7 +91,10 @@ impl<'p> Pass<'p> {
         } else {
             self.rows(context, prepared, parts, &mut push)?;
         }
-        Ok(windowing.finish())
+        let points = windowing.finish().into_iter();
+        Ok(points
+            .map(|(call, windowed)| (call, in_order(plan, &plan.calls[call], windowed)))
+            .collect())
     }
 
     /// Visits a group's rows series by series.

@@ -1,51 +1,48 @@
 //! Windows from the store's statistics, one series behind another, taken group by group.
 
-use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
 use silverback_storage::model::{
-    AggregateRequest, FieldId, SeriesWindows, TimeRange, WindowPartial,
+    AggregateRequest, AggregateSet, FieldId, Selected, SeriesWindows, TimeRange,
 };
 
 use crate::exec::Context;
 use crate::exec::groups::PreparedMeasurement;
 use crate::exec::pieces::request;
-use crate::functions::aggregate::merge_partials;
+use crate::exec::windows::GroupWindows;
 use crate::result::QueryError;
 use crate::source::WindowScan;
-
-/// The windows of a group: for each that is not empty, by its start, one partial per field.
-pub(super) type GroupWindows = BTreeMap<i64, Vec<Option<WindowPartial>>>;
 
 /// The windows of all series of an input.
 pub(super) struct WindowStream<'p> {
     scan: Box<dyn WindowScan + 'p>,
-    edges: Arc<[i64]>,
     /// Which of the fields asked for the measurement has.
     present: Vec<bool>,
     pending: Option<SeriesWindows>,
 }
 
 impl<'p> WindowStream<'p> {
-    /// Windows between `edges`, of `fields`, from what lies in `range`. A field that the
-    /// measurement has not is `None`, and has no partials.
+    /// Windows between `edges`, from what lies in `range`: of each of `fields` what is wanted. A field
+    /// that the measurement has not is `None`, and has no windows.
     pub(super) fn new(
         own: &'p PreparedMeasurement<'p>,
-        fields: &[Option<FieldId>],
+        fields: &[(Option<FieldId>, AggregateSet)],
         range: TimeRange,
         edges: Arc<[i64]>,
     ) -> Result<WindowStream<'p>, QueryError> {
         let mut scan = request(own, 0..own.series.len(), range, false);
-        scan.fields = fields.iter().flatten().copied().collect();
+        let known = |(field, wanted): &(Option<FieldId>, _)| field.map(|field| (field, *wanted));
+        let wanted;
+        (scan.fields, wanted) = fields.iter().filter_map(known).unzip();
         let request = AggregateRequest {
             scan,
-            edges: edges.to_vec(),
+            wanted,
+            edges,
         };
         Ok(WindowStream {
             scan: own.input.source.aggregate(request)?,
-            edges,
-            present: fields.iter().map(Option::is_some).collect(),
+            present: fields.iter().map(|(field, _)| field.is_some()).collect(),
             pending: None,
         })
     }
@@ -73,40 +70,7 @@ impl<'p> WindowStream<'p> {
             if series.index < members.start {
                 continue;
             }
-            for (window, partials) in series.windows {
-                let start = self.edges[window as usize];
-                let partials = self.spread(partials);
-                if let Some(own) = into.get_mut(&start) {
-                    merge_fields(own, partials);
-                } else {
-                    context.charge((partials.len() + 1) * size_of::<WindowPartial>())?;
-                    into.insert(start, partials);
-                }
-            }
-        }
-    }
-}
-
-impl WindowStream<'_> {
-    /// Partials of the fields asked for, from those of the fields that the measurement has.
-    fn spread(&self, found: Vec<Option<WindowPartial>>) -> Vec<Option<WindowPartial>> {
-        if found.len() == self.present.len() {
-            return found;
-        }
-        let mut found = found.into_iter();
-        let present = self.present.iter();
-        present
-            .map(|present| present.then(|| found.next().flatten()).flatten())
-            .collect()
-    }
-}
-
-fn merge_fields(own: &mut [Option<WindowPartial>], other: Vec<Option<WindowPartial>>) {
-    for (own, other) in own.iter_mut().zip(other) {
-        match (own, other) {
-            (Some(own), Some(other)) => merge_partials(own, &other),
-            (own @ None, other) => *own = other,
-            (Some(_), None) => {}
+            into.add(context, series, &self.present)?;
         }
     }
 }
@@ -119,33 +83,37 @@ pub(super) fn extent(
     members: Range<usize>,
     range: TimeRange,
 ) -> Result<Option<(TimeRange, u64)>, QueryError> {
-    let edges = vec![range.start, range.end];
     let scan = request(own, members, range, false);
-    let mut scan = own
-        .input
-        .source
-        .aggregate(AggregateRequest { scan, edges })?;
+    let ends = AggregateSet::of(Selected::First).with(AggregateSet::of(Selected::Last));
+    let request = AggregateRequest {
+        wanted: vec![ends; scan.fields.len()],
+        scan,
+        edges: [range.start, range.end].into(),
+    };
+    let mut scan = own.input.source.aggregate(request)?;
     let mut found: Option<(TimeRange, u64)> = None;
     while let Some(series) = scan.next_windows()? {
         context.piece(0)?;
-        let partials = series
-            .windows
-            .iter()
-            .flat_map(|(_, partials)| partials)
-            .flatten();
-        for partial in partials {
+        for column in &series.columns {
+            let point = |selected| column.point(selected, 0);
+            let (Some((first, _)), Some((last, _))) =
+                (point(Selected::First), point(Selected::Last))
+            else {
+                continue;
+            };
+            let count = column.count(0);
             let own = TimeRange {
-                start: partial.first.timestamp,
-                end: partial.last.timestamp.saturating_add(1),
+                start: first,
+                end: last.saturating_add(1),
             };
             found = Some(match found {
-                None => (own, partial.count),
-                Some((range, count)) => {
+                None => (own, count),
+                Some((range, all)) => {
                     let range = TimeRange {
                         start: range.start.min(own.start),
                         end: range.end.max(own.end),
                     };
-                    (range, count.saturating_add(partial.count))
+                    (range, all.saturating_add(count))
                 }
             });
         }

@@ -1,5 +1,7 @@
 //! Aggregates and selectors: many points of one window to one, or to few.
 
+mod windows;
+
 use std::cmp::Ordering;
 
 use silverback_storage::model::{Extreme, FieldType, FieldValue, FloatSum, Sum, WindowPartial};
@@ -112,19 +114,9 @@ impl Aggregate {
         )
     }
 
-    /// Whether a [`WindowPartial`] holds all it needs.
+    /// Whether aggregates of its points, known apart, hold all it needs.
     pub fn is_partial(&self) -> bool {
-        matches!(
-            self,
-            Aggregate::Count
-                | Aggregate::Sum
-                | Aggregate::Mean
-                | Aggregate::Min
-                | Aggregate::Max
-                | Aggregate::First
-                | Aggregate::Last
-                | Aggregate::Spread
-        )
+        self.wanted().is_some()
     }
 
     /// Whether it takes values of this type.
@@ -183,8 +175,11 @@ impl Aggregate {
                 let count = i64::try_from(partial.count).unwrap_or(i64::MAX);
                 Some(Point::new(at, FieldValue::Integer(count)))
             }
-            Aggregate::Sum => Some(Point::new(at, sum_value(partial)?)),
-            Aggregate::Mean => Some(Point::new(at, mean_value(partial)?)),
+            Aggregate::Sum => {
+                let field_type = partial.first.value.field_type();
+                Some(Point::new(at, sum_value(partial.sum, field_type)?))
+            }
+            Aggregate::Mean => Some(Point::new(at, mean_value(partial.sum, partial.count)?)),
             Aggregate::Min => partial.min.as_ref().map(extreme),
             Aggregate::Max => partial.max.as_ref().map(extreme),
             Aggregate::First => Some(extreme(&partial.first)),
@@ -444,10 +439,10 @@ fn replace(
     clippy::cast_sign_loss,
     reason = "a sum of integers wraps, as InfluxDB's does"
 )]
-fn sum_value(partial: &WindowPartial) -> Option<FieldValue> {
-    match partial.sum {
+fn sum_value(sum: Sum, field_type: FieldType) -> Option<FieldValue> {
+    match sum {
         Sum::Float(sum) => Some(FieldValue::Float(sum.value())),
-        Sum::Integer(sum) if matches!(partial.first.value, FieldValue::Unsigned(_)) => {
+        Sum::Integer(sum) if field_type == FieldType::Unsigned => {
             Some(FieldValue::Unsigned(sum as u64))
         }
         Sum::Integer(sum) => Some(FieldValue::Integer(sum as i64)),
@@ -459,13 +454,13 @@ fn sum_value(partial: &WindowPartial) -> Option<FieldValue> {
     clippy::cast_precision_loss,
     reason = "a mean is a float, and as near as one can be"
 )]
-fn mean_value(partial: &WindowPartial) -> Option<FieldValue> {
-    let sum = match partial.sum {
+fn mean_value(sum: Sum, count: u64) -> Option<FieldValue> {
+    let sum = match sum {
         Sum::Float(sum) => sum.value(),
         Sum::Integer(sum) => sum as f64,
         Sum::None => return None,
     };
-    Some(FieldValue::Float(sum / partial.count as f64))
+    Some(FieldValue::Float(sum / count as f64))
 }
 
 /// `larger - smaller` in their own type.

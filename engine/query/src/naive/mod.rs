@@ -407,7 +407,7 @@ impl Catalog for NaiveCatalog {
 
 #[cfg(test)]
 mod tests {
-    use silverback_storage::model::{AggregateRequest, ScanRequest, TagPredicate};
+    use silverback_storage::model::{AggregateRequest, AggregateSet, ScanRequest, TagPredicate};
 
     use super::*;
 
@@ -441,11 +441,15 @@ mod tests {
         let first = rows.next_rows().unwrap().unwrap();
         assert_eq!(first.timestamps, [30, 20, 10]);
         assert_eq!(first.columns[0].get(2), Some(FieldValue::Float(2.0)));
-        let edges = vec![0, 15, 40];
-        let mut windows = source.aggregate(AggregateRequest { scan, edges }).unwrap();
+        let request = AggregateRequest {
+            wanted: vec![AggregateSet::ALL; scan.fields.len()],
+            scan,
+            edges: [0, 15, 40].into(),
+        };
+        let mut windows = source.aggregate(request).unwrap();
         let first = windows.next_windows().unwrap().unwrap();
         assert_eq!(first.windows.len(), 2);
-        let last = first.windows[1].1[0].as_ref().unwrap();
+        let last = first.columns[0].partial(1).unwrap();
         assert_eq!((last.count, last.last.timestamp), (1, 20));
     }
 }

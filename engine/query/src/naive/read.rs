@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use silverback_storage::Result;
 use silverback_storage::model::{
-    AggregateRequest, Bitmap, Column, Extreme, FieldId, FieldType, FieldValue, FloatSum,
-    MeasurementId, MeasurementInfo, PolicyId, PolicyInfo, Presence, ScanRequest, SeriesId,
-    SeriesRows, SeriesWindows, Sum, TagPredicate, TimeRange, Values, WindowPartial,
+    AggregateRequest, AggregateSet, Bitmap, Column, Extreme, FieldId, FieldType, FieldValue,
+    FieldWindows, FloatSum, MeasurementId, MeasurementInfo, PolicyId, PolicyInfo, Presence,
+    ScanRequest, SeriesId, SeriesRows, SeriesWindows, Sum, TagPredicate, TimeRange, Values,
+    WindowPartial,
 };
 
 use crate::naive::{Measurement, NaiveDatabase, Row};
@@ -86,8 +87,18 @@ impl Source for NaiveDatabase {
     fn aggregate(&self, request: AggregateRequest) -> Result<Box<dyn WindowScan + '_>> {
         let mut all = Vec::new();
         if let Some(measurement) = self.by_id(request.scan.measurement) {
+            let types = field_types(measurement);
             for (index, series) in request.scan.series.iter().enumerate() {
-                let mut windows = Vec::new();
+                let fields = request.scan.fields.iter().zip(&request.wanted);
+                let column = |(id, wanted): (&FieldId, &AggregateSet)| {
+                    let field_type = types.get(id).copied().unwrap_or(FieldType::Float);
+                    FieldWindows::new(field_type, *wanted)
+                };
+                let mut own = SeriesWindows {
+                    index,
+                    windows: Vec::new(),
+                    columns: fields.map(column).collect(),
+                };
                 for (number, edges) in (0_u32..).zip(request.edges.windows(2)) {
                     let window = TimeRange {
                         start: edges[0],
@@ -98,12 +109,19 @@ impl Source for NaiveDatabase {
                     let rows: Vec<_> = rows.collect();
                     let fields = request.scan.fields.iter();
                     let partials: Vec<_> = fields.map(|id| partial(&rows, *id)).collect();
-                    if partials.iter().any(Option::is_some) {
-                        windows.push((number, partials));
+                    if partials.iter().all(Option::is_none) {
+                        continue;
+                    }
+                    own.windows.push(number);
+                    for (column, partial) in own.columns.iter_mut().zip(&partials) {
+                        match partial {
+                            Some(partial) => column.push(partial),
+                            None => column.push_absent(),
+                        }
                     }
                 }
-                if !windows.is_empty() {
-                    all.push(SeriesWindows { index, windows });
+                if !own.windows.is_empty() {
+                    all.push(own);
                 }
             }
         }

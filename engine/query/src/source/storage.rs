@@ -93,8 +93,8 @@ mod tests {
     use silverback_storage::manifest::catalog::DatabaseCatalog;
     use silverback_storage::memtable::{Memtable, Run};
     use silverback_storage::model::{
-        CanonicalKey, Column, DatabaseId, FieldId, FieldInfo, FieldType, Presence, Rows, Sequence,
-        SeriesEntry, SeriesId, TagKeyId, Values,
+        AggregateSet, CanonicalKey, Column, DatabaseId, FieldId, FieldInfo, FieldType, Presence,
+        Rows, Sequence, SeriesEntry, SeriesId, TagKeyId, Values,
     };
     use silverback_storage::snapshot::PolicyStores;
 
@@ -192,12 +192,13 @@ mod tests {
         assert_eq!(found, expected);
         let aggregate = AggregateRequest {
             scan: request,
-            edges: vec![0, 150, 300],
+            wanted: vec![AggregateSet::COUNT],
+            edges: [0, 150, 300].into(),
         };
         let mut windows = source.aggregate(aggregate).unwrap();
         let mut numbers = Vec::new();
         while let Some(series) = windows.next_windows().unwrap() {
-            numbers.extend(series.windows.iter().map(|(window, _)| *window));
+            numbers.extend(series.windows);
         }
         assert_eq!(numbers, [1, 0]);
     }

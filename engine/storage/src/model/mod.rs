@@ -14,6 +14,7 @@ mod series;
 mod time;
 mod tombstone;
 mod value;
+mod windows;
 
 pub use batch::{Batch, FieldColumn, KeyError, KeyParser, KeyRef, MeasurementRows};
 pub use canonical::{CanonicalKey, push_varint, take_varint};
@@ -22,8 +23,7 @@ pub use ids::{DatabaseId, FieldId, MeasurementId, PolicyId, Sequence, SeriesId, 
 pub use policy::{PolicyChange, PolicyInfo, PolicySpec};
 pub use predicate::{TagPredicate, ValueMatcher, Wanted};
 pub use request::{
-    AggregateRequest, Extreme, FloatSum, ScanRequest, SeriesRequest, SeriesRows, SeriesWindows,
-    Sum, VECTOR_ROWS_MAX, WindowPartial,
+    Extreme, FloatSum, ScanRequest, SeriesRequest, SeriesRows, Sum, VECTOR_ROWS_MAX, WindowPartial,
 };
 pub use rows::{Rows, SeriesEntry};
 pub use schema::{Alteration, FieldInfo, MeasurementInfo};
@@ -31,3 +31,4 @@ pub use series::{KeyHash, KeyHasher, SeriesKey, Tag, TagSet, Tags};
 pub use time::{TIMESTAMP_MAX, TIMESTAMP_MIN, TimeRange};
 pub use tombstone::{Hides, SeriesSet, Tombstone, Tombstones, covers, is_hidden, meets, visible};
 pub use value::{FieldType, FieldValue};
+pub use windows::{AggregateRequest, AggregateSet, FieldWindows, Selected, SeriesWindows};

@@ -1,4 +1,5 @@
-//! What a reader asks of a snapshot, and the shapes of the answers.
+//! What a reader asks of a snapshot, and the shapes of the answers; aggregates by windows have
+//! a file of their own.
 
 use crate::model::{
     Column, FieldId, FieldValue, MeasurementId, PolicyId, SeriesId, TagPredicate, TimeRange,
@@ -48,26 +49,6 @@ pub struct SeriesRows {
     pub timestamps: Vec<i64>,
     /// One column per requested field, over these rows.
     pub columns: Vec<Column>,
-}
-
-/// Aggregates wanted per series and window of time.
-#[derive(Clone, Debug)]
-pub struct AggregateRequest {
-    /// What is read; `descending` has no effect.
-    pub scan: ScanRequest,
-    /// Window edges, ascending, ns UTC: window `i` is `edges[i]..edges[i+1]`. Times outside
-    /// `scan.range` do not count even where a window has them.
-    pub edges: Vec<i64>,
-}
-
-/// One series' windows that hold at least one row.
-#[derive(Clone, Debug, PartialEq)]
-pub struct SeriesWindows {
-    /// Which of [`ScanRequest::series`] this is.
-    pub index: usize,
-    /// For each window that is not empty: its number, and one partial per requested field (`None`
-    /// where the field has no value in it). Ascending by window.
-    pub windows: Vec<(u32, Vec<Option<WindowPartial>>)>,
 }
 
 /// A value and when it was.

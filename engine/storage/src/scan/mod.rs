@@ -8,6 +8,7 @@ mod block;
 mod hidden;
 mod input;
 mod merge;
+mod numbers;
 mod partial;
 mod piece;
 mod rows;

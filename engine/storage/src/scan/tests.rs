@@ -9,9 +9,9 @@ use proptest::prelude::*;
 use super::*;
 use crate::memtable::{Run, Slice};
 use crate::model::{
-    Bitmap, Column, Extreme, FieldId, FieldValue, FloatSum, MeasurementId, PolicyId, Presence,
-    Rows, Sequence, SeriesId, SeriesRows, SeriesWindows, Sum, TimeRange, VECTOR_ROWS_MAX, Values,
-    WindowPartial,
+    AggregateSet, Bitmap, Column, Extreme, FieldId, FieldValue, FieldWindows, FloatSum,
+    MeasurementId, PolicyId, Presence, Rows, Selected, Sequence, SeriesId, SeriesRows,
+    SeriesWindows, Sum, TimeRange, VECTOR_ROWS_MAX, Values, WindowPartial,
 };
 use crate::scan::partial::partial;
 use crate::scan::piece::{Decoded, Partials, Piece, Pieces};
@@ -366,7 +366,11 @@ fn alike(one: Option<&WindowPartial>, other: Option<&WindowPartial>) -> bool {
     sums && bare(one) == bare(other)
 }
 
-fn expected_windows(case: &Case) -> Vec<SeriesWindows> {
+/// The windows of one series: number of the series, and for each window its number and a partial a
+/// field.
+type Expected = (usize, Vec<(u32, Partials)>);
+
+fn expected_windows(case: &Case) -> Vec<Expected> {
     let range = window::within(case.request.range, &case.edges);
     let series = 0..case.request.series.len();
     let windows = series.map(|index| {
@@ -388,11 +392,50 @@ fn expected_windows(case: &Case) -> Vec<SeriesWindows> {
                 windows.push((u32::try_from(at).unwrap(), partials));
             }
         }
-        SeriesWindows { index, windows }
+        (index, windows)
     });
-    windows
-        .filter(|series| !series.windows.is_empty())
-        .collect()
+    windows.filter(|(_, windows)| !windows.is_empty()).collect()
+}
+
+fn assert_windows(found: &[SeriesWindows], expected: &[Expected]) {
+    assert_eq!(found.len(), expected.len());
+    for (found, (index, expected)) in found.iter().zip(expected) {
+        let numbers: Vec<u32> = expected.iter().map(|(at, _)| *at).collect();
+        assert_eq!((found.index, &found.windows), (*index, &numbers));
+        for (place, (at, expected)) in expected.iter().enumerate() {
+            for (found, expected) in found.columns.iter().zip(expected) {
+                let found = found.partial(place);
+                let same = alike(found.as_ref(), expected.as_ref());
+                assert!(same, "window {at}: {found:?}, not {expected:?}");
+            }
+        }
+    }
+}
+
+/// What is `wanted` is told as it is where everything is, and nothing else.
+fn assert_only(all: &FieldWindows, some: &FieldWindows, wanted: AggregateSet) {
+    for at in 0..all.len() {
+        assert_eq!(all.count(at), some.count(at));
+        let sum = all.sum(at).filter(|_| wanted.has(AggregateSet::SUM));
+        assert_eq!(format!("{sum:?}"), format!("{:?}", some.sum(at)));
+        for selected in Selected::ALL {
+            let point = all.point(selected, at);
+            let point = point.filter(|_| wanted.has(AggregateSet::of(selected)));
+            assert_eq!(
+                format!("{point:?}"),
+                format!("{:?}", some.point(selected, at))
+            );
+        }
+    }
+}
+
+/// A request for all aggregates of each field.
+fn aggregates_of(scan: &ScanRequest, edges: &[i64]) -> AggregateRequest {
+    AggregateRequest {
+        scan: scan.clone(),
+        wanted: vec![AggregateSet::ALL; scan.fields.len()],
+        edges: edges.into(),
+    }
 }
 
 proptest! {
@@ -425,23 +468,23 @@ proptest! {
 
     #[test]
     fn windows_are_those_of_the_rows_whether_or_not_chunks_are_decoded(case in case()) {
-        let mut request = AggregateRequest {
-            scan: case.request.clone(),
-            edges: case.edges.clone(),
-        };
+        let mut request = aggregates_of(&case.request, &case.edges);
         request.scan.range = window::within(request.scan.range, &request.edges);
-        let mut cursor = WindowCursor::new(request, case.types(), case.stores(), no_check());
-        let found: Vec<_> = std::iter::from_fn(|| cursor.next_windows().unwrap()).collect();
-        let expected = expected_windows(&case);
-        let order = |all: &[SeriesWindows]| -> Vec<(usize, Vec<u32>)> {
-            let numbers = |one: &SeriesWindows| one.windows.iter().map(|(at, _)| *at).collect();
-            all.iter().map(|one| (one.index, numbers(one))).collect()
+        let windows = |request| {
+            let mut cursor = WindowCursor::new(request, case.types(), case.stores(), no_check());
+            std::iter::from_fn(|| cursor.next_windows().unwrap()).collect::<Vec<_>>()
         };
-        prop_assert_eq!(order(&found), order(&expected));
-        for (found, expected) in found.iter().zip(&expected) {
-            for ((at, found), (_, expected)) in found.windows.iter().zip(&expected.windows) {
-                for (found, expected) in found.iter().zip(expected) {
-                    prop_assert!(alike(found.as_ref(), expected.as_ref()), "window {}: {:?}, not {:?}", at, found, expected);
+        let all = windows(request.clone());
+        assert_windows(&all, &expected_windows(&case));
+        let points = Selected::ALL.map(AggregateSet::of);
+        for wanted in points.into_iter().chain([AggregateSet::COUNT, AggregateSet::SUM]) {
+            request.wanted.fill(wanted);
+            let some = windows(request.clone());
+            prop_assert_eq!(all.len(), some.len());
+            for (all, some) in all.iter().zip(&some) {
+                prop_assert_eq!((all.index, &all.windows), (some.index, &some.windows));
+                for (all, some) in all.columns.iter().zip(&some.columns) {
+                    assert_only(all, some, wanted);
                 }
             }
         }
@@ -554,10 +597,7 @@ fn windows_of(
     edges: Vec<i64>,
 ) -> Result<Option<SeriesWindows>> {
     let case = integer_case(Vec::new());
-    let mut request = AggregateRequest {
-        scan: case.request.clone(),
-        edges,
-    };
+    let mut request = aggregates_of(&case.request, &edges);
     request.scan.range = window::within(request.scan.range, &request.edges);
     WindowCursor::new(request, case.types(), stores, no_check()).next_windows()
 }
@@ -568,11 +608,7 @@ fn chunks_that_lie_alone_in_a_window_are_not_decoded() {
     let second = integers((20..40).map(|at| (at, at)));
     let stores = || vec![undecodable(&second), undecodable(&first)];
     let found = windows_of(stores(), vec![0, 20, 40]).unwrap().unwrap();
-    let counts: Vec<u64> = found
-        .windows
-        .iter()
-        .map(|(_, all)| all[0].as_ref().unwrap().count)
-        .collect();
+    let counts: Vec<u64> = (0..2).map(|at| found.columns[0].count(at)).collect();
     assert_eq!(counts, [20, 20]);
     let cut_by_an_edge = windows_of(stores(), vec![0, 15, 40]);
     assert_eq!(cut_by_an_edge.unwrap_err().message(), "decoded");

@@ -112,29 +112,9 @@ fn scanned(snapshot: &Snapshot, case: &Case) -> Vec<Vec<(i64, Vec<Option<FieldVa
 }
 
 fn windows(snapshot: &Snapshot, case: &Case) -> Vec<SeriesWindows> {
-    let request = AggregateRequest {
-        scan: case.request.clone(),
-        edges: case.edges.clone(),
-    };
+    let request = aggregates_of(&case.request, &case.edges);
     let mut cursor = aggregates(snapshot, request, no_check()).unwrap();
     std::iter::from_fn(|| cursor.next_windows().unwrap()).collect()
-}
-
-fn assert_windows(found: &[SeriesWindows], expected: &[SeriesWindows]) {
-    assert_eq!(found.len(), expected.len());
-    for (found, expected) in found.iter().zip(expected) {
-        assert_eq!(found.index, expected.index);
-        assert_eq!(found.windows.len(), expected.windows.len());
-        for ((at, found), (wanted, expected)) in found.windows.iter().zip(&expected.windows) {
-            assert_eq!(at, wanted);
-            for (found, expected) in found.iter().zip(expected) {
-                assert!(
-                    alike(found.as_ref(), expected.as_ref()),
-                    "{found:?}, not {expected:?}"
-                );
-            }
-        }
-    }
 }
 
 proptest! {

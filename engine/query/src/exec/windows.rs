@@ -1,0 +1,141 @@
+//! The windows of one group, gathered from series after series.
+
+use std::sync::Arc;
+
+use silverback_storage::model::{FieldWindows, SeriesWindows};
+
+use crate::exec::Context;
+use crate::result::QueryError;
+
+/// The windows of a group that are not empty, and a column of aggregates for each field asked for.
+/// Made once and cleared from group to group.
+#[derive(Debug)]
+pub(super) struct GroupWindows {
+    /// Edges of all windows there may be.
+    edges: Arc<[i64]>,
+    /// The numbers of the windows found, in the order in which they came.
+    numbers: Vec<u32>,
+    /// `None` where no measurement so far has the field.
+    columns: Vec<Option<FieldWindows>>,
+    /// For each window there may be the place behind its own in `numbers`, 0 where it has none; empty
+    /// as long as one series is all there is.
+    places: Vec<u32>,
+    /// Room for where the windows of a series go.
+    targets: Vec<usize>,
+}
+
+impl GroupWindows {
+    pub(super) fn new(edges: Arc<[i64]>) -> GroupWindows {
+        GroupWindows {
+            edges,
+            numbers: Vec::new(),
+            columns: Vec::new(),
+            places: Vec::new(),
+            targets: Vec::new(),
+        }
+    }
+
+    /// Memory that places of `windows` windows take, bytes.
+    pub(super) fn places_bytes(windows: usize) -> usize {
+        windows * size_of::<u32>()
+    }
+
+    /// Lets go of all windows.
+    pub(super) fn clear(&mut self) {
+        if !self.places.is_empty() {
+            for number in &self.numbers {
+                self.places[*number as usize] = 0;
+            }
+        }
+        self.numbers.clear();
+        self.columns.clear();
+    }
+
+    /// Adds the windows of one series. `present`: which of the fields asked for it has a column of.
+    pub(super) fn add(
+        &mut self,
+        context: &Context<'_>,
+        series: SeriesWindows,
+        present: &[bool],
+    ) -> Result<(), QueryError> {
+        let first = self.numbers.is_empty();
+        let old = self.numbers.len();
+        if first {
+            self.numbers = series.windows;
+            self.targets.clear();
+            self.targets.extend(0..self.numbers.len());
+        } else {
+            self.place(&series.windows);
+        }
+        let new = self.numbers.len() - old;
+        let bytes = |column: &FieldWindows| new * column.entry_bytes() + column.string_bytes();
+        let held: usize = series.columns.iter().map(bytes).sum();
+        context.charge(held + new * size_of::<u32>())?;
+        self.columns.resize_with(present.len(), || None);
+        let mut found = series.columns.into_iter();
+        for (own, present) in self.columns.iter_mut().zip(present) {
+            let Some(column) = present.then(|| found.next()).flatten() else {
+                if let Some(own) = own {
+                    (0..new).for_each(|_| own.push_absent());
+                }
+                continue;
+            };
+            match own {
+                None if first => *own = Some(column),
+                None => {
+                    let mut late = column.alike();
+                    (0..old).for_each(|_| late.push_absent());
+                    late.merge(&column, &self.targets);
+                    *own = Some(late);
+                }
+                Some(own) => own.merge(&column, &self.targets),
+            }
+        }
+        Ok(())
+    }
+
+    /// Finds the places of windows of a further series, and gives them to those that have none.
+    fn place(&mut self, windows: &[u32]) {
+        if self.places.is_empty() {
+            self.places.resize(self.edges.len().saturating_sub(1), 0);
+        }
+        let known = self
+            .numbers
+            .first()
+            .map(|number| self.places[*number as usize]);
+        if known == Some(0) {
+            // The first series has been taken as it was.
+            for (number, place) in self.numbers.iter().zip(1..) {
+                self.places[*number as usize] = place;
+            }
+        }
+        self.targets.clear();
+        for window in windows {
+            let place = &mut self.places[*window as usize];
+            if *place == 0 {
+                self.numbers.push(*window);
+                *place = u32::try_from(self.numbers.len()).unwrap_or(u32::MAX);
+            }
+            self.targets.push(*place as usize - 1);
+        }
+    }
+
+    /// The places of all windows found, ascending by window.
+    pub(super) fn order(&self) -> Vec<usize> {
+        let mut order: Vec<usize> = (0..self.numbers.len()).collect();
+        if !self.numbers.is_sorted() {
+            order.sort_unstable_by_key(|place| self.numbers[*place]);
+        }
+        order
+    }
+
+    /// When the window at `place` starts.
+    pub(super) fn start(&self, place: usize) -> i64 {
+        self.edges[self.numbers[place] as usize]
+    }
+
+    /// The column of field `field`, if any series had it.
+    pub(super) fn column(&self, field: usize) -> Option<&FieldWindows> {
+        self.columns.get(field)?.as_ref()
+    }
+}
