@@ -409,6 +409,20 @@ impl Core {
         }
     }
 
+    /// As [`Core::report`], unless something was reported of that place before; whether it was not.
+    pub(super) fn report_once(&self, problem: &Problem) -> bool {
+        let place = |one: &Problem| (one.file.clone(), one.offset);
+        let is_known = {
+            let problems = lock(&self.problems);
+            let mut all = problems.0.iter();
+            all.any(|known| place(known) == place(problem))
+        };
+        if !is_known {
+            self.report(problem.clone());
+        }
+        !is_known
+    }
+
     /// Notes how background work went: that it fails is a problem until it succeeds.
     pub(super) fn note_outcome(&self, work: &'static str, outcome: &Result<()>) {
         let mut failing = lock(&self.failing);

@@ -130,6 +130,23 @@ impl Manifest {
         self.counts
     }
 
+    /// What must be found on the disk as of now; `None` while the outcome of an edit is not known.
+    pub fn standing(&self) -> Option<Standing> {
+        (!self.uncertain).then_some(Standing {
+            directory_id: self.state.directory_id,
+            file: self.counts,
+            end: self.end,
+        })
+    }
+
+    /// Writes a manifest that says what is known to count, whatever became of the one on the disk.
+    ///
+    /// # Errors
+    /// `Io` or `NoSpace`: try again later.
+    pub fn renew(&mut self) -> Result<()> {
+        self.rewrite()
+    }
+
     /// Bytes of an edit that a crash cut off, found at open.
     pub fn torn_bytes(&self) -> u64 {
         self.torn_bytes
@@ -252,6 +269,41 @@ impl Manifest {
                 drop(self.env.remove(&Path::new(FOLDER).join(&entry.name)));
             }
         }
+    }
+}
+
+/// What must be found on the disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing {
+    directory_id: u128,
+    file: u64,
+    /// Where what counts ends in the manifest, bytes.
+    pub end: u64,
+}
+
+impl Standing {
+    /// Reads `CURRENT` and the manifest from the disk again. Memory: the manifest and what it says.
+    ///
+    /// # Errors
+    /// `Corrupt` where they are damaged, `Io`, `Busy`; also where the manifest was written anew meanwhile.
+    pub fn verify(&self, env: &dyn Env) -> Result<()> {
+        let path = manifest_path(self.file);
+        for path in [Path::new(CURRENT), &path] {
+            if let Ok(file) = env.open_unmapped(path) {
+                file.forget_cached();
+            }
+        }
+        let expected = FileHeader::new(FileKind::Manifest, self.directory_id, self.file);
+        if read_current(env)? != Some(expected) {
+            let message = "the file does not name the manifest that counts";
+            return Err(Error::corrupt(CURRENT, 0, message));
+        }
+        let loaded = load(env, &expected)?;
+        if loaded.end < self.end {
+            let message = "edits of the manifest are damaged";
+            return Err(Error::corrupt(path, loaded.end, message));
+        }
+        Ok(())
     }
 }
 

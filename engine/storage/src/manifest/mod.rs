@@ -8,5 +8,5 @@ pub mod catalog;
 mod log;
 mod state;
 
-pub use log::{CURRENT, FOLDER, Manifest, export, import, make_current, manifest_path};
+pub use log::{CURRENT, FOLDER, Manifest, Standing, export, import, make_current, manifest_path};
 pub use state::State;

@@ -17,6 +17,7 @@ mod recover;
 mod replay;
 mod report;
 mod scan;
+mod scrub;
 mod segment;
 mod ticket;
 
@@ -40,8 +41,10 @@ pub use fuzz::fuzz_reader;
 #[cfg(test)]
 pub(crate) use recover::QUARANTINE;
 pub use recover::is_segment;
+pub(crate) use recover::segment_path;
 pub use replay::Replay;
 pub use report::{Damage, LogEnd, RecoveryReport, SequenceSpan, TornTail, WalStart};
+pub use scrub::{ClosedSegment, SegmentScrub};
 pub use segment::Record;
 
 /// How the log is kept.
@@ -278,6 +281,12 @@ impl Wal {
         end.map_err(|failed| match failed {
             Failed::Group(error) | Failed::Sync(error) => error,
         })
+    }
+
+    /// Segments that are not written to any more and were not released yet. Waits for a group that is
+    /// being written.
+    pub fn closed_segments(&self) -> Vec<ClosedSegment> {
+        self.shared.writer().closed()
     }
 
     /// Why writes are refused as of now, as far as the last of them tells.

@@ -20,7 +20,7 @@ pub(super) const FOLDER: &str = "wal";
 pub(crate) const QUARANTINE: &str = "quarantine";
 
 /// Path of a segment.
-pub(super) fn segment_path(number: u64) -> PathBuf {
+pub(crate) fn segment_path(number: u64) -> PathBuf {
     Path::new(FOLDER).join(format!("{number:016x}.wal"))
 }
 
@@ -41,19 +41,19 @@ pub(super) struct Found {
 }
 
 #[derive(Debug)]
-struct Segment {
+pub(super) struct Segment {
     number: u64,
-    scan: Scan,
-    header: Option<SegmentHeader>,
+    pub(super) scan: Scan,
+    pub(super) header: Option<SegmentHeader>,
     /// None where neither header nor groups are readable.
-    known: Option<Known>,
+    pub(super) known: Option<Known>,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Known {
-    seal: Seal,
+pub(super) struct Known {
+    pub(super) seal: Seal,
     /// The sequence it begins with; of its first readable group where its header is damaged.
-    first: u64,
+    pub(super) first: u64,
     durable: u64,
     /// Whether it does begin there: with a damaged header, groups before the first readable one may
     /// be lost.
@@ -220,7 +220,7 @@ fn number_of(name: &str) -> Option<u64> {
     (number < u64::MAX && segment_path(number).ends_with(name)).then_some(number)
 }
 
-fn open_segment(env: &dyn Env, directory_id: u128, number: u64) -> Result<Segment> {
+pub(super) fn open_segment(env: &dyn Env, directory_id: u128, number: u64) -> Result<Segment> {
     let path = segment_path(number);
     let mut scan = Scan::open(env, &path)?;
     let sector = scan.bytes(0, SECTOR)?;
@@ -254,7 +254,7 @@ fn open_segment(env: &dyn Env, directory_id: u128, number: u64) -> Result<Segmen
 }
 
 /// Damage from the start of a segment on that cost no record we know of.
-fn note_bytes(report: &mut RecoveryReport, scan: &mut Scan, end: u64) -> Result<()> {
+pub(super) fn note_bytes(report: &mut RecoveryReport, scan: &mut Scan, end: u64) -> Result<()> {
     let bytes = scan.content_end(0, end)?;
     report.damage_count += 1;
     report.damage.push(Damage {

@@ -43,7 +43,7 @@ pub(super) struct SegmentReplay<'a, 'r> {
 }
 
 /// Where reading got to: on, or to the end of the log at an offset.
-enum Step {
+pub(super) enum Step {
     On(u64),
     End(u64),
 }
@@ -52,19 +52,25 @@ impl SegmentReplay<'_, '_> {
     /// Replays the segment; the offset where the log ends in it.
     pub(super) fn run(&mut self) -> Result<u64> {
         let mut at = SECTOR_BYTES;
-        while at < self.scan.size {
-            let group = self.scan.group(at, self.seal)?;
-            let step = match group.filter(|group| group.first >= self.expected) {
-                Some(group) => self.group(at, &group)?,
-                None if self.expected > self.bounds.required => Step::End(at),
-                None => self.without_group(at)?,
-            };
-            at = match step {
-                Step::On(at) => at,
-                Step::End(at) => return Ok(at),
-            };
+        loop {
+            match self.advance(at)? {
+                Step::On(next) => at = next,
+                Step::End(end) => return Ok(end),
+            }
         }
-        Ok(at.min(self.scan.size))
+    }
+
+    /// Replays the group at `at`, or what stands in its place.
+    pub(super) fn advance(&mut self, at: u64) -> Result<Step> {
+        if at >= self.scan.size {
+            return Ok(Step::End(self.scan.size));
+        }
+        let group = self.scan.group(at, self.seal)?;
+        match group.filter(|group| group.first >= self.expected) {
+            Some(group) => self.group(at, &group),
+            None if self.expected > self.bounds.required => Ok(Step::End(at)),
+            None => self.without_group(at),
+        }
     }
 
     fn group(&mut self, at: u64, group: &GroupHeader) -> Result<Step> {

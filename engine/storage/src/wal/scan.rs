@@ -50,6 +50,12 @@ impl Scan {
         })
     }
 
+    /// What is read next comes from the disk, as far as the system lets it.
+    pub(super) fn forget_cached(&mut self) {
+        self.file.forget_cached();
+        self.window.clear();
+    }
+
     pub(super) fn read(&self, offset: u64, buffer: &mut [u8]) -> Result<()> {
         self.file.read_at(offset, buffer).map_err(|error| {
             Error::io("read a segment of the log", &self.path, error).at(&self.path, offset)

@@ -10,6 +10,7 @@ use std::time::Duration;
 use super::recover::{FOLDER, remove, segment_path};
 use super::report::LogEnd;
 use super::scan::to_usize;
+use super::scrub::ClosedSegment;
 use crate::env::{Env, WriteFile};
 use crate::error::{Error, ErrorKind, Result, is_out_of_descriptors};
 use crate::format::wal::{
@@ -49,14 +50,23 @@ struct Active {
     owed: bool,
 }
 
+/// What is known of a segment that is not written to any more.
+#[derive(Clone, Copy, Debug)]
+struct Old {
+    /// The last sequence that was given in it, refused or not.
+    last: u64,
+    /// The last that was durable in it.
+    durable: u64,
+}
+
 #[derive(Debug)]
 pub(super) struct Writer {
     env: Arc<dyn Env>,
     directory_id: u128,
     segment_bytes: u64,
     active: Option<Active>,
-    /// Segments that are not written to any more, each with the last sequence that counts in it.
-    old: BTreeMap<u64, u64>,
+    /// Segments that are not written to any more, by number.
+    old: BTreeMap<u64, Old>,
     next_number: u64,
     /// The sequence that the next record gets.
     next_sequence: u64,
@@ -78,14 +88,18 @@ impl Writer {
         env: Arc<dyn Env>,
         directory_id: u128,
         segment_bytes: u64,
-        (old, number_max, last): (BTreeMap<u64, u64>, u64, u64),
+        (found, number_max, last): (BTreeMap<u64, u64>, u64, u64),
     ) -> Writer {
+        let old = |(number, last)| {
+            let durable = last;
+            (number, Old { last, durable })
+        };
         Writer {
             env,
             directory_id,
             segment_bytes,
             active: None,
-            old,
+            old: found.into_iter().map(old).collect(),
             next_number: number_max + 1,
             next_sequence: last + 1,
             durable: last,
@@ -197,8 +211,11 @@ impl Writer {
     /// Stops writing to the active segment.
     fn retire(&mut self) {
         if let Some(active) = self.active.take() {
-            self.old
-                .insert(active.number, active.last.max(self.next_sequence - 1));
+            let old = Old {
+                last: active.last.max(self.next_sequence - 1),
+                durable: active.last.min(self.durable),
+            };
+            self.old.insert(active.number, old);
         }
     }
 
@@ -254,12 +271,21 @@ impl Writer {
         Ok(())
     }
 
+    /// Segments that are not written to any more.
+    pub(super) fn closed(&self) -> Vec<ClosedSegment> {
+        let closed = self.old.iter().map(|(number, old)| ClosedSegment {
+            number: *number,
+            durable: Sequence(old.durable),
+        });
+        closed.collect()
+    }
+
     /// Removes old segments that hold nothing above `through`, as far as the disk lets.
     pub(super) fn release(&mut self, through: u64) -> Result<()> {
         let mut outcome = Ok(());
         let env = &*self.env;
-        self.old.retain(|number, last| {
-            if *last > through {
+        self.old.retain(|number, old| {
+            if old.last > through {
                 return true;
             }
             let removed = remove(env, *number);
@@ -297,7 +323,11 @@ impl Writer {
             .sync_data()
             .map_err(|error| Failed::Sync(broken("sync the log", &path, error)))?;
         // Finished as any other: what is released behind the end takes it away.
-        self.old.insert(active.number, self.durable);
+        let old = Old {
+            last: self.durable,
+            durable: self.durable,
+        };
+        self.old.insert(active.number, old);
         Ok(end)
     }
 }

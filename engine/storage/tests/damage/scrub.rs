@@ -83,13 +83,128 @@ fn a_scrubber_finds_what_nobody_reads_and_rests_between_its_passes() {
     }
 }
 
+/// A store whose log has several segments, and nothing of it in blocks.
+fn logged(env: &SimEnv) -> Db {
+    let db = Db::open(Arc::new(env.clone()), small_segments()).unwrap();
+    db.create_database("db", &PolicySpec::default()).unwrap();
+    for start in 0..1500 {
+        write(&db, "db", &rows(start * 10, 10)).unwrap();
+    }
+    db
+}
+
+fn small_segments() -> DbOptions {
+    DbOptions {
+        wal: WalOptions {
+            // More than is kept back.
+            segment_bytes: 256 << 10,
+            ..WalOptions::default()
+        },
+        ..options()
+    }
+}
+
+#[test]
+fn a_scrubber_finds_damage_of_the_log_and_saves_what_the_log_held() {
+    type Change = fn(&mut Vec<u8>);
+    let changes: [(&str, Change); 4] = [
+        ("rotten", |bytes| bytes[100_000] ^= 4),
+        ("without a header", |bytes| bytes[3] ^= 4),
+        ("cut", |bytes| bytes.truncate(100_000)),
+        ("zeros", |bytes| bytes[4096..].fill(0)),
+    ];
+    for (what, change) in changes {
+        for is_asked in [true, false] {
+            let env = SimEnv::new(1);
+            let db = logged(&env);
+            let all = values(&db, "f");
+            let path = first(&env, "wal");
+            let segments = env
+                .paths()
+                .iter()
+                .filter(|path| path.starts_with("wal"))
+                .count();
+            assert!(segments > 2, "{segments} segments");
+            assert_eq!(db.verify().unwrap().problems, []);
+            let mut bytes = env.peek(&path).unwrap();
+            change(&mut bytes);
+            env.poke(&path, &bytes);
+            if is_asked {
+                let report = db.verify().unwrap();
+                assert_eq!(report.problems[0].file.as_deref(), Some(&*path), "{what}");
+            } else {
+                for _ in 0..100 {
+                    env.advance(Duration::from_secs(1));
+                    env.run_steps(8);
+                }
+            }
+            let problems = db.stats().problems;
+            let found = problems
+                .iter()
+                .any(|one| one.file.as_deref() == Some(&*path));
+            assert!(found, "{what}: {problems:?}");
+            assert_eq!(db.verify().unwrap().problems, [], "{what}: it is gone");
+            assert_eq!(db.stats().problem_count, problems.len() as u64, "told once");
+            drop(db);
+            let env = env.after_kill();
+            let db = Db::open(Arc::new(env), small_segments()).unwrap();
+            assert_eq!(db.stats().problems, [], "{what}");
+            assert!(values(&db, "f") == all, "{what}: nothing is lost");
+        }
+    }
+}
+
+#[test]
+fn a_scrubber_finds_damage_of_the_manifest_and_writes_it_anew() {
+    let manifest = |env: &SimEnv| first(env, "manifest");
+    let places: [fn(&SimEnv) -> PathBuf; 2] = [manifest, |_| PathBuf::from("CURRENT")];
+    for place in places {
+        for is_asked in [true, false] {
+            let env = SimEnv::new(1);
+            let db = store(&env);
+            assert_eq!(db.verify().unwrap().problems, []);
+            let path = place(&env);
+            rot(&env, &path, false);
+            if is_asked {
+                assert_eq!(db.verify().unwrap().problems.len(), 1);
+            } else {
+                for _ in 0..100 {
+                    env.advance(Duration::from_secs(1));
+                    env.run_steps(8);
+                }
+            }
+            let stats = db.stats();
+            assert_eq!(stats.problem_count, 1, "{path:?}");
+            assert_eq!(stats.problems[0].file.as_deref(), Some(&*path));
+            assert_eq!(db.verify().unwrap().problems, [], "it was mended");
+            drop(db);
+            let db = open(&env.after_kill()).unwrap();
+            assert_eq!(values(&db, "f").len(), 3000);
+        }
+    }
+}
+
+#[test]
+fn edits_that_a_disk_lost_of_the_manifest_are_noticed() {
+    let env = SimEnv::new(1);
+    let db = store(&env);
+    let path = first(&env, "manifest");
+    let mut bytes = env.peek(&path).unwrap();
+    // What is left is a manifest that is right in itself.
+    bytes.truncate(bytes.len() - 512);
+    env.poke(&path, &bytes);
+    assert_eq!(db.verify().unwrap().problems.len(), 1);
+    drop(db);
+    assert_eq!(values(&open(&env.after_kill()).unwrap(), "f").len(), 3000);
+}
+
 #[test]
 fn a_verification_that_is_asked_for_reads_all_of_it_at_once() {
     let env = SimEnv::new(1);
     let db = store(&env);
     let report = db.verify().unwrap();
-    assert_eq!((report.files, report.problems.len()), (2, 0));
-    let sizes = ["blocks", "registry"].map(|folder| {
+    assert_eq!((report.files, report.problems.len()), (3, 0));
+    let sizes = ["blocks", "registry", "manifest"].map(|folder| {
         let path = first(&env, folder);
         env.peek(path).unwrap().len() as u64
     });
@@ -149,15 +264,7 @@ fn what_is_kept_back_lets_a_drop_make_room_on_a_full_disk() {
 #[test]
 fn a_delete_on_a_full_disk_is_written_out_of_what_is_kept_back() {
     let env = SimEnv::new(1);
-    let options = || DbOptions {
-        wal: WalOptions {
-            // More than is kept back.
-            segment_bytes: 256 << 10,
-            ..WalOptions::default()
-        },
-        ..options()
-    };
-    let db = Db::open(Arc::new(env.clone()), options()).unwrap();
+    let db = Db::open(Arc::new(env.clone()), small_segments()).unwrap();
     db.create_database("db", &PolicySpec::default()).unwrap();
     write(&db, "db", &rows(0, 3000)).unwrap();
     db.flush().unwrap();
@@ -195,7 +302,7 @@ fn a_delete_on_a_full_disk_is_written_out_of_what_is_kept_back() {
     drop(db);
     let env = env.after_kill();
     env.set_capacity(None);
-    let db = Db::open(Arc::new(env.clone()), options()).unwrap();
+    let db = Db::open(Arc::new(env.clone()), small_segments()).unwrap();
     assert_eq!(
         values(&db, "f"),
         left,
