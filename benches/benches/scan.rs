@@ -151,7 +151,7 @@ fn reads(criterion: &mut Criterion) {
                 rows
             });
         });
-        let edges: std::sync::Arc<[i64]> = (0..=10)
+        let edges: Arc<[i64]> = (0..=10)
             .map(|at| 1_700_000_000_000_000_000 + at * 32 * STEP_NS)
             .collect();
         group.bench_function(format!("windows of {batches} batches"), |bench| {

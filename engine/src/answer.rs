@@ -59,7 +59,7 @@ impl ResultSink for Collector {
         self.statement().series.push(AnswerSeries {
             name: header.name.clone(),
             tags: header.tags.clone().unwrap_or_default(),
-            columns: header.columns.clone(),
+            columns: header.columns.to_vec(),
             rows: Vec::new(),
         });
         Ok(())

@@ -27,7 +27,8 @@ impl Catalog for StoreCatalog {
     }
 
     fn source(&self, name: &str) -> Option<Arc<dyn Source>> {
-        Some(Arc::new(SnapshotSource(self.0.snapshot(name)?)))
+        let snapshot = self.0.snapshot(name)?;
+        Some(Arc::new(SnapshotSource::new(snapshot, self.0.workers())))
     }
 
     fn create_database(&self, name: &str, spec: &PolicySpec) -> Result<()> {

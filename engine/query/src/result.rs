@@ -1,7 +1,10 @@
 //! Answers as they leave a query: a stream of statements, series and rows into a [`ResultSink`], so
 //! that no answer need stand in memory whole. Knows nothing of JSON or CSV.
 
+mod batch;
+
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use jiff::tz::TimeZone;
@@ -9,6 +12,7 @@ use silverback_storage::budget::QueryShare;
 use silverback_storage::model::Tag;
 use silverback_storage::{Error, ErrorKind};
 
+pub use crate::result::batch::{BatchColumn, BatchPiece, BatchValue, RowBatch};
 use crate::running::RunningQueries;
 
 /// One value of a row.
@@ -46,8 +50,8 @@ pub struct SeriesHeader {
     pub name: Option<Box<[u8]>>,
     /// The values of the tags it is grouped by, sorted by key; `None` where not grouped by tags.
     pub tags: Option<Vec<Tag>>,
-    /// The names of the columns; every row has as many cells.
-    pub columns: Vec<Box<[u8]>>,
+    /// The names of the columns; every row has as many cells. Headers of one statement mostly share them.
+    pub columns: Arc<[Box<[u8]>]>,
     /// Times written as text are in this zone; `None`: UTC, written `Z`.
     pub zone: Option<TimeZone>,
 }
@@ -68,7 +72,7 @@ impl SeriesHeader {
 pub struct Stopped;
 
 /// Takes an answer. The order of calls is
-/// `(statement (series row*)* message* end)*`.
+/// `(statement (series (row | rows)*)* message* end)*`.
 pub trait ResultSink {
     /// Statement `id` (its index among those of the query) begins.
     ///
@@ -87,6 +91,14 @@ pub trait ResultSink {
     /// # Errors
     /// See [`ResultSink::statement`].
     fn row(&mut self, cells: &[Cell]) -> Result<(), Stopped>;
+
+    /// Rows of the series that began last, as columns. As [`ResultSink::row`] for each of them.
+    ///
+    /// # Errors
+    /// See [`ResultSink::statement`].
+    fn rows(&mut self, batch: &RowBatch<'_>) -> Result<(), Stopped> {
+        batch.each_row(|cells| self.row(cells))
+    }
 
     /// A note of the statement, such as (`warning`, `deprecated use of ...`).
     ///
@@ -301,9 +313,9 @@ pub struct QueryOptions {
     /// Bounds.
     pub limits: QueryLimits,
     /// Stops it.
-    pub stop: std::sync::Arc<StopFlag>,
+    pub stop: Arc<StopFlag>,
     /// Its part of the store's memory budget; none where nobody counts.
-    pub memory: Option<std::sync::Arc<QueryShare>>,
+    pub memory: Option<Arc<QueryShare>>,
     /// Where it is listed while it runs; none where nobody lists queries.
-    pub running: Option<std::sync::Arc<RunningQueries>>,
+    pub running: Option<Arc<RunningQueries>>,
 }

@@ -23,5 +23,6 @@ pub mod scan;
 pub mod snapshot;
 pub mod upkeep;
 pub mod wal;
+pub mod workers;
 
 pub use error::{Error, ErrorKind, Place, Result};

@@ -66,9 +66,12 @@ fn count_and_sum(db: &Db) -> (u64, f64) {
     let mut cursor = scan::aggregates(&snapshot, request, Arc::new(|| Ok(()))).unwrap();
     let (mut count, mut sum) = (0, 0.0);
     while let Some(series) = cursor.next_windows().unwrap() {
-        count += series.columns[0].count(0);
-        if let Some(Sum::Float(own)) = series.columns[0].sum(0) {
-            sum += own.value();
+        let column = &series.columns[0];
+        for at in 0..series.windows.len() {
+            count += column.count(at);
+            if let Some(Sum::Float(own)) = column.sum(at) {
+                sum += own.value();
+            }
         }
     }
     (count, sum)

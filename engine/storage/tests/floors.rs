@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 const FLOORS: &[&[&str]] = &[
     &["error", "model", "sabotage"],
     &["budget", "codec", "env"],
-    &["format"],
+    &["format", "workers"],
     &["block", "index", "manifest", "memtable", "wal"],
     &["snapshot"],
     &["scan"],

@@ -249,7 +249,8 @@ fn count(db: &Db) -> u64 {
     let mut windows = scan::aggregates(&snapshot, request, Arc::new(|| Ok(()))).unwrap();
     let mut count = 0;
     while let Some(series) = windows.next_windows().unwrap() {
-        count += series.columns[0].count(0);
+        let entries = 0..series.windows.len();
+        count += entries.map(|at| series.columns[0].count(at)).sum::<u64>();
     }
     count
 }

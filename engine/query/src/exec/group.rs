@@ -8,8 +8,10 @@ use crate::exec::aligned::{aligned, is_aligned};
 use crate::exec::calls::{Span, sequence};
 use crate::exec::groups::{Part, Prepared, PreparedInput, PreparedMeasurement, extend};
 use crate::exec::newest::shows_one_row;
+use crate::exec::ordered::Order;
 use crate::exec::pass::{Pass, Stream, Way};
 use crate::exec::pieces::RowStream;
+use crate::exec::plain::{Give, Plain};
 use crate::exec::sequence::{Entries, Entry, Output, join};
 use crate::exec::stats::{WindowStream, extent};
 use crate::exec::windows::GroupWindows;
@@ -175,6 +177,7 @@ impl<'p> Execution<'p> {
             columns: Vec::new(),
             streams: Vec::new(),
             windows: GroupWindows::new(Arc::clone(&edges)),
+            slots: Vec::new(),
         };
         for input in &self.prepared.inputs {
             let stream = self.stream(&mut pass, input, &edges)?;
@@ -284,6 +287,34 @@ impl<'p> Execution<'p> {
         };
         self.context.release_to(held);
         result
+    }
+
+    /// Gives the rows of group `index` of a plan that is plain.
+    pub(super) fn plain(&mut self, index: usize, give: &mut Give<'_>) -> Result<(), QueryError> {
+        let plain = Plain::new(self.context, self.prepared);
+        let parts = &self.prepared.groups[index].parts;
+        for pass in &mut self.passes {
+            if pass.way == Way::Ordered {
+                let order = Order {
+                    range: pass.span.range,
+                    descending: self.prepared.plan.descending,
+                };
+                plain.ordered(parts, order, give)?;
+                continue;
+            }
+            for part in parts {
+                let (Stream::Rows(stream), PreparedInput::Measurement(own)) = (
+                    &mut pass.streams[part.input],
+                    &self.prepared.inputs[part.input],
+                ) else {
+                    continue;
+                };
+                while let Some(rows) = stream.next_piece(self.context, &part.members)? {
+                    plain.alone(own, rows, give)?;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Whether all calls go from row to row, so that nothing need be kept.

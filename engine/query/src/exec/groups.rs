@@ -24,7 +24,7 @@ pub(super) struct Prepared<'p> {
 /// What shares a measurement name and the values of the grouping tags.
 #[derive(Debug)]
 pub(super) struct Group {
-    pub(super) name: Box<[u8]>,
+    pub(super) name: Arc<[u8]>,
     /// One value per tag of the plan's `group_by`.
     pub(super) tags: Vec<Box<[u8]>>,
     pub(super) parts: Vec<Part>,
@@ -57,7 +57,7 @@ pub(super) struct PreparedMeasurement<'p> {
     pub(super) fields: Vec<FieldId>,
     /// For each variable that is a field: variable, place in `fields`, the type as it is read.
     pub(super) columns: Vec<(usize, usize, FieldType)>,
-    /// For each variable that is a tag: variable and key.
+    /// For each variable that is a tag: variable and key, sorted by key.
     pub(super) tags: Vec<(usize, &'p [u8])>,
     /// Which rows count, per series; empty: all do.
     filters: Vec<Option<Arc<Expr>>>,
@@ -83,7 +83,7 @@ pub(super) struct Leading<'k> {
 
 /// A member on its way into a group.
 struct Entry {
-    name: Box<[u8]>,
+    name: Arc<[u8]>,
     /// Values in the order that groups are sorted by.
     key: Vec<Box<[u8]>>,
     input: usize,
@@ -156,7 +156,7 @@ impl<'p> Prepared<'p> {
         let mut counted: Vec<usize> = (0..groups.len()).collect();
         counted.sort_by_cached_key(|index| {
             let first = &groups[*index][0];
-            (first.name.clone(), counting_key(order, &first.key))
+            (Arc::clone(&first.name), counting_key(order, &first.key))
         });
         let mut through = vec![false; groups.len()];
         let same_name = |a: &usize, b: &usize| groups[*a][0].name == groups[*b][0].name;
@@ -185,7 +185,7 @@ impl<'p> Prepared<'p> {
         if self.plan.descending {
             let backwards = |group: &Vec<Entry>| {
                 let key = group[0].key[..reversed.min(group[0].key.len())].to_vec();
-                Reverse((group[0].name.clone(), key))
+                Reverse((Arc::clone(&group[0].name), key))
             };
             groups.sort_by_cached_key(backwards);
         }
@@ -211,7 +211,7 @@ impl<'p> Prepared<'p> {
             }
             let first = &members[0];
             self.groups.push(Group {
-                name: first.name.clone(),
+                name: Arc::clone(&first.name),
                 tags: places
                     .iter()
                     .map(|place| first.key[*place].clone())
@@ -237,7 +237,7 @@ impl<'p> Prepared<'p> {
                     .unwrap_or_default()
             };
             entries.push(Entry {
-                name: group.name.clone(),
+                name: Arc::clone(&group.name),
                 key: places.iter().map(value).collect(),
                 input,
                 member,
@@ -340,6 +340,7 @@ impl<'p> PreparedMeasurement<'p> {
                 Binding::Absent | Binding::Column { .. } => {}
             }
         }
+        own.tags.sort_by_key(|(_, key)| *key);
         if own.fields.is_empty() || range.is_empty() {
             return Ok(own);
         }
@@ -396,10 +397,11 @@ impl<'p> PreparedMeasurement<'p> {
     }
 
     fn list(&self, order: &[Box<[u8]>], input: usize, entries: &mut Vec<Entry>) {
+        let name: Arc<[u8]> = (*self.input.info.name).into();
         for (member, series) in self.series.iter().enumerate() {
             let value = |key: &[u8]| series.tags.get(key).unwrap_or_default().into();
             entries.push(Entry {
-                name: self.input.info.name.clone(),
+                name: Arc::clone(&name),
                 key: order.iter().map(|key| value(key)).collect(),
                 input,
                 member,

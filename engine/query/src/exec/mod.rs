@@ -13,18 +13,21 @@ mod newest;
 mod ordered;
 mod pass;
 mod pieces;
+mod plain;
 mod selection;
 mod sequence;
 mod stats;
 mod windows;
 
 use std::cell::Cell as Counter;
+use std::sync::Arc;
 
 use silverback_storage::model::FieldValue;
 
 use crate::exec::group::Execution;
 use crate::exec::groups::{Leading, Prepared};
 use crate::exec::newest::newest_windows;
+use crate::exec::plain::is_plain;
 use crate::plan::Plan;
 use crate::result::{Cell, QueryError, QueryOptions, ResultSink, SeriesHeader};
 
@@ -153,8 +156,17 @@ pub fn run(
         }
         return Ok(());
     }
+    let plain = is_plain(&prepared);
     let mut execution = Execution::new(&context, &prepared, plan.range, true)?;
     for index in 0..prepared.groups.len() {
+        if plain {
+            execution.plain(index, &mut |batch| {
+                rows.begin(&prepared, index)?;
+                rows.sink.rows(batch)?;
+                Ok(())
+            })?;
+            continue;
+        }
         execution.group(index, &mut |timestamp, values| {
             rows.give(&prepared, index, (timestamp, values))
         })?;
@@ -165,7 +177,7 @@ pub fn run(
 /// Rows on their way out, each group under its header.
 struct Rows<'s> {
     sink: &'s mut dyn ResultSink,
-    columns: Vec<Box<[u8]>>,
+    columns: Arc<[Box<[u8]>]>,
     /// The group whose header has been given last.
     begun: Option<usize>,
     /// The cells of the row before, used again: most strings have the length that stood there.
@@ -184,24 +196,30 @@ impl<'s> Rows<'s> {
         }
     }
 
+    /// Gives the header of group `index` unless its rows have begun.
+    fn begin(&mut self, prepared: &Prepared<'_>, index: usize) -> Result<(), QueryError> {
+        if self.begun != Some(index) {
+            let (plan, group) = (prepared.plan, &prepared.groups[index]);
+            let keys = plan.group_by.iter().cloned();
+            let header = SeriesHeader {
+                name: Some((*group.name).into()),
+                tags: (!plan.group_by.is_empty()).then(|| keys.zip(group.tags.clone()).collect()),
+                columns: Arc::clone(&self.columns),
+                zone: plan.zone.clone(),
+            };
+            self.sink.series(&header)?;
+            self.begun = Some(index);
+        }
+        Ok(())
+    }
+
     fn give(
         &mut self,
         prepared: &Prepared<'_>,
         index: usize,
         (timestamp, values): (i64, &[Option<FieldValue>]),
     ) -> Result<Flow, QueryError> {
-        if self.begun != Some(index) {
-            let (plan, group) = (prepared.plan, &prepared.groups[index]);
-            let keys = plan.group_by.iter().cloned();
-            let header = SeriesHeader {
-                name: Some(group.name.clone()),
-                tags: (!plan.group_by.is_empty()).then(|| keys.zip(group.tags.clone()).collect()),
-                columns: self.columns.clone(),
-                zone: plan.zone.clone(),
-            };
-            self.sink.series(&header)?;
-            self.begun = Some(index);
-        }
+        self.begin(prepared, index)?;
         self.cells.resize(values.len() + 1, Cell::Null);
         self.cells[0] = Cell::Time(timestamp);
         for (own, value) in self.cells[1..].iter_mut().zip(values) {

@@ -3,13 +3,12 @@
 //! Both are shortcuts: the same rows come the long way, and where a shortcut cannot be sure of that it
 //! is not taken.
 
-use silverback_storage::model::{FieldValue, Selected, TimeRange};
+use silverback_storage::model::{FieldValue, Selected, TimeRange, WindowBatch};
 
 use crate::exec::group::Execution;
 use crate::exec::groups::{Part, Prepared, PreparedInput, PreparedMeasurement};
 use crate::exec::pass::{Pass, Stream};
 use crate::exec::pieces::put_tags;
-use crate::exec::windows::GroupWindows;
 use crate::exec::{Context, Flow, Visit};
 use crate::functions::aggregate::Aggregate;
 use crate::plan::{Base, Binding, Call, Fill, Plan};
@@ -55,22 +54,26 @@ impl<'p> Pass<'p> {
         let Stream::Windows(stream) = &mut self.streams[part.input] else {
             return Ok(());
         };
-        self.windows.clear();
-        stream.merge(context, &part.members, &mut self.windows)?;
-        let mut slots = vec![None; prepared.plan.variables.len()];
-        put_tags(own, part.members.start, &mut slots);
-        let descending = prepared.plan.descending;
-        if let Some(timestamp) = put_row(own, &self.windows, descending, &mut slots) {
-            visit(timestamp, &slots)?;
+        while let Some((batch, place)) = stream.next_series(context, &part.members)? {
+            let slots = &mut self.slots;
+            slots.resize(prepared.plan.variables.len(), None);
+            put_tags(own, part.members.start, slots);
+            // There is one window: a series has one entry.
+            let at = batch.entries(place).start;
+            let descending = prepared.plan.descending;
+            if let Some(timestamp) = put_row(own, (batch, at), descending, slots) {
+                visit(timestamp, slots)?;
+            }
         }
         Ok(())
     }
 }
 
-/// Puts the fields of the first row in the order of the output into `slots`; gives its time.
+/// Puts the fields of the first row in the order of the output, as entry `at` of `batch` knows them, into
+/// `slots`; gives its time.
 fn put_row(
     own: &PreparedMeasurement<'_>,
-    windows: &GroupWindows,
+    (batch, at): (&WindowBatch, usize),
     descending: bool,
     slots: &mut [Option<FieldValue>],
 ) -> Option<i64> {
@@ -79,7 +82,7 @@ fn put_row(
     } else {
         Selected::First
     };
-    let end = |place: &usize| windows.column(*place)?.point(selected, 0);
+    let end = |place: &usize| batch.columns[*place].point(selected, at);
     let times = (0..own.fields.len()).filter_map(|place| Some(end(&place)?.0));
     let timestamp = if descending { times.max() } else { times.min() }?;
     for (variable, place, _) in &own.columns {

@@ -22,10 +22,10 @@ use crate::source::RowScan;
 const OPEN_SCANS_MAX: usize = 64;
 
 /// Rows of the first slice: enough for a limit, little where none is reached.
-const FIRST_SLICE_ROWS: u64 = 16 * 1024;
+pub(super) const FIRST_SLICE_ROWS: u64 = 16 * 1024;
 
 /// Rows of a slice at most, as far as rows are spread evenly.
-const SLICE_ROWS_MAX: u64 = 1024 * 1024;
+pub(super) const SLICE_ROWS_MAX: u64 = 1024 * 1024;
 
 /// How the rows are asked for.
 #[derive(Clone, Copy, Debug)]
@@ -35,8 +35,21 @@ pub(super) struct Order {
 }
 
 impl Order {
+    /// Cuts the first `width` nanoseconds, in the order of the rows, off `rest`.
+    fn front(self, rest: &mut TimeRange, width: i64) -> TimeRange {
+        if self.descending {
+            let start = rest.end.saturating_sub(width).max(rest.start);
+            let end = std::mem::replace(&mut rest.end, start);
+            TimeRange { start, end }
+        } else {
+            let end = rest.start.saturating_add(width).min(rest.end);
+            let start = std::mem::replace(&mut rest.start, end);
+            TimeRange { start, end }
+        }
+    }
+
     /// `timestamp` such that earlier in the order is smaller.
-    fn rank(self, timestamp: i64) -> i64 {
+    pub(super) fn rank(self, timestamp: i64) -> i64 {
         if self.descending {
             !timestamp
         } else {
@@ -53,12 +66,7 @@ pub(super) fn visit_ordered(
     order: Order,
     visit: &mut Visit<'_>,
 ) -> Result<(), QueryError> {
-    let mut own: Vec<(&PreparedMeasurement<'_>, Range<usize>)> = Vec::new();
-    for part in parts {
-        if let PreparedInput::Measurement(input) = &prepared.inputs[part.input] {
-            own.push((input, part.members.clone()));
-        }
-    }
+    let own = inputs_of(prepared, parts);
     let series: usize = own.iter().map(|(_, members)| members.len()).sum();
     let slots = vec![None; prepared.plan.variables.len()];
     let mut merge = Merge {
@@ -72,6 +80,18 @@ pub(super) fn visit_ordered(
     } else {
         merge.by_slices(&own, visit)
     }
+}
+
+/// The series of `parts`, as far as these are of measurements.
+pub(super) fn inputs_of<'p>(
+    prepared: &'p Prepared<'p>,
+    parts: &[Part],
+) -> Vec<(&'p PreparedMeasurement<'p>, Range<usize>)> {
+    let of = |part: &Part| match &prepared.inputs[part.input] {
+        PreparedInput::Measurement(own) => Some((own, part.members.clone())),
+        PreparedInput::Subquery(_) => None,
+    };
+    parts.iter().filter_map(of).collect()
 }
 
 struct Merge<'m> {
@@ -125,7 +145,66 @@ struct Slice {
     values: Vec<Option<FieldValue>>,
 }
 
-type Inputs<'i> = [(&'i PreparedMeasurement<'i>, Range<usize>)];
+/// The series of a group, by input.
+pub(super) type Inputs<'i> = [(&'i PreparedMeasurement<'i>, Range<usize>)];
+
+/// Cuts the span of the rows of `own` into slices that hold a bounded number of them, as far as they are
+/// spread evenly: some `first` ones in the first slice. Calls `read` with one after another, until that
+/// has enough; it says how many rows it found.
+pub(super) fn each_slice(
+    context: &Context<'_>,
+    (own, order): (&Inputs<'_>, Order),
+    first: u64,
+    read: &mut dyn FnMut(TimeRange) -> Result<(u64, Flow), QueryError>,
+) -> Result<(), QueryError> {
+    let Some((mut rest, count)) = extent_of(context, own, order.range)? else {
+        return Ok(());
+    };
+    let span = u64::try_from(i128::from(rest.end) - i128::from(rest.start)).unwrap_or(u64::MAX);
+    // Rows per nanosecond, the other way round: how long it takes for a row to come.
+    let mut ns_per_row = (span / count.max(1)).max(1);
+    // Pages are decoded from their start: fewer slices are less work.
+    let mut wanted = first;
+    while !rest.is_empty() {
+        let width = i64::try_from(ns_per_row.saturating_mul(wanted)).unwrap_or(i64::MAX);
+        let slice = order.front(&mut rest, width.max(1));
+        let held = context.held();
+        let (found, flow) = read(slice)?;
+        if flow == Flow::Enough {
+            return Ok(());
+        }
+        context.release_to(held);
+        ns_per_row = match width.cast_unsigned().checked_div(found) {
+            Some(ns_per_row) => ns_per_row.max(1),
+            None => ns_per_row.saturating_mul(4),
+        };
+        wanted = wanted.saturating_mul(4).min(SLICE_ROWS_MAX);
+    }
+    Ok(())
+}
+
+/// The span of the rows of `own` in `range`, and how many there are.
+fn extent_of(
+    context: &Context<'_>,
+    own: &Inputs<'_>,
+    range: TimeRange,
+) -> Result<Option<(TimeRange, u64)>, QueryError> {
+    let mut all: Option<(TimeRange, u64)> = None;
+    for (own, members) in own {
+        let found = extent(context, own, members.clone(), range)?;
+        all = match (all, found) {
+            (Some((a, m)), Some((b, n))) => {
+                let range = TimeRange {
+                    start: a.start.min(b.start),
+                    end: a.end.max(b.end),
+                };
+                Some((range, m.saturating_add(n)))
+            }
+            (all, found) => all.or(found),
+        };
+    }
+    Ok(all)
+}
 
 impl Merge<'_> {
     fn by_heap(&mut self, own: &Inputs<'_>, visit: &mut Visit<'_>) -> Result<(), QueryError> {
@@ -178,74 +257,17 @@ impl Merge<'_> {
     }
 
     fn by_slices(&mut self, own: &Inputs<'_>, visit: &mut Visit<'_>) -> Result<(), QueryError> {
-        let Some((mut rest, count)) = self.extent(own)? else {
-            return Ok(());
-        };
-        let span = u64::try_from(i128::from(rest.end) - i128::from(rest.start)).unwrap_or(u64::MAX);
-        // Rows per nanosecond, the other way round: how long it takes for a row to come.
-        let mut ns_per_row = (span / count.max(1)).max(1);
-        // Pages are decoded from their start: with no limit to reach, fewer slices are less work.
-        let mut wanted = if self.limited {
+        let (context, order) = (self.context, self.order);
+        let first = if self.limited {
             FIRST_SLICE_ROWS
         } else {
             SLICE_ROWS_MAX
         };
-        while !rest.is_empty() {
-            let width = i64::try_from(ns_per_row.saturating_mul(wanted)).unwrap_or(i64::MAX);
-            let slice = self.front(&mut rest, width.max(1));
-            let held = self.context.held();
-            let slice = self.read(own, slice)?;
+        each_slice(context, (own, order), first, &mut |range| {
+            let slice = self.read(own, range)?;
             let found = slice.rows.len() as u64;
-            if self.give(own, slice, visit)? == Flow::Enough {
-                return Ok(());
-            }
-            self.context.release_to(held);
-            ns_per_row = match width.cast_unsigned().checked_div(found) {
-                Some(ns_per_row) => ns_per_row.max(1),
-                None => ns_per_row.saturating_mul(4),
-            };
-            wanted = wanted.saturating_mul(4).min(SLICE_ROWS_MAX);
-        }
-        Ok(())
-    }
-
-    fn extent(&self, own: &Inputs<'_>) -> Result<Option<(TimeRange, u64)>, QueryError> {
-        let mut all: Option<(TimeRange, u64)> = None;
-        for (own, members) in own {
-            let found = extent(self.context, own, members.clone(), self.order.range)?;
-            all = match (all, found) {
-                (Some((a, m)), Some((b, n))) => {
-                    let range = TimeRange {
-                        start: a.start.min(b.start),
-                        end: a.end.max(b.end),
-                    };
-                    Some((range, m.saturating_add(n)))
-                }
-                (all, found) => all.or(found),
-            };
-        }
-        Ok(all)
-    }
-
-    /// Cuts the first `width` nanoseconds, in the order of the rows, off `rest`.
-    fn front(&self, rest: &mut TimeRange, width: i64) -> TimeRange {
-        let slice = if self.order.descending {
-            TimeRange {
-                start: rest.end.saturating_sub(width).max(rest.start),
-                end: rest.end,
-            }
-        } else {
-            TimeRange {
-                start: rest.start,
-                end: rest.start.saturating_add(width).min(rest.end),
-            }
-        };
-        if self.order.descending {
-            rest.end = slice.start;
-        } else {
-            rest.start = slice.end;
-        }
-        slice
+            Ok((found, self.give(own, slice, visit)?))
+        })
     }
 
     /// The rows of a slice that count, in order.

@@ -25,6 +25,8 @@ pub(super) struct Pass<'p> {
     pub(super) streams: Vec<Stream<'p>>,
     /// Room for the windows of a group, from statistics.
     pub(super) windows: GroupWindows,
+    /// Room for the values of a row.
+    pub(super) slots: Vec<Option<FieldValue>>,
 }
 
 /// How a pass reads.

@@ -39,7 +39,7 @@ pub(super) struct Walk {
     row: usize,
     dense: Vec<usize>,
     /// The rows that count, behind this one; `None`: who takes a row must ask.
-    chosen: Option<std::vec::IntoIter<usize>>,
+    chosen: Option<std::vec::IntoIter<u32>>,
 }
 
 impl Walk {
@@ -54,7 +54,7 @@ impl Walk {
             chosen,
         };
         if let Some(chosen) = &mut walk.chosen {
-            let first = chosen.next().unwrap_or(walk.rows.timestamps.len());
+            let first = next_of(chosen, walk.rows.timestamps.len());
             walk.skip_to(first);
         }
         walk
@@ -88,7 +88,7 @@ impl Walk {
         }
         let end = self.rows.timestamps.len();
         if let Some(chosen) = &mut self.chosen {
-            let next = chosen.next().unwrap_or(end);
+            let next = next_of(chosen, end);
             self.skip_to(next);
             return true;
         }
@@ -108,18 +108,32 @@ impl Walk {
     }
 }
 
-/// Puts the tags of a series into `slots`.
+/// The next row of those that count, `end` behind the last.
+fn next_of(chosen: &mut std::vec::IntoIter<u32>, end: usize) -> usize {
+    chosen.next().map_or(end, |row| row as usize)
+}
+
+/// Puts the tags of a series into `slots`. Cost: one walk over its tags.
 pub(super) fn put_tags(
     own: &PreparedMeasurement<'_>,
     index: usize,
     slots: &mut [Option<FieldValue>],
 ) {
+    let mut tags = own.series[index].tags.iter().peekable();
     for (variable, key) in &own.tags {
-        let value = own.series[index]
-            .tags
-            .get(key)
-            .filter(|value| !value.is_empty());
-        slots[*variable] = value.map(|value| FieldValue::String(value.into()));
+        while tags.next_if(|(found, _)| found < key).is_some() {}
+        let value = tags
+            .peek()
+            .filter(|(found, value)| found == key && !value.is_empty());
+        match (&mut slots[*variable], value) {
+            // What stood there is written over where it is as long.
+            (Some(FieldValue::String(own)), Some((_, value))) if own.len() == value.len() => {
+                own.copy_from_slice(value);
+            }
+            (slot, value) => {
+                *slot = value.map(|(_, value)| FieldValue::String((*value).into()));
+            }
+        }
     }
 }
 
@@ -146,6 +160,31 @@ impl<'p> RowStream<'p> {
         })
     }
 
+    /// The next piece of the series in `members`, which lie behind those asked for before.
+    pub(super) fn next_piece(
+        &mut self,
+        context: &Context<'_>,
+        members: &Range<usize>,
+    ) -> Result<Option<SeriesRows>, QueryError> {
+        loop {
+            let piece = match self.pending.take() {
+                Some(piece) => piece,
+                None => match self.scan.next_rows()? {
+                    Some(piece) => piece,
+                    None => return Ok(None),
+                },
+            };
+            if piece.index >= members.end {
+                self.pending = Some(piece);
+                return Ok(None);
+            }
+            context.piece(piece.timestamps.len())?;
+            if piece.index >= members.start {
+                return Ok(Some(piece));
+            }
+        }
+    }
+
     /// Visits the rows of the series in `members`, which lie behind those asked for before.
     pub(super) fn visit(
         &mut self,
@@ -154,22 +193,7 @@ impl<'p> RowStream<'p> {
         slots: &mut [Option<FieldValue>],
         visit: &mut Visit<'_>,
     ) -> Result<Flow, QueryError> {
-        loop {
-            let piece = match self.pending.take() {
-                Some(piece) => piece,
-                None => match self.scan.next_rows()? {
-                    Some(piece) => piece,
-                    None => return Ok(Flow::More),
-                },
-            };
-            if piece.index >= members.end {
-                self.pending = Some(piece);
-                return Ok(Flow::More);
-            }
-            context.piece(piece.timestamps.len())?;
-            if piece.index < members.start {
-                continue;
-            }
+        while let Some(piece) = self.next_piece(context, members)? {
             let index = piece.index;
             put_tags(self.own, index, slots);
             let mut walk = Walk::new(self.own, index, piece);
@@ -179,5 +203,6 @@ impl<'p> RowStream<'p> {
                 }
             }
         }
+        Ok(Flow::More)
     }
 }

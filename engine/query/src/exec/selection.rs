@@ -12,9 +12,9 @@ pub(super) fn chosen(
     own: &PreparedMeasurement<'_>,
     index: usize,
     rows: &SeriesRows,
-) -> Option<Vec<usize>> {
+) -> Option<Vec<u32>> {
     let mask = mask(own, own.filter_of(index)?, rows)?;
-    let places = mask.iter().enumerate();
+    let places = (0..).zip(&mask);
     Some(
         places
             .filter(|(_, passes)| **passes)

@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use silverback_storage::model::{
-    AggregateRequest, AggregateSet, FieldId, Selected, SeriesWindows, TimeRange,
+    AggregateRequest, AggregateSet, FieldId, Selected, TimeRange, WindowBatch,
 };
 
 use crate::exec::Context;
@@ -19,7 +19,8 @@ pub(super) struct WindowStream<'p> {
     scan: Box<dyn WindowScan + 'p>,
     /// Which of the fields asked for the measurement has.
     present: Vec<bool>,
-    pending: Option<SeriesWindows>,
+    /// The batch read last, and how many of its series have been taken.
+    batch: (WindowBatch, usize),
 }
 
 impl<'p> WindowStream<'p> {
@@ -43,7 +44,7 @@ impl<'p> WindowStream<'p> {
         Ok(WindowStream {
             scan: own.input.source.aggregate(request)?,
             present: fields.iter().map(|(field, _)| field.is_some()).collect(),
-            pending: None,
+            batch: (WindowBatch::default(), 0),
         })
     }
 
@@ -54,29 +55,46 @@ impl<'p> WindowStream<'p> {
         members: &Range<usize>,
         into: &mut GroupWindows,
     ) -> Result<(), QueryError> {
-        loop {
-            let series = match self.pending.take() {
-                Some(series) => series,
-                None => match self.scan.next_windows()? {
-                    Some(series) => series,
-                    None => return Ok(()),
-                },
-            };
-            if series.index >= members.end {
-                self.pending = Some(series);
-                return Ok(());
-            }
-            context.piece(0)?;
-            if series.index < members.start {
-                continue;
-            }
-            into.add(context, series, &self.present)?;
+        let present = std::mem::take(&mut self.present);
+        while let Some(found) = self.next_series(context, members)? {
+            into.add(context, found, &present)?;
         }
+        self.present = present;
+        Ok(())
+    }
+
+    /// The next series in `members`, which lie behind those asked for before: its batch and its place
+    /// there.
+    pub(super) fn next_series(
+        &mut self,
+        context: &Context<'_>,
+        members: &Range<usize>,
+    ) -> Result<Option<(&mut WindowBatch, usize)>, QueryError> {
+        loop {
+            let (batch, next) = &mut self.batch;
+            let Some((index, _)) = batch.series.get(*next).copied() else {
+                context.piece(0)?;
+                match self.scan.next_windows()? {
+                    Some(batch) => self.batch = (batch, 0),
+                    None => return Ok(None),
+                }
+                continue;
+            };
+            if index >= members.end {
+                return Ok(None);
+            }
+            *next += 1;
+            if index >= members.start {
+                break;
+            }
+        }
+        let (batch, next) = &mut self.batch;
+        Ok(Some((batch, *next - 1)))
     }
 }
 
-/// First and last time of any row in `range`, and how many values there are; `None` without any.
-/// Cost: the statistics of all series.
+/// First and last time of any row in `range`, and how many rows there are at least: as many as the
+/// field with the most values of each series has. `None` without any. Cost: the statistics of all series.
 pub(super) fn extent(
     context: &Context<'_>,
     own: &PreparedMeasurement<'_>,
@@ -91,32 +109,29 @@ pub(super) fn extent(
         edges: [range.start, range.end].into(),
     };
     let mut scan = own.input.source.aggregate(request)?;
-    let mut found: Option<(TimeRange, u64)> = None;
-    while let Some(series) = scan.next_windows()? {
+    let (mut span, mut count) = (None, 0_u64);
+    while let Some(batch) = scan.next_windows()? {
         context.piece(0)?;
-        for column in &series.columns {
-            let point = |selected| column.point(selected, 0);
-            let (Some((first, _)), Some((last, _))) =
-                (point(Selected::First), point(Selected::Last))
-            else {
-                continue;
-            };
-            let count = column.count(0);
-            let own = TimeRange {
-                start: first,
-                end: last.saturating_add(1),
-            };
-            found = Some(match found {
-                None => (own, count),
-                Some((range, all)) => {
-                    let range = TimeRange {
-                        start: range.start.min(own.start),
-                        end: range.end.max(own.end),
-                    };
-                    (range, all.saturating_add(count))
-                }
-            });
+        // There is one window: an entry is a series.
+        for at in 0..batch.windows.len() {
+            let mut rows = 0;
+            for column in &batch.columns {
+                let point = |selected| column.point(selected, at);
+                let (Some((start, _)), Some((last, _))) =
+                    (point(Selected::First), point(Selected::Last))
+                else {
+                    continue;
+                };
+                rows = rows.max(column.count(at));
+                let end = last.saturating_add(1);
+                let own = TimeRange { start, end };
+                span = Some(span.map_or(own, |span: TimeRange| TimeRange {
+                    start: span.start.min(start),
+                    end: span.end.max(end),
+                }));
+            }
+            count = rows.saturating_add(count);
         }
     }
-    Ok(found)
+    Ok(span.map(|span| (span, count)))
 }

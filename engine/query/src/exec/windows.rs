@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use silverback_storage::model::{FieldWindows, SeriesWindows};
+use silverback_storage::model::{FieldWindows, WindowBatch};
 
 use crate::exec::Context;
 use crate::result::QueryError;
@@ -51,28 +51,32 @@ impl GroupWindows {
         self.columns.clear();
     }
 
-    /// Adds the windows of one series. `present`: which of the fields asked for it has a column of.
+    /// Adds the windows of the series that stands at `place` of `batch`, which may be taken out of it.
+    /// `present`: which of the fields asked for it has a column of.
     pub(super) fn add(
         &mut self,
         context: &Context<'_>,
-        series: SeriesWindows,
+        (batch, place): (&mut WindowBatch, usize),
         present: &[bool],
     ) -> Result<(), QueryError> {
-        let first = self.numbers.is_empty();
+        let entries = batch.entries(place);
         let old = self.numbers.len();
-        if first {
-            self.numbers = series.windows;
+        if self.numbers.is_empty() {
+            self.numbers
+                .extend_from_slice(&batch.windows[entries.clone()]);
             self.targets.clear();
-            self.targets.extend(0..self.numbers.len());
+            self.targets.extend(0..entries.len());
         } else {
-            self.place(&series.windows);
+            self.place(&batch.windows[entries.clone()]);
         }
         let new = self.numbers.len() - old;
-        let bytes = |column: &FieldWindows| new * column.entry_bytes() + column.string_bytes();
-        let held: usize = series.columns.iter().map(bytes).sum();
+        let bytes = |column: &FieldWindows| {
+            new * column.entry_bytes() + column.string_bytes(entries.clone())
+        };
+        let held: usize = batch.columns.iter().map(bytes).sum();
         context.charge(held + new * size_of::<u32>())?;
         self.columns.resize_with(present.len(), || None);
-        let mut found = series.columns.into_iter();
+        let mut found = batch.columns.iter_mut();
         for (own, present) in self.columns.iter_mut().zip(present) {
             let Some(column) = present.then(|| found.next()).flatten() else {
                 if let Some(own) = own {
@@ -80,16 +84,17 @@ impl GroupWindows {
                 }
                 continue;
             };
-            match own {
-                None if first => *own = Some(column),
-                None => {
-                    let mut late = column.alike();
-                    (0..old).for_each(|_| late.push_absent());
-                    late.merge(&column, &self.targets);
-                    *own = Some(late);
-                }
-                Some(own) => own.merge(&column, &self.targets),
+            if old == 0 && entries.len() == column.len() {
+                let empty = column.alike();
+                *own = Some(std::mem::replace(column, empty));
+                continue;
             }
+            let own = own.get_or_insert_with(|| {
+                let mut late = column.alike();
+                (0..old).for_each(|_| late.push_absent());
+                late
+            });
+            own.merge((column, entries.clone()), &self.targets);
         }
         Ok(())
     }

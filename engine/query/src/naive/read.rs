@@ -7,7 +7,7 @@ use silverback_storage::Result;
 use silverback_storage::model::{
     AggregateRequest, AggregateSet, Bitmap, Column, Extreme, FieldId, FieldType, FieldValue,
     FieldWindows, FloatSum, MeasurementId, MeasurementInfo, PolicyId, PolicyInfo, Presence,
-    ScanRequest, SeriesId, SeriesRows, SeriesWindows, Sum, TagPredicate, TimeRange, Values,
+    ScanRequest, SeriesId, SeriesRows, Sum, TagPredicate, TimeRange, Values, WindowBatch,
     WindowPartial,
 };
 
@@ -94,8 +94,8 @@ impl Source for NaiveDatabase {
                     let field_type = types.get(id).copied().unwrap_or(FieldType::Float);
                     FieldWindows::new(field_type, *wanted)
                 };
-                let mut own = SeriesWindows {
-                    index,
+                let mut own = WindowBatch {
+                    series: vec![(index, 0)],
                     windows: Vec::new(),
                     columns: fields.map(column).collect(),
                 };
@@ -243,8 +243,8 @@ impl RowScan for Pieces<SeriesRows> {
     }
 }
 
-impl WindowScan for Pieces<SeriesWindows> {
-    fn next_windows(&mut self) -> Result<Option<SeriesWindows>> {
+impl WindowScan for Pieces<WindowBatch> {
+    fn next_windows(&mut self) -> Result<Option<WindowBatch>> {
         Ok(self.0.next())
     }
 }

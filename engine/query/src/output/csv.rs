@@ -4,6 +4,7 @@
 //! A statement's error stands as a line of its own; `InfluxDB` 1.6 leaves it out.
 
 use std::io::Write;
+use std::sync::Arc;
 
 use crate::lineprotocol::escape_key;
 use crate::output::Epoch;
@@ -20,7 +21,7 @@ pub struct CsvSink<W> {
     held: Vec<u8>,
     unit: i64,
     /// Columns of the header above; `None` where none stands above in this statement.
-    columns: Option<Vec<Box<[u8]>>>,
+    columns: Option<Arc<[Box<[u8]>]>>,
     /// Name and tags of the series, ready to be repeated in each row.
     prefix: Vec<u8>,
     anything_written: bool,
@@ -89,12 +90,12 @@ impl<W: Write> ResultSink for CsvSink<W> {
             }
             self.anything_written = true;
             self.held.extend_from_slice(b"name,tags");
-            for column in &header.columns {
+            for column in header.columns.iter() {
                 self.held.push(b',');
                 push_field(&mut self.held, column);
             }
             self.held.push(b'\n');
-            self.columns = Some(header.columns.clone());
+            self.columns = Some(Arc::clone(&header.columns));
         }
         self.prefix.clear();
         push_field(&mut self.prefix, header.name.as_deref().unwrap_or_default());

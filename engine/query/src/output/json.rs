@@ -4,10 +4,13 @@
 //! is well-formed whenever the calls of [`ResultSink`] come in their order.
 
 use std::io::Write;
+use std::sync::Arc;
 
 use crate::output::Epoch;
-use crate::output::value::{push_json_float, push_time};
-use crate::result::{Cell, ResultSink, SeriesHeader, Stopped};
+use crate::output::value::{TimeText, push_json_float};
+use crate::result::{
+    BatchColumn, BatchPiece, BatchValue, Cell, ResultSink, RowBatch, SeriesHeader, Stopped,
+};
 
 /// Bytes that wait before they are handed on.
 const HELD_BYTES: usize = 64 << 10;
@@ -40,6 +43,10 @@ pub struct JsonSink<W> {
     series_in_result: usize,
     rows_in_series: usize,
     messages: Vec<(Box<str>, Box<str>)>,
+    clock: TimeText,
+    /// The names of columns that were written last: series of a statement share them.
+    columns: Arc<[Box<[u8]>]>,
+    columns_text: Vec<u8>,
 }
 
 impl<W: Write> JsonSink<W> {
@@ -57,6 +64,9 @@ impl<W: Write> JsonSink<W> {
             series_in_result: 0,
             rows_in_series: 0,
             messages: Vec::new(),
+            clock: TimeText::default(),
+            columns: Arc::default(),
+            columns_text: b"[]".to_vec(),
         }
     }
 
@@ -180,7 +190,14 @@ impl<W: Write> JsonSink<W> {
             self.held.push(b'}');
         }
         self.key(5, "columns", first);
+        if Arc::ptr_eq(&self.columns, &header.columns) {
+            self.held.extend_from_slice(&self.columns_text);
+            return;
+        }
+        let start = self.held.len();
         self.array(5, &header.columns);
+        self.columns_text = self.held[start..].to_vec();
+        self.columns = Arc::clone(&header.columns);
     }
 
     fn close_series(&mut self, partial: bool) {
@@ -256,28 +273,102 @@ impl<W: Write> JsonSink<W> {
         Ok(())
     }
 
-    fn cell(&mut self, cell: &Cell) {
+    fn time(&mut self, ns: i64) {
         let out = &mut self.held;
-        match cell {
-            Cell::Time(ns) => match self.options.epoch {
-                Epoch::Text => {
-                    let zone = self.series.as_ref().and_then(|series| series.zone.as_ref());
-                    out.push(b'"');
-                    push_time(out, *ns, zone);
-                    out.push(b'"');
-                }
-                Epoch::Divided(unit) => push_integer(out, ns / unit),
-            },
-            Cell::Float(value) if value.is_finite() => push_json_float(out, *value),
-            Cell::Null | Cell::Float(_) => out.extend_from_slice(b"null"),
-            Cell::Integer(value) => push_integer(out, *value),
-            Cell::Unsigned(value) => push_integer(out, *value),
-            Cell::Boolean(true) => out.extend_from_slice(b"true"),
-            Cell::Boolean(false) => out.extend_from_slice(b"false"),
-            Cell::String(bytes) => push_string(out, bytes),
-            Cell::Strings(strings) => self.array(7, strings),
+        match self.options.epoch {
+            Epoch::Text => {
+                let zone = self.series.as_ref().and_then(|series| series.zone.as_ref());
+                out.push(b'"');
+                self.clock.push(out, ns, zone);
+                out.push(b'"');
+            }
+            Epoch::Divided(unit) => push_integer(out, ns / unit),
         }
     }
+
+    fn cell(&mut self, cell: &Cell) {
+        match cell {
+            Cell::Time(ns) => self.time(*ns),
+            Cell::Strings(strings) => self.array(7, strings),
+            Cell::Null
+            | Cell::Float(_)
+            | Cell::Integer(_)
+            | Cell::Unsigned(_)
+            | Cell::Boolean(_)
+            | Cell::String(_) => push_cell(&mut self.held, cell),
+        }
+    }
+
+    /// Begins a row, and a chunk before it where the last is full.
+    fn open_row(&mut self) -> Result<(), Stopped> {
+        if self
+            .options
+            .chunk_rows
+            .is_some_and(|max| self.rows_in_series >= max)
+        {
+            self.next_chunk(true)?;
+            if let Some(header) = self.series.take() {
+                self.open_series(&header);
+                self.series = Some(header);
+            }
+        }
+        if self.rows_in_series == 0 {
+            self.key(5, "values", false);
+            self.held.push(b'[');
+        } else {
+            self.held.push(b',');
+        }
+        self.rows_in_series += 1;
+        self.line(6);
+        self.held.push(b'[');
+        Ok(())
+    }
+
+    fn close_row(&mut self) -> Result<(), Stopped> {
+        self.line(6);
+        self.held.push(b']');
+        if !self.chunked() && self.held.len() >= HELD_BYTES {
+            self.hand_on()?;
+        }
+        Ok(())
+    }
+}
+
+/// The text of each constant column of a piece.
+fn constants(piece: &BatchPiece<'_>) -> Vec<Vec<u8>> {
+    let text = |column: &BatchColumn<'_>| match column {
+        BatchColumn::Constant(cell) => {
+            let mut text = Vec::new();
+            push_cell(&mut text, cell);
+            Some(text)
+        }
+        BatchColumn::Full(_) | BatchColumn::Sparse(..) => None,
+    };
+    piece.columns.iter().filter_map(text).collect()
+}
+
+/// Appends a cell that does not depend on how the answer is laid out: no time, no list.
+fn push_cell(out: &mut Vec<u8>, cell: &Cell) {
+    match cell {
+        Cell::Float(value) => push_float(out, *value),
+        Cell::Null | Cell::Time(_) | Cell::Strings(_) => out.extend_from_slice(b"null"),
+        Cell::Integer(value) => push_integer(out, *value),
+        Cell::Unsigned(value) => push_integer(out, *value),
+        Cell::Boolean(value) => push_boolean(out, *value),
+        Cell::String(bytes) => push_string(out, bytes),
+    }
+}
+
+fn push_float(out: &mut Vec<u8>, value: f64) {
+    if value.is_finite() {
+        push_json_float(out, value);
+    } else {
+        out.extend_from_slice(b"null");
+    }
+}
+
+fn push_boolean(out: &mut Vec<u8>, value: bool) {
+    out.extend_from_slice(if value { b"true" } else { b"false" });
 }
 
 impl<W: Write> ResultSink for JsonSink<W> {
@@ -303,31 +394,20 @@ impl<W: Write> ResultSink for JsonSink<W> {
             }
         }
         self.open_series(header);
-        self.series = Some(header.clone());
+        self.series = Some(if self.chunked() {
+            header.clone()
+        } else {
+            // Nothing else of it is asked for again.
+            SeriesHeader {
+                zone: header.zone.clone(),
+                ..SeriesHeader::default()
+            }
+        });
         Ok(())
     }
 
     fn row(&mut self, cells: &[Cell]) -> Result<(), Stopped> {
-        if self
-            .options
-            .chunk_rows
-            .is_some_and(|max| self.rows_in_series >= max)
-        {
-            self.next_chunk(true)?;
-            if let Some(header) = self.series.take() {
-                self.open_series(&header);
-                self.series = Some(header);
-            }
-        }
-        if self.rows_in_series == 0 {
-            self.key(5, "values", false);
-            self.held.push(b'[');
-        } else {
-            self.held.push(b',');
-        }
-        self.rows_in_series += 1;
-        self.line(6);
-        self.held.push(b'[');
+        self.open_row()?;
         for (index, cell) in cells.iter().enumerate() {
             if index > 0 {
                 self.held.push(b',');
@@ -335,10 +415,35 @@ impl<W: Write> ResultSink for JsonSink<W> {
             self.line(7);
             self.cell(cell);
         }
-        self.line(6);
-        self.held.push(b']');
-        if !self.chunked() && self.held.len() >= HELD_BYTES {
-            self.hand_on()?;
+        self.close_row()
+    }
+
+    fn rows(&mut self, batch: &RowBatch<'_>) -> Result<(), Stopped> {
+        let constants: Vec<Vec<Vec<u8>>> = batch.pieces.iter().map(constants).collect();
+        for (place, row) in batch.order {
+            let (place, row) = (*place as usize, *row as usize);
+            let piece = &batch.pieces[place];
+            self.open_row()?;
+            self.line(7);
+            self.time(piece.timestamps[row]);
+            let mut constants = constants[place].iter();
+            for column in &piece.columns {
+                self.held.push(b',');
+                self.line(7);
+                match column.value(row) {
+                    BatchValue::Null => self.held.extend_from_slice(b"null"),
+                    BatchValue::Cell(cell) => match constants.next() {
+                        Some(text) => self.held.extend_from_slice(text),
+                        None => push_cell(&mut self.held, cell),
+                    },
+                    BatchValue::Float(value) => push_float(&mut self.held, value),
+                    BatchValue::Integer(value) => push_integer(&mut self.held, value),
+                    BatchValue::Unsigned(value) => push_integer(&mut self.held, value),
+                    BatchValue::Boolean(value) => push_boolean(&mut self.held, value),
+                    BatchValue::String(bytes) => push_string(&mut self.held, bytes),
+                }
+            }
+            self.close_row()?;
         }
         Ok(())
     }

@@ -34,49 +34,97 @@ impl Epoch {
 /// `ns` as RFC 3339 without trailing zeros: in `zone` with its offset, else in UTC with `Z`.
 pub fn time_text(ns: i64, zone: Option<&TimeZone>) -> String {
     let mut out = Vec::with_capacity(36);
-    push_time(&mut out, ns, zone);
+    TimeText::default().push(&mut out, ns, zone);
     out.into_iter().map(char::from).collect()
 }
 
-/// Appends [`time_text`]. Cost: a few divisions in UTC.
-pub(crate) fn push_time(out: &mut Vec<u8>, ns: i64, zone: Option<&TimeZone>) {
-    let (seconds, fraction) = (ns.div_euclid(SECOND_NS), ns.rem_euclid(SECOND_NS));
-    let offset = zone.map_or(0, |zone| offset_seconds(seconds, zone));
-    let local = seconds + offset;
-    let (year, month, day) = civil(local.div_euclid(DAY_SECONDS));
-    let second = local.rem_euclid(DAY_SECONDS);
-    let mut text = *b"0000-00-00T00:00:00";
-    let parts = [
-        year / 100,
-        year % 100,
-        month,
-        day,
-        second / 3_600,
-        second / 60 % 60,
-        second % 60,
-    ];
-    for (at, value) in [0, 2, 5, 8, 11, 14, 17].into_iter().zip(parts) {
-        let value = u8::try_from(value).unwrap_or_default();
-        text[at] += value / 10;
-        text[at + 1] += value % 10;
-    }
-    out.extend_from_slice(&text);
-    if fraction > 0 {
-        out.push(b'.');
-        push_padded(out, fraction, 9);
-        while out.last() == Some(&b'0') {
-            out.pop();
+/// Writes times as text; what is above the second is worked out anew only where it is another minute
+/// than before.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TimeText {
+    /// Minutes after 1970-01-01T00:00.
+    minute: i64,
+    /// That minute, UTC.
+    text: [u8; TEXT_BYTES],
+}
+
+/// A time without fraction, in UTC.
+const TEXT_BYTES: usize = 20;
+
+impl Default for TimeText {
+    fn default() -> Self {
+        TimeText {
+            minute: 0,
+            text: *b"1970-01-01T00:00:00Z",
         }
     }
-    let minutes = offset / 60;
-    if minutes == 0 {
-        out.push(b'Z');
-        return;
+}
+
+impl TimeText {
+    /// Appends [`time_text`]. Cost: a few divisions in UTC.
+    pub(crate) fn push(&mut self, out: &mut Vec<u8>, ns: i64, zone: Option<&TimeZone>) {
+        let (seconds, fraction) = (ns.div_euclid(SECOND_NS), ns.rem_euclid(SECOND_NS));
+        let offset = zone.map_or(0, |zone| offset_seconds(seconds, zone));
+        let local = seconds + offset;
+        let minute = local.div_euclid(60);
+        if minute != self.minute {
+            self.turn(minute);
+        }
+        two_digits(&mut self.text, 17, local - minute * 60);
+        if fraction == 0 && offset == 0 {
+            out.extend_from_slice(&self.text);
+            return;
+        }
+        out.extend_from_slice(&self.text[..TEXT_BYTES - 1]);
+        if fraction > 0 {
+            out.push(b'.');
+            push_padded(out, fraction, 9);
+            while out.last() == Some(&b'0') {
+                out.pop();
+            }
+        }
+        let minutes = offset / 60;
+        if minutes == 0 {
+            out.push(b'Z');
+            return;
+        }
+        out.push(if minutes < 0 { b'-' } else { b'+' });
+        push_padded(out, minutes.abs() / 60, 2);
+        out.push(b':');
+        push_padded(out, minutes.abs() % 60, 2);
     }
-    out.push(if minutes < 0 { b'-' } else { b'+' });
-    push_padded(out, minutes.abs() / 60, 2);
-    out.push(b':');
-    push_padded(out, minutes.abs() % 60, 2);
+
+    fn turn(&mut self, minute: i64) {
+        const DAY_MINUTES: i64 = DAY_SECONDS / 60;
+        let (day, of_day) = (
+            minute.div_euclid(DAY_MINUTES),
+            minute.rem_euclid(DAY_MINUTES),
+        );
+        let (year, month, date) = civil(day);
+        let parts = [
+            year / 100,
+            year % 100,
+            month,
+            date,
+            of_day / 60,
+            of_day % 60,
+        ];
+        for (at, value) in [0, 2, 5, 8, 11, 14].into_iter().zip(parts) {
+            two_digits(&mut self.text, at, value);
+        }
+        self.minute = minute;
+    }
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "two digits are below a hundred, and none is negative"
+)]
+fn two_digits(text: &mut [u8; TEXT_BYTES], at: usize, value: i64) {
+    let value = value as u8;
+    text[at] = b'0' + value / 10;
+    text[at + 1] = b'0' + value % 10;
 }
 
 fn offset_seconds(seconds: i64, zone: &TimeZone) -> i64 {

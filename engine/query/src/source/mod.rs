@@ -14,7 +14,7 @@ pub use silverback_storage::model::{PolicyChange, PolicySpec};
 
 use silverback_storage::model::{
     AggregateRequest, MeasurementId, MeasurementInfo, PolicyId, PolicyInfo, ScanRequest, SeriesId,
-    SeriesRequest, SeriesRows, SeriesWindows, Strings, TagPredicate, TagSet, TimeRange,
+    SeriesRequest, SeriesRows, Strings, TagPredicate, TagSet, TimeRange, WindowBatch,
 };
 
 /// A series as a query sees it.
@@ -38,11 +38,11 @@ pub trait RowScan {
 /// The windows of an aggregation, in the order of the request's series; a series without any row
 /// in range is left out.
 pub trait WindowScan {
-    /// The next series' windows, or `None` when all have been given.
+    /// Windows of the next few series, or `None` when all have been given.
     ///
     /// # Errors
     /// As [`RowScan::next_rows`].
-    fn next_windows(&mut self) -> Result<Option<SeriesWindows>>;
+    fn next_windows(&mut self) -> Result<Option<WindowBatch>>;
 }
 
 /// One database as of one moment. Reading it takes no lock that a writer waits for.

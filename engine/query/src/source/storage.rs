@@ -5,39 +5,43 @@ use std::sync::Arc;
 use silverback_storage::Result;
 use silverback_storage::model::{
     AggregateRequest, MeasurementId, MeasurementInfo, PolicyId, PolicyInfo, ScanRequest,
-    SeriesRequest, SeriesRows, SeriesWindows, Strings, TagPredicate, TimeRange,
+    SeriesRequest, SeriesRows, Strings, TagPredicate, TimeRange, WindowBatch,
 };
-use silverback_storage::scan::{self, Check, RowCursor, WindowCursor};
+use silverback_storage::scan::{self, SharedRows, SharedWindows};
 use silverback_storage::snapshot::Snapshot;
+use silverback_storage::workers::Workers;
 
 use crate::source::{RowScan, SeriesInfo, Source, WindowScan};
 
 /// A snapshot of one database, read as long as a query lasts.
 #[derive(Clone, Debug)]
-pub struct SnapshotSource(pub Arc<Snapshot>);
+pub struct SnapshotSource {
+    snapshot: Arc<Snapshot>,
+    workers: Arc<Workers>,
+}
 
 impl SnapshotSource {
-    /// Whoever drives a query asks between the pieces it gets: storage need not.
-    fn no_check() -> Check {
-        Arc::new(|| Ok(()))
+    /// The source of `snapshot`, whose large scans are shared with `workers`.
+    pub fn new(snapshot: Arc<Snapshot>, workers: Arc<Workers>) -> SnapshotSource {
+        SnapshotSource { snapshot, workers }
     }
 }
 
 impl Source for SnapshotSource {
     fn policies(&self) -> Vec<PolicyInfo> {
-        self.0.catalog().policies().to_vec()
+        self.snapshot.catalog().policies().to_vec()
     }
 
     fn default_policy(&self) -> Box<str> {
-        self.0.catalog().default_policy().into()
+        self.snapshot.catalog().default_policy().into()
     }
 
     fn measurements(&self) -> Vec<Arc<MeasurementInfo>> {
-        self.0.catalog().measurements().to_vec()
+        self.snapshot.catalog().measurements().to_vec()
     }
 
     fn measurement(&self, name: &[u8]) -> Option<Arc<MeasurementInfo>> {
-        self.0.catalog().measurement(name).cloned()
+        self.snapshot.catalog().measurement(name).cloned()
     }
 
     fn series(
@@ -47,39 +51,42 @@ impl Source for SnapshotSource {
         policy: Option<PolicyId>,
         range: TimeRange,
     ) -> Result<Vec<SeriesInfo>> {
-        let series = self.0.series(measurement, predicate, policy, range)?;
+        let series = self
+            .snapshot
+            .series(measurement, predicate, policy, range)?;
         let info = |(id, tags)| SeriesInfo { id, tags };
         Ok(series.into_iter().map(info).collect())
     }
 
     fn series_count(&self, request: SeriesRequest<'_>) -> Result<u64> {
-        self.0.series_count(request)
+        self.snapshot.series_count(request)
     }
 
     fn tag_values(&self, request: SeriesRequest<'_>, key: &[u8]) -> Result<Strings> {
-        self.0.tag_values(request, key)
+        self.snapshot.tag_values(request, key)
     }
 
     fn scan(&self, request: ScanRequest) -> Result<Box<dyn RowScan + '_>> {
-        let cursor = scan::rows(&self.0, request, SnapshotSource::no_check())?;
+        // Whoever drives a query asks between the pieces it gets whether it may go on.
+        let cursor = scan::shared_rows(&self.snapshot, request, &self.workers)?;
         Ok(Box::new(cursor))
     }
 
     fn aggregate(&self, request: AggregateRequest) -> Result<Box<dyn WindowScan + '_>> {
-        let cursor = scan::aggregates(&self.0, request, SnapshotSource::no_check())?;
+        let cursor = scan::shared_aggregates(&self.snapshot, request, &self.workers)?;
         Ok(Box::new(cursor))
     }
 }
 
-impl RowScan for RowCursor<'_> {
+impl RowScan for SharedRows<'_> {
     fn next_rows(&mut self) -> Result<Option<SeriesRows>> {
-        RowCursor::next_rows(self)
+        SharedRows::next_rows(self)
     }
 }
 
-impl WindowScan for WindowCursor<'_> {
-    fn next_windows(&mut self) -> Result<Option<SeriesWindows>> {
-        WindowCursor::next_windows(self)
+impl WindowScan for SharedWindows<'_> {
+    fn next_windows(&mut self) -> Result<Option<WindowBatch>> {
+        SharedWindows::next_windows(self)
     }
 }
 
@@ -152,12 +159,8 @@ mod tests {
         };
         let policies = BTreeMap::from([(PolicyId(1), stores)]);
         let indexes = vec![Arc::new(index)];
-        SnapshotSource(Arc::new(Snapshot::new(
-            Sequence(1),
-            Arc::new(catalog),
-            policies,
-            indexes,
-        )))
+        let snapshot = Snapshot::new(Sequence(1), Arc::new(catalog), policies, indexes);
+        SnapshotSource::new(Arc::new(snapshot), Workers::none())
     }
 
     #[test]

@@ -279,3 +279,38 @@ fn answers_are_those_that_influxd_gave() {
         wrong.join("\n")
     );
 }
+
+/// A limit that is not reached takes the way on which rows are made one by one; without one columns go
+/// to the answer as they are.
+#[test]
+fn columns_as_they_are_show_the_rows_that_are_made_one_by_one() {
+    let catalog = catalog();
+    let mut rows = 0;
+    for text in [
+        "SELECT * FROM cpu",
+        "SELECT * FROM cpu ORDER BY time DESC",
+        "SELECT * FROM cpu GROUP BY *",
+        "SELECT * FROM cpu GROUP BY dc ORDER BY time DESC",
+        "SELECT usage, host FROM cpu",
+        "SELECT usage, nothing, usage FROM cpu",
+        "SELECT msg FROM cpu",
+        "SELECT msg FROM cpu WHERE usage > 10",
+        "SELECT usage FROM cpu WHERE msg = 'start'",
+        "SELECT usage FROM cpu WHERE msg =~ /^h/ OR idle < 50",
+        "SELECT idle FROM cpu WHERE usage >= 25 AND up = true AND host != 'b'",
+        "SELECT idle FROM cpu WHERE usage - idle > 0 OR host = 'c'",
+        "SELECT * FROM cpu WHERE up = false",
+        "SELECT * FROM cpu WHERE usage > 1000",
+        "SELECT * FROM cpu, mem",
+        "SELECT * FROM /.*/",
+        "SELECT usage FROM cpu WHERE time >= '2020-09-13T12:26:50Z' AND time < '2020-09-13T12:27:40Z'",
+        "SELECT free FROM mem GROUP BY host",
+    ] {
+        let of = |text: &str| run(&catalog, text, QueryLimits::default()).remove(0).unwrap();
+        let (plain, long) = (of(text), of(&format!("{text} LIMIT 1000000")));
+        assert_eq!(plain, long, "{text}");
+        let count = |series: &Value| series["values"].as_array().unwrap().len();
+        rows += plain.iter().map(count).sum::<usize>();
+    }
+    assert!(rows > 100, "{rows} rows");
+}

@@ -13,7 +13,10 @@ use crate::format::block::array::{PAGE_ENTRIES, unbiased};
 use crate::format::block::bytes::{Damage, Taker};
 use crate::format::block::directory::FieldEntry;
 use crate::format::block::stats::{self, ChunkTimes, StatsPage};
-use crate::model::{Bitmap, Column, FieldId, Presence, SeriesId, TimeRange, Values, WindowPartial};
+use crate::model::{
+    AggregateSet, Bitmap, Column, FieldId, FieldWindows, Presence, SeriesId, TimeRange, Values,
+    WindowPartial,
+};
 
 /// A series' rows in one group: consecutive, in time order.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -116,6 +119,28 @@ struct FieldReader {
     stats: Option<(usize, Option<StatsPage>)>,
 }
 
+impl FieldReader {
+    /// Page `page` of the field's statistics, what is `wanted` of it; `None` where no chunk of it has a
+    /// value.
+    fn stats_page(
+        &mut self,
+        measurement: &Measurement<'_>,
+        (page, wanted): (usize, AggregateSet),
+    ) -> Result<Option<&StatsPage>> {
+        let Some(entry) = &self.entry else {
+            return Ok(None);
+        };
+        let known = self.stats.as_ref().is_some_and(|(own, stats)| {
+            let holds = |stats: &StatsPage| stats.holds().has(wanted);
+            *own == page && stats.as_ref().is_none_or(holds)
+        });
+        if !known {
+            self.stats = Some((page, read_stats(measurement, entry, (page, wanted))?));
+        }
+        Ok(self.stats.as_ref().and_then(|(_, stats)| stats.as_ref()))
+    }
+}
+
 #[derive(Debug)]
 struct FieldPage {
     column: Option<Column>,
@@ -143,6 +168,12 @@ impl<'block> BlockCursor<'block> {
             fields,
             group: Cell::new(None),
         }
+    }
+
+    /// How many of the cursor's fields have values here.
+    pub fn field_count(&self) -> usize {
+        let present = |reader: &&FieldReader| reader.entry.is_some();
+        self.fields.iter().filter(present).count()
     }
 
     /// The measurement that is read.
@@ -283,13 +314,38 @@ impl<'block> BlockCursor<'block> {
         let Some(at) = chunk.stats.filter(|_| !entry.stats.is_empty()) else {
             return Ok(FieldStats::Unknown);
         };
-        let page = at / PAGE_ENTRIES;
-        if reader.stats.as_ref().is_none_or(|(own, _)| *own != page) {
-            reader.stats = Some((page, read_stats(&self.measurement, entry, page)?));
-        }
-        let stats = reader.stats.as_ref().and_then(|(_, stats)| stats.as_ref());
+        let stats = reader.stats_page(&self.measurement, (at / PAGE_ENTRIES, AggregateSet::ALL))?;
         let partial = stats.and_then(|stats| stats.get(at % PAGE_ENTRIES, chunk.times));
         Ok(partial.map_or(FieldStats::Absent, FieldStats::Known))
+    }
+
+    /// Appends what the statistics say over all rows of `chunk` to `into`: an entry to the column of each
+    /// field. Where they say nothing of one of them nothing is appended: gives false.
+    ///
+    /// # Errors
+    /// As [`BlockCursor::chunks`].
+    ///
+    /// # Panics
+    /// If the cursor has not as many fields, or they are of other types.
+    pub fn push_stats(&mut self, chunk: &Chunk, into: &mut [FieldWindows]) -> Result<bool> {
+        let unknown = |reader: &FieldReader| {
+            let entry = reader.entry.as_ref();
+            entry.is_some_and(|entry| entry.stats.is_empty())
+        };
+        let Some(at) = chunk.stats else {
+            return Ok(false);
+        };
+        if self.fields.iter().any(unknown) {
+            return Ok(false);
+        }
+        for (reader, own) in self.fields.iter_mut().zip(into) {
+            let page = (at / PAGE_ENTRIES, own.wanted());
+            match reader.stats_page(&self.measurement, page)? {
+                Some(page) => page.push_to((at % PAGE_ENTRIES, chunk.times), own),
+                None => own.push_absent(),
+            }
+        }
+        Ok(true)
     }
 
     /// The rows of `chunk` that lie in the cursor's range, or `None` where none does. A row may
@@ -434,7 +490,7 @@ fn read_page(
 fn read_stats(
     measurement: &Measurement<'_>,
     entry: &FieldEntry,
-    page: usize,
+    (page, wanted): (usize, AggregateSet),
 ) -> Result<Option<StatsPage>> {
     let span = measurement.entry(|_, bytes| entry.stats.get(bytes, page))?;
     if span.len == 0 {
@@ -443,7 +499,7 @@ fn read_stats(
     let chunks = measurement.directory().chunk_rows.len() - page * PAGE_ENTRIES;
     let block = measurement.block();
     let bytes = block.file().read(span.offset..span.end())?;
-    let page = StatsPage::decode(&bytes, entry.field_type, chunks.min(PAGE_ENTRIES))
+    let page = StatsPage::decode(&bytes, (entry.field_type, wanted), chunks.min(PAGE_ENTRIES))
         .map_err(|damage| block.corrupt(span.offset, damage))?;
     block.check_intact()?;
     Ok(Some(page))

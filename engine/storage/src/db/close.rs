@@ -40,6 +40,9 @@ impl Db {
         for step in steps {
             step.stop();
         }
+        if let Some(workers) = self.core.workers.get() {
+            workers.stop();
+        }
     }
 }
 

@@ -27,6 +27,7 @@ use crate::manifest::catalog::DatabaseCatalog;
 use crate::model::{DatabaseId, KeyHasher, Sequence};
 use crate::upkeep::retention::Guard;
 use crate::wal::{Durability, Wal};
+use crate::workers::Workers;
 
 /// Problems that are listed; the rest is counted.
 pub(super) const PROBLEMS_LISTED_MAX: usize = 1000;
@@ -84,6 +85,8 @@ pub(super) struct Core {
     pub(super) reserve: Mutex<Reserve>,
     pub(super) scrub: Mutex<Scrub>,
     pub(super) steps: Mutex<Vec<Box<dyn StepHandle>>>,
+    /// Threads that share scans; set once the store is open.
+    pub(super) workers: OnceLock<Arc<Workers>>,
     pub(super) counters: Counters,
     _lock: Box<dyn DirLock>,
 }
@@ -254,6 +257,7 @@ impl Core {
             reserve: Mutex::default(),
             scrub: Mutex::default(),
             steps: Mutex::default(),
+            workers: OnceLock::new(),
             counters: Counters::default(),
             _lock: parts.lock,
             manifest: Mutex::new(parts.manifest),

@@ -35,6 +35,7 @@ use crate::model::{CanonicalKey, DatabaseId, Rows, Sequence, Tombstone};
 use crate::sabotage::{self, Fault};
 use crate::snapshot::SetAside;
 use crate::wal::{LogEnd, Wal, WalStart};
+use crate::workers::Workers;
 
 /// Folders that hold files the manifest names.
 pub(super) const FILE_FOLDERS: [&str; 2] = ["blocks", "registry"];
@@ -118,6 +119,10 @@ impl Db {
                 handle.map_err(|source| Error::io("start a background step", "", source))?;
             lock(&self.core.steps).push(handle);
         }
+        // One thread is that of whoever asks.
+        let threads = self.core.env.cores().saturating_sub(1);
+        let workers = Workers::start(&*self.core.env, threads)?;
+        drop(self.core.workers.set(workers));
         Ok(())
     }
 }

@@ -7,6 +7,7 @@ use crate::db::core::Core;
 use crate::db::database::PolicyState;
 use crate::model::KeyHasher;
 use crate::snapshot::{PolicyStores, Snapshot};
+use crate::workers::Workers;
 
 impl Db {
     /// The names of the databases, sorted.
@@ -18,6 +19,15 @@ impl Db {
     /// it holds stays readable while writes, flushes and drops go on.
     pub fn snapshot(&self, database: &str) -> Option<Arc<Snapshot>> {
         self.core.snapshot(database)
+    }
+
+    /// The threads that may share a scan.
+    pub fn workers(&self) -> Arc<Workers> {
+        self.core
+            .workers
+            .get()
+            .cloned()
+            .unwrap_or_else(Workers::none)
     }
 
     /// What parsers hash key texts with.

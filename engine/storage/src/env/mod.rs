@@ -207,6 +207,11 @@ pub trait Env: Send + Sync + fmt::Debug {
     /// What the system says.
     fn free_bytes(&self) -> io::Result<u64>;
 
+    /// How many threads the machine runs side by side.
+    fn cores(&self) -> usize {
+        1
+    }
+
     /// What memory the machine and its control groups give this process; `None` where nothing says.
     fn memory_bytes(&self) -> Option<usize> {
         None

@@ -188,6 +188,10 @@ impl Env for RealEnv {
             .saturating_add(now.tv_nsec)
     }
 
+    fn cores(&self) -> usize {
+        std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+    }
+
     fn memory_bytes(&self) -> Option<usize> {
         memory::available_bytes().and_then(|bytes| usize::try_from(bytes).ok())
     }

@@ -2,6 +2,7 @@
 //! only what was asked for is worked out, kept and merged.
 
 use std::cmp::Ordering;
+use std::ops::Range;
 use std::sync::Arc;
 
 use crate::model::{Extreme, FieldType, FieldValue, FloatSum, ScanRequest, Sum, WindowPartial};
@@ -71,15 +72,25 @@ pub struct AggregateRequest {
     pub edges: Arc<[i64]>,
 }
 
-/// One series' windows that hold at least one row.
-#[derive(Clone, Debug, PartialEq)]
-pub struct SeriesWindows {
-    /// Which of [`ScanRequest::series`] this is.
-    pub index: usize,
-    /// The numbers of the windows that are not empty, ascending.
+/// Windows of some series, one series behind another, those that hold at least one row.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct WindowBatch {
+    /// For each series that has any its number in [`ScanRequest::series`], ascending, and its first
+    /// entry.
+    pub series: Vec<(usize, usize)>,
+    /// For each entry the number of its window; those of a series ascend.
     pub windows: Vec<u32>,
-    /// One column per requested field, over `windows`.
+    /// One column per requested field, over the entries.
     pub columns: Vec<FieldWindows>,
+}
+
+impl WindowBatch {
+    /// The entries of the series that stands at `place` of [`WindowBatch::series`].
+    pub fn entries(&self, place: usize) -> Range<usize> {
+        let (_, start) = self.series[place];
+        let next = self.series.get(place + 1);
+        start..next.map_or(self.windows.len(), |(_, start)| *start)
+    }
 }
 
 /// The aggregates of one field, an entry for each of some windows. An entry whose count is 0 has no
@@ -160,6 +171,20 @@ impl FieldWindows {
         }
     }
 
+    /// What is asked for.
+    pub fn wanted(&self) -> AggregateSet {
+        let mut wanted = match &self.sums {
+            Sums::None => AggregateSet::COUNT,
+            Sums::Float(_) | Sums::Integer(_) => AggregateSet::SUM,
+        };
+        for selected in Selected::ALL {
+            if self.keeps(selected) {
+                wanted = wanted.with(AggregateSet::of(selected));
+            }
+        }
+        wanted
+    }
+
     /// The type of the field.
     pub fn field_type(&self) -> FieldType {
         self.field_type
@@ -236,13 +261,11 @@ impl FieldWindows {
         size_of::<u64>() + sum + points * 2 * size_of::<u64>()
     }
 
-    /// Memory that the strings of all entries take, bytes.
-    pub fn string_bytes(&self) -> usize {
-        let strings = self
-            .points
-            .iter()
-            .flatten()
-            .flat_map(|points| &points.strings);
+    /// Memory that the strings of some entries take, bytes.
+    pub fn string_bytes(&self, entries: Range<usize>) -> usize {
+        let points = self.points.iter().flatten();
+        let strings = points.filter_map(|points| points.strings.get(entries.clone()));
+        let strings = strings.flatten();
         strings
             .map(|string| size_of_val(string) + string.len())
             .sum()
@@ -327,6 +350,21 @@ impl FieldWindows {
         }
     }
 
+    /// Takes the last entry away.
+    pub(crate) fn pop(&mut self) {
+        self.counts.pop();
+        match &mut self.sums {
+            Sums::None => {}
+            Sums::Float(sums) => drop(sums.pop()),
+            Sums::Integer(sums) => drop(sums.pop()),
+        }
+        for points in self.points.iter_mut().flatten() {
+            points.timestamps.pop();
+            points.words.pop();
+            points.strings.pop();
+        }
+    }
+
     /// Makes one of the last two entries: they are of one window.
     pub(crate) fn fold_last(&mut self) {
         let Some(last) = self.counts.len().checked_sub(1) else {
@@ -347,15 +385,15 @@ impl FieldWindows {
         for (own, cut) in self.points.iter_mut().zip(&mut cut.points) {
             *cut = own.as_mut().map(|own| own.split_off(last));
         }
-        self.merge(&cut, &[last - 1]);
+        self.merge((&cut, 0..1), &[last - 1]);
     }
 
-    /// Adds the entries of another series or of a later span: entry `i` to entry `places[i]`, or as a
-    /// new one where that is how many there are.
+    /// Adds `entries` of another series or of a later span, one after another: to the entry that
+    /// `places` says, or as a new one where that is how many there are.
     ///
     /// # Panics
     /// If `other` is of another field, or a place lies behind the end.
-    pub fn merge(&mut self, other: &FieldWindows, places: &[usize]) {
+    pub fn merge(&mut self, (other, entries): (&FieldWindows, Range<usize>), places: &[usize]) {
         let counts = &self.counts;
         for (selected, (own, other_points)) in
             (Selected::ALL.iter()).zip(self.points.iter_mut().zip(&other.points))
@@ -363,7 +401,7 @@ impl FieldWindows {
             let (Some(own), Some(points)) = (own, other_points) else {
                 continue;
             };
-            for (at, place) in places.iter().enumerate() {
+            for (at, place) in entries.clone().zip(places) {
                 let (timestamp, value) = (points.timestamps[at], points.value(at));
                 if *place == own.timestamps.len() {
                     own.push(timestamp, value);
@@ -377,14 +415,15 @@ impl FieldWindows {
         }
         match (&mut self.sums, &other.sums) {
             (Sums::Float(own), Sums::Float(sums)) => {
-                add(own, sums, places, FloatSum::merge);
+                add(own, &sums[entries.clone()], places, FloatSum::merge);
             }
             (Sums::Integer(own), Sums::Integer(sums)) => {
-                add(own, sums, places, i128::wrapping_add);
+                add(own, &sums[entries.clone()], places, i128::wrapping_add);
             }
             _ => {}
         }
-        add(&mut self.counts, &other.counts, places, u64::saturating_add);
+        let counts = &other.counts[entries];
+        add(&mut self.counts, counts, places, u64::saturating_add);
     }
 }
 

@@ -3,10 +3,10 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::block::{Block, BlockCursor, Chunk, FieldStats};
+use crate::block::{Block, BlockCursor, Chunk};
 use crate::error::Result;
-use crate::model::{ScanRequest, SeriesId, TimeRange};
-use crate::scan::piece::{Decoded, Partials, Piece, Pieces, Store};
+use crate::model::{FieldWindows, ScanRequest, SeriesId, TimeRange};
+use crate::scan::piece::{Decoded, Piece, Pieces, Store};
 
 /// The rows of a block that one request asks for. Series that are read one after another share
 /// decoded pages, so the cursor lives as long as the scan; only one series' pieces use it at a time.
@@ -14,7 +14,6 @@ use crate::scan::piece::{Decoded, Partials, Piece, Pieces, Store};
 pub(super) struct BlockStore<'snapshot> {
     block: &'snapshot Block,
     cursor: Arc<Mutex<BlockCursor<'snapshot>>>,
-    field_count: usize,
     range: TimeRange,
 }
 
@@ -46,7 +45,6 @@ impl<'snapshot> BlockStore<'snapshot> {
         Ok(Some(BlockStore {
             block,
             cursor: Arc::new(Mutex::new(cursor)),
-            field_count: request.fields.len(),
             range,
         }))
     }
@@ -68,10 +66,28 @@ impl<'snapshot> Store<'snapshot> for BlockStore<'snapshot> {
         }
         Ok(Some(Box::new(BlockPieces {
             cursor: Arc::clone(&self.cursor),
-            field_count: self.field_count,
             range: self.range,
             chunks,
         })))
+    }
+
+    fn values(&self, series: &[SeriesId], in_one_window: &dyn Fn(TimeRange) -> bool) -> u64 {
+        let whole = self.block.meta().range;
+        if self.range == whole && in_one_window(whole) {
+            return 0;
+        }
+        let cursor = lock(&self.cursor);
+        let measurement = cursor.measurement();
+        let part = |all: u128, some: u128, of: u128| all * some.min(of) / of.max(1);
+        let width = |range: TimeRange| u128::from(range.end.abs_diff(range.start));
+        let rows = u128::from(measurement.row_count()) * cursor.field_count() as u128;
+        let rows = part(
+            rows,
+            series.len() as u128,
+            measurement.series_count() as u128,
+        );
+        let rows = part(rows, width(self.range), width(whole));
+        u64::try_from(rows).unwrap_or(u64::MAX)
     }
 
     fn check_intact(&self) -> Result<()> {
@@ -83,7 +99,6 @@ impl<'snapshot> Store<'snapshot> for BlockStore<'snapshot> {
 #[derive(Debug)]
 struct BlockPieces<'snapshot> {
     cursor: Arc<Mutex<BlockCursor<'snapshot>>>,
-    field_count: usize,
     range: TimeRange,
     /// Those not read yet, the next one last.
     chunks: Vec<Chunk>,
@@ -123,21 +138,12 @@ impl Pieces for BlockPieces<'_> {
         }))
     }
 
-    fn summary(&mut self) -> Result<Option<Partials>> {
+    fn summary(&mut self, into: &mut [FieldWindows]) -> Result<bool> {
         let chunk = self.chunks.last();
         let Some(chunk) = chunk.filter(|chunk| self.is_whole(chunk)) else {
-            return Ok(None);
+            return Ok(false);
         };
-        let mut cursor = lock(&self.cursor);
-        let mut partials: Partials = Vec::with_capacity(self.field_count);
-        for field in 0..self.field_count {
-            partials.push(match cursor.stats(chunk, field)? {
-                FieldStats::Unknown => return Ok(None),
-                FieldStats::Absent => None,
-                FieldStats::Known(partial) => Some(partial),
-            });
-        }
-        Ok(Some(partials))
+        lock(&self.cursor).push_stats(chunk, into)
     }
 
     fn skip_piece(&mut self) {

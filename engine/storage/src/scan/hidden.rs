@@ -3,8 +3,8 @@
 
 use crate::error::Result;
 use crate::memtable::pick_rows;
-use crate::model::{Hides, SeriesId, TimeRange, covers, meets, visible};
-use crate::scan::piece::{Decoded, Partials, Piece, Pieces, Store};
+use crate::model::{FieldWindows, Hides, SeriesId, TimeRange, covers, meets, visible};
+use crate::scan::piece::{Decoded, Piece, Pieces, Store};
 
 /// A run or a block of which deletes hide something.
 #[derive(Debug)]
@@ -37,6 +37,14 @@ impl<'snapshot> Store<'snapshot> for HiddenStore<'snapshot> {
             });
             pieces
         }))
+    }
+
+    fn values(&self, series: &[SeriesId], in_one_window: &dyn Fn(TimeRange) -> bool) -> u64 {
+        self.inner.values(series, in_one_window)
+    }
+
+    fn check_intact(&self) -> Result<()> {
+        self.inner.check_intact()
     }
 }
 
@@ -79,11 +87,11 @@ impl Pieces for HiddenPieces<'_> {
         }))
     }
 
-    fn summary(&mut self) -> Result<Option<Partials>> {
+    fn summary(&mut self, into: &mut [FieldWindows]) -> Result<bool> {
         match self.inner.span() {
             // The statistics count rows that are not seen.
-            Some((first, last)) if meets(&self.ranges, first, last) => Ok(None),
-            Some(_) | None => self.inner.summary(),
+            Some((first, last)) if meets(&self.ranges, first, last) => Ok(false),
+            Some(_) | None => self.inner.summary(into),
         }
     }
 

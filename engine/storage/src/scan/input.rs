@@ -6,7 +6,8 @@
 use std::ops::Range;
 
 use crate::error::Result;
-use crate::scan::piece::{Partials, Piece, Pieces};
+use crate::model::FieldWindows;
+use crate::scan::piece::{Piece, Pieces};
 
 /// A store's rows of one series, in the order of the scan.
 #[derive(Debug)]
@@ -53,25 +54,26 @@ impl<'snapshot> Input<'snapshot> {
     }
 
     /// Takes the next piece's aggregates in place of its rows, if they are known and its first and
-    /// last time are `wanted`. Gives its first time with them.
+    /// last time are `wanted`: appends them to `into`. Gives its first time.
     ///
     /// # Errors
     /// As [`Pieces::summary`].
     pub(super) fn take_summary(
         &mut self,
         wanted: impl FnOnce(i64, i64) -> bool,
-    ) -> Result<Option<(i64, Partials)>> {
+        into: &mut [FieldWindows],
+    ) -> Result<Option<i64>> {
         let Some((first, last)) = self.pieces.span() else {
             return Ok(None);
         };
         if self.descending || self.left() > 0 || !wanted(first, last) {
             return Ok(None);
         }
-        let summary = self.pieces.summary()?;
-        if summary.is_some() {
+        let known = self.pieces.summary(into)?;
+        if known {
             self.pieces.skip_piece();
         }
-        Ok(summary.map(|partials| (first, partials)))
+        Ok(known.then_some(first))
     }
 
     /// How many of the rows left in the open piece have a key that `holds`, which no later does.

@@ -7,10 +7,10 @@ use std::sync::Arc;
 use crate::error::Result;
 use crate::memtable::{Fold, Slice, pick_rows};
 use crate::model::{
-    Bitmap, Column, FieldType, Presence, SeriesId, TimeRange, VECTOR_ROWS_MAX, Values,
+    Bitmap, Column, FieldType, FieldWindows, Presence, SeriesId, TimeRange, VECTOR_ROWS_MAX, Values,
 };
 use crate::scan::input::Input;
-use crate::scan::piece::{Decoded, Partials, Piece, Store};
+use crate::scan::piece::{Decoded, Piece, Store};
 
 /// A store gives rows of its own, unmerged, where this many come before any other's.
 const SOLO_ROWS_MIN: usize = 64;
@@ -20,8 +20,8 @@ const SOLO_ROWS_MIN: usize = 64;
 pub(super) enum Step {
     /// Rows in the order of the scan, [`VECTOR_ROWS_MAX`] at most, a column for each field.
     Rows(Vec<i64>, Vec<Column>),
-    /// Aggregates of rows that need no decoding, and the time of the first.
-    Summary(i64, Partials),
+    /// Aggregates of rows that need no decoding have been appended: the time of the first.
+    Summary(i64),
 }
 
 /// The rows of one series.
@@ -56,12 +56,17 @@ impl<'snapshot> Merge<'snapshot> {
         })
     }
 
-    /// What comes next, or `None` at the end. A summary is given in place of rows where a piece
-    /// has one, overlaps no other, and its first and last time are `wanted`.
+    /// What comes next, or `None` at the end. Where a piece knows its aggregates, overlaps no other, and
+    /// its first and last time are `wanted`, they are appended to `into` in place of rows: an entry in
+    /// each column.
     ///
     /// # Errors
     /// `Corrupt` or `Io` where values cannot be read.
-    pub(super) fn step(&mut self, wanted: impl Fn(i64, i64) -> bool) -> Result<Option<Step>> {
+    pub(super) fn step(
+        &mut self,
+        wanted: impl Fn(i64, i64) -> bool,
+        into: &mut [FieldWindows],
+    ) -> Result<Option<Step>> {
         loop {
             self.inputs.retain(|input| input.edge().is_some());
             let Some(first) = self.first() else {
@@ -71,8 +76,8 @@ impl<'snapshot> Merge<'snapshot> {
             let input = &mut self.inputs[first];
             if input.left() == 0 {
                 let alone = |start, end| end < others && wanted(start, end);
-                if let Some((start, summary)) = input.take_summary(alone)? {
-                    return Ok(Some(Step::Summary(start, summary)));
+                if let Some(start) = input.take_summary(alone, into)? {
+                    return Ok(Some(Step::Summary(start)));
                 }
                 input.open()?;
                 continue;

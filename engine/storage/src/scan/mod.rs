@@ -13,6 +13,7 @@ mod partial;
 mod piece;
 mod rows;
 mod run;
+mod shared;
 mod window;
 
 #[cfg(test)]
@@ -22,15 +23,20 @@ use std::sync::Arc;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::manifest::catalog::field_by_id;
-use crate::model::{AggregateRequest, FieldType, ScanRequest, Sequence};
+use crate::memtable::pick_rows;
+use crate::model::{
+    AggregateRequest, Column, FieldType, ScanRequest, Sequence, SeriesRows, WindowBatch,
+};
 use crate::scan::block::BlockStore;
 use crate::scan::hidden::HiddenStore;
 pub(crate) use crate::scan::partial::partial;
 use crate::scan::piece::Store;
 pub use crate::scan::rows::RowCursor;
 use crate::scan::run::RunStore;
+use crate::scan::shared::Shared;
 pub use crate::scan::window::WindowCursor;
 use crate::snapshot::Snapshot;
+use crate::workers::Workers;
 
 /// Asked between two pieces; an error ends the scan with it.
 pub type Check = Arc<dyn Fn() -> Result<()> + Send + Sync>;
@@ -59,6 +65,69 @@ pub fn aggregates(
     let types = types(snapshot, &request.scan)?;
     let stores = stores(snapshot, &request.scan)?;
     Ok(WindowCursor::new(request, types, stores, check))
+}
+
+/// As [`rows`], shared with `workers` where there is enough to read. A query gets the same rows in the
+/// same order.
+///
+/// # Errors
+/// As [`rows`].
+pub fn shared_rows<'snapshot>(
+    snapshot: &'snapshot Arc<Snapshot>,
+    request: ScanRequest,
+    workers: &Arc<Workers>,
+) -> Result<SharedRows<'snapshot>> {
+    Shared::open(request, snapshot, workers).map(SharedRows)
+}
+
+/// As [`aggregates`], shared with `workers` where there is enough to read. A query gets the same windows
+/// in the same order.
+///
+/// # Errors
+/// As [`rows`].
+pub fn shared_aggregates<'snapshot>(
+    snapshot: &'snapshot Arc<Snapshot>,
+    request: AggregateRequest,
+    workers: &Arc<Workers>,
+) -> Result<SharedWindows<'snapshot>> {
+    Shared::open(request, snapshot, workers).map(SharedWindows)
+}
+
+/// The rows of a scan that threads share: see [`shared_rows`].
+#[derive(Debug)]
+pub struct SharedRows<'snapshot>(Shared<'snapshot, ScanRequest>);
+
+impl SharedRows<'_> {
+    /// As [`RowCursor::next_rows`].
+    ///
+    /// # Errors
+    /// As [`RowCursor::next_rows`].
+    pub fn next_rows(&mut self) -> Result<Option<SeriesRows>> {
+        self.0.next_item()
+    }
+}
+
+/// The windows of an aggregation that threads share: see [`shared_aggregates`].
+#[derive(Debug)]
+pub struct SharedWindows<'snapshot>(Shared<'snapshot, AggregateRequest>);
+
+impl SharedWindows<'_> {
+    /// As [`WindowCursor::next_windows`].
+    ///
+    /// # Errors
+    /// As [`RowCursor::next_rows`].
+    pub fn next_windows(&mut self) -> Result<Option<WindowBatch>> {
+        self.0.next_item()
+    }
+}
+
+/// Those of a column's rows whose numbers stand in `rows`, in that order.
+///
+/// # Panics
+/// If the column has not that many rows.
+#[must_use]
+pub fn pick(column: &Column, rows: &[u32]) -> Column {
+    pick_rows(column, rows)
 }
 
 fn types(snapshot: &Snapshot, request: &ScanRequest) -> Result<Arc<[FieldType]>> {

@@ -6,10 +6,7 @@ use std::sync::Arc;
 
 use crate::error::Result;
 use crate::memtable::{Run, Slice};
-use crate::model::{Column, SeriesId, TimeRange, WindowPartial};
-
-/// The aggregates of some rows, per requested field; `None` where a field has no value in them.
-pub(super) type Partials = Vec<Option<WindowPartial>>;
+use crate::model::{Column, FieldWindows, SeriesId, TimeRange};
 
 /// A run or a block, with the fields of one request in mind.
 pub(super) trait Store<'snapshot>: fmt::Debug + Send {
@@ -24,6 +21,10 @@ pub(super) trait Store<'snapshot>: fmt::Debug + Send {
         range: TimeRange,
         descending: bool,
     ) -> Result<Option<Box<dyn Pieces + 'snapshot>>>;
+
+    /// How many values must be decoded for all rows of `series`, about; none where statistics answer:
+    /// where all rows of the store lie in one window.
+    fn values(&self, series: &[SeriesId], in_one_window: &dyn Fn(TimeRange) -> bool) -> u64;
 
     /// Whether all that was read so far was what is stored. Asked at the end of the scan.
     ///
@@ -46,12 +47,12 @@ pub(super) trait Pieces: fmt::Debug + Send {
     /// `Corrupt` or `Io` where the values cannot be read.
     fn next_piece(&mut self) -> Result<Piece>;
 
-    /// The aggregates of all rows of the next piece, where they are known without decoding it and
-    /// its span is exact.
+    /// Appends the aggregates of all rows of the next piece, an entry to each column, where they are
+    /// known without decoding it and its span is exact; else appends nothing and says so.
     ///
     /// # Errors
     /// `Corrupt` or `Io` where the statistics cannot be read.
-    fn summary(&mut self) -> Result<Option<Partials>>;
+    fn summary(&mut self, into: &mut [FieldWindows]) -> Result<bool>;
 
     /// Passes over the next piece; only called where there is one.
     fn skip_piece(&mut self);

@@ -1,6 +1,7 @@
 //! Rows of many series, one after another.
 
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 
 use crate::error::Result;
@@ -9,6 +10,7 @@ use crate::scan::Check;
 use crate::scan::check_intact;
 use crate::scan::merge::{Merge, Step};
 use crate::scan::piece::Store;
+use crate::scan::shared::Cursor;
 
 /// The pieces of a scan: see [`crate::scan::rows`].
 pub struct RowCursor<'snapshot> {
@@ -21,6 +23,8 @@ pub struct RowCursor<'snapshot> {
     merge: Option<Merge<'snapshot>>,
     /// Number of the next series to be read.
     next: usize,
+    /// Behind the last to be read.
+    end: usize,
 }
 
 impl<'snapshot> RowCursor<'snapshot> {
@@ -30,6 +34,7 @@ impl<'snapshot> RowCursor<'snapshot> {
         stores: Vec<Box<dyn Store<'snapshot> + 'snapshot>>,
         check: Check,
     ) -> Self {
+        let end = request.series.len();
         RowCursor {
             request,
             types,
@@ -37,6 +42,7 @@ impl<'snapshot> RowCursor<'snapshot> {
             check,
             merge: None,
             next: 0,
+            end,
         }
     }
 
@@ -50,7 +56,7 @@ impl<'snapshot> RowCursor<'snapshot> {
         loop {
             if let Some(merge) = &mut self.merge {
                 (self.check)()?;
-                if let Some(Step::Rows(timestamps, columns)) = merge.step(|_, _| false)? {
+                if let Some(Step::Rows(timestamps, columns)) = merge.step(|_, _| false, &mut [])? {
                     return Ok(Some(SeriesRows {
                         index: self.next - 1,
                         timestamps,
@@ -58,7 +64,7 @@ impl<'snapshot> RowCursor<'snapshot> {
                     }));
                 }
             }
-            let Some(series) = self.request.series.get(self.next) else {
+            let Some(series) = self.request.series[..self.end].get(self.next) else {
                 self.merge = None;
                 check_intact(&self.stores)?;
                 return Ok(None);
@@ -67,6 +73,31 @@ impl<'snapshot> RowCursor<'snapshot> {
             self.merge = Some(Merge::open(&self.stores, *series, way, &self.types)?);
             self.next += 1;
         }
+    }
+}
+
+impl Cursor for RowCursor<'_> {
+    type Item = SeriesRows;
+
+    fn seek(&mut self, series: Range<usize>) {
+        self.merge = None;
+        self.next = series.start;
+        self.end = series.end;
+    }
+
+    fn next_item(&mut self) -> Result<Option<SeriesRows>> {
+        self.next_rows()
+    }
+
+    fn values(&self) -> u64 {
+        let series = &self.request.series;
+        let stores = self.stores.iter();
+        stores.map(|store| store.values(series, &|_| false)).sum()
+    }
+
+    fn bytes(item: &SeriesRows) -> usize {
+        let values = item.columns.iter().map(|column| column.values.size_bytes());
+        values.sum::<usize>() + 8 * item.timestamps.len()
     }
 }
 

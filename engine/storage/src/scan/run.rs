@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use crate::error::Result;
 use crate::memtable::Run;
-use crate::model::{ScanRequest, SeriesId, TimeRange};
-use crate::scan::piece::{Partials, Piece, Pieces, RunFields, Store};
+use crate::model::{FieldWindows, ScanRequest, SeriesId, TimeRange};
+use crate::scan::piece::{Piece, Pieces, RunFields, Store};
 
 /// A sorted run with the fields of one request in mind.
 #[derive(Debug)]
@@ -46,6 +46,18 @@ impl<'snapshot> Store<'snapshot> for RunStore {
         let piece = Piece::Run(Arc::clone(&self.0), rows);
         Ok(Some(Box::new(RunPieces(Some(piece)))))
     }
+
+    fn values(&self, series: &[SeriesId], _in_one_window: &dyn Fn(TimeRange) -> bool) -> u64 {
+        /// So many series are looked up; of more it is said that they have all rows.
+        const LOOKED_UP_MAX: usize = 64;
+        let run = &self.0.run;
+        let rows: usize = if series.len() <= LOOKED_UP_MAX {
+            series.iter().map(|one| run.rows_of(*one).len()).sum()
+        } else {
+            run.rows().timestamps.len()
+        };
+        (rows * self.0.columns.iter().flatten().count()) as u64
+    }
 }
 
 /// All of a run's rows of one series, as one piece.
@@ -62,8 +74,8 @@ impl Pieces for RunPieces {
         Ok(self.0.take().expect("asked only where there is a piece"))
     }
 
-    fn summary(&mut self) -> Result<Option<Partials>> {
-        Ok(None)
+    fn summary(&mut self, _into: &mut [FieldWindows]) -> Result<bool> {
+        Ok(false)
     }
 
     fn skip_piece(&mut self) {

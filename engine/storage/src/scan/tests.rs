@@ -1,8 +1,10 @@
 //! Scans and aggregates against a map from time to the newest value of each field.
 
 mod blocks;
+mod shared;
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use proptest::prelude::*;
 
@@ -10,11 +12,11 @@ use super::*;
 use crate::memtable::{Run, Slice};
 use crate::model::{
     AggregateSet, Bitmap, Column, Extreme, FieldId, FieldValue, FieldWindows, FloatSum,
-    MeasurementId, PolicyId, Presence, Rows, Selected, Sequence, SeriesId, SeriesRows,
-    SeriesWindows, Sum, TimeRange, VECTOR_ROWS_MAX, Values, WindowPartial,
+    MeasurementId, PolicyId, Presence, Rows, Selected, Sequence, SeriesId, SeriesRows, Sum,
+    TimeRange, VECTOR_ROWS_MAX, Values, WindowBatch, WindowPartial,
 };
 use crate::scan::partial::partial;
-use crate::scan::piece::{Decoded, Partials, Piece, Pieces};
+use crate::scan::piece::{Decoded, Piece, Pieces};
 use crate::scan::run::RunStore;
 
 const TYPES: [FieldType; 5] = [
@@ -108,6 +110,10 @@ impl Store<'static> for Chunked {
         let pieces = ChunkedPieces { chunks, range };
         Ok((!pieces.chunks.is_empty()).then(|| Box::new(pieces) as Box<dyn Pieces>))
     }
+
+    fn values(&self, _: &[SeriesId], _: &dyn Fn(TimeRange) -> bool) -> u64 {
+        0
+    }
 }
 
 impl Pieces for ChunkedPieces {
@@ -132,13 +138,16 @@ impl Pieces for ChunkedPieces {
         }))
     }
 
-    fn summary(&mut self) -> Result<Option<Partials>> {
+    fn summary(&mut self, into: &mut [FieldWindows]) -> Result<bool> {
         let whole = self.chunks.last().unwrap();
         let rows = 0..whole.timestamps.len();
-        let column = |column: &Option<Column>| {
-            partial(&whole.timestamps, &Slice::of(column.as_ref(), rows.clone()))
-        };
-        Ok(Some(whole.columns.iter().map(column).collect()))
+        for (own, column) in into.iter_mut().zip(&whole.columns) {
+            match partial(&whole.timestamps, &Slice::of(column.as_ref(), rows.clone())) {
+                Some(partial) => own.push(&partial),
+                None => own.push_absent(),
+            }
+        }
+        Ok(true)
     }
 
     fn skip_piece(&mut self) {
@@ -366,6 +375,9 @@ fn alike(one: Option<&WindowPartial>, other: Option<&WindowPartial>) -> bool {
     sums && bare(one) == bare(other)
 }
 
+/// The aggregates of some rows, per requested field; `None` where a field has no value in them.
+type Partials = Vec<Option<WindowPartial>>;
+
 /// The windows of one series: number of the series, and for each window its number and a partial a
 /// field.
 type Expected = (usize, Vec<(u32, Partials)>);
@@ -397,19 +409,27 @@ fn expected_windows(case: &Case) -> Vec<Expected> {
     windows.filter(|(_, windows)| !windows.is_empty()).collect()
 }
 
-fn assert_windows(found: &[SeriesWindows], expected: &[Expected]) {
-    assert_eq!(found.len(), expected.len());
-    for (found, (index, expected)) in found.iter().zip(expected) {
-        let numbers: Vec<u32> = expected.iter().map(|(at, _)| *at).collect();
-        assert_eq!((found.index, &found.windows), (*index, &numbers));
-        for (place, (at, expected)) in expected.iter().enumerate() {
-            for (found, expected) in found.columns.iter().zip(expected) {
-                let found = found.partial(place);
-                let same = alike(found.as_ref(), expected.as_ref());
-                assert!(same, "window {at}: {found:?}, not {expected:?}");
+fn assert_windows(found: &[WindowBatch], expected: &[Expected]) {
+    let mut left = expected.iter();
+    for batch in found {
+        for (place, (found, _)) in batch.series.iter().enumerate() {
+            let (index, expected) = left.next().expect("no more series than there are");
+            let entries = batch.entries(place);
+            let numbers: Vec<u32> = expected.iter().map(|(at, _)| *at).collect();
+            assert_eq!(
+                (found, &batch.windows[entries.clone()]),
+                (index, &numbers[..])
+            );
+            for (place, (at, expected)) in entries.zip(expected) {
+                for (found, expected) in batch.columns.iter().zip(expected) {
+                    let found = found.partial(place);
+                    let same = alike(found.as_ref(), expected.as_ref());
+                    assert!(same, "window {at}: {found:?}, not {expected:?}");
+                }
             }
         }
     }
+    assert_eq!(left.next(), None, "all series are found");
 }
 
 /// What is `wanted` is told as it is where everything is, and nothing else.
@@ -425,6 +445,29 @@ fn assert_only(all: &FieldWindows, some: &FieldWindows, wanted: AggregateSet) {
                 format!("{point:?}"),
                 format!("{:?}", some.point(selected, at))
             );
+        }
+    }
+}
+
+/// Each aggregate that is asked for alone is what it is among all.
+fn assert_each_alone(
+    mut request: AggregateRequest,
+    windows: impl Fn(AggregateRequest) -> Vec<WindowBatch>,
+) {
+    let all = windows(request.clone());
+    let points = Selected::ALL.map(AggregateSet::of);
+    for wanted in points
+        .into_iter()
+        .chain([AggregateSet::COUNT, AggregateSet::SUM])
+    {
+        request.wanted.fill(wanted);
+        let some = windows(request.clone());
+        assert_eq!(all.len(), some.len());
+        for (all, some) in all.iter().zip(&some) {
+            assert_eq!((&all.series, &all.windows), (&some.series, &some.windows));
+            for (all, some) in all.columns.iter().zip(&some.columns) {
+                assert_only(all, some, wanted);
+            }
         }
     }
 }
@@ -474,20 +517,8 @@ proptest! {
             let mut cursor = WindowCursor::new(request, case.types(), case.stores(), no_check());
             std::iter::from_fn(|| cursor.next_windows().unwrap()).collect::<Vec<_>>()
         };
-        let all = windows(request.clone());
-        assert_windows(&all, &expected_windows(&case));
-        let points = Selected::ALL.map(AggregateSet::of);
-        for wanted in points.into_iter().chain([AggregateSet::COUNT, AggregateSet::SUM]) {
-            request.wanted.fill(wanted);
-            let some = windows(request.clone());
-            prop_assert_eq!(all.len(), some.len());
-            for (all, some) in all.iter().zip(&some) {
-                prop_assert_eq!((all.index, &all.windows), (some.index, &some.windows));
-                for (all, some) in all.columns.iter().zip(&some.columns) {
-                    assert_only(all, some, wanted);
-                }
-            }
-        }
+        assert_windows(&windows(request.clone()), &expected_windows(&case));
+        assert_each_alone(request, windows);
     }
 }
 
@@ -564,6 +595,10 @@ impl Store<'static> for Undecodable {
         let pieces = self.0.open(series, range, descending)?;
         Ok(pieces.map(|pieces| Box::new(UndecodablePieces(pieces)) as Box<dyn Pieces>))
     }
+
+    fn values(&self, series: &[SeriesId], in_one_window: &dyn Fn(TimeRange) -> bool) -> u64 {
+        self.0.values(series, in_one_window)
+    }
 }
 
 impl Pieces for UndecodablePieces {
@@ -575,8 +610,8 @@ impl Pieces for UndecodablePieces {
         Err(Error::corrupt("blocks/1.blk", 1, "decoded"))
     }
 
-    fn summary(&mut self) -> Result<Option<Partials>> {
-        self.0.summary()
+    fn summary(&mut self, into: &mut [FieldWindows]) -> Result<bool> {
+        self.0.summary(into)
     }
 
     fn skip_piece(&mut self) {
@@ -592,12 +627,9 @@ fn undecodable(rows: &[Row]) -> Box<dyn Store<'static>> {
     }))
 }
 
-fn windows_of(
-    stores: Vec<Box<dyn Store<'static>>>,
-    edges: Vec<i64>,
-) -> Result<Option<SeriesWindows>> {
+fn windows_of(stores: Vec<Box<dyn Store<'static>>>, edges: &[i64]) -> Result<Option<WindowBatch>> {
     let case = integer_case(Vec::new());
-    let mut request = aggregates_of(&case.request, &edges);
+    let mut request = aggregates_of(&case.request, edges);
     request.scan.range = window::within(request.scan.range, &request.edges);
     WindowCursor::new(request, case.types(), stores, no_check()).next_windows()
 }
@@ -607,15 +639,15 @@ fn chunks_that_lie_alone_in_a_window_are_not_decoded() {
     let first = integers((0..20).map(|at| (at, at)));
     let second = integers((20..40).map(|at| (at, at)));
     let stores = || vec![undecodable(&second), undecodable(&first)];
-    let found = windows_of(stores(), vec![0, 20, 40]).unwrap().unwrap();
+    let found = windows_of(stores(), &[0, 20, 40]).unwrap().unwrap();
     let counts: Vec<u64> = (0..2).map(|at| found.columns[0].count(at)).collect();
     assert_eq!(counts, [20, 20]);
-    let cut_by_an_edge = windows_of(stores(), vec![0, 15, 40]);
+    let cut_by_an_edge = windows_of(stores(), &[0, 15, 40]);
     assert_eq!(cut_by_an_edge.unwrap_err().message(), "decoded");
-    let cut_by_the_range = windows_of(stores(), vec![0, 35]);
+    let cut_by_the_range = windows_of(stores(), &[0, 35]);
     assert_eq!(cut_by_the_range.unwrap_err().message(), "decoded");
     let newer = integers([(12, 7)].into_iter());
-    let overlapped = windows_of(vec![undecodable(&first), undecodable(&newer)], vec![0, 40]);
+    let overlapped = windows_of(vec![undecodable(&first), undecodable(&newer)], &[0, 40]);
     assert_eq!(overlapped.unwrap_err().message(), "decoded");
 }
 

@@ -11,7 +11,7 @@ use futures_util::stream;
 use silverback::query::result::StopFlag;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
-use tokio::sync::mpsc::error::SendTimeoutError;
+use tokio::sync::mpsc::error::{SendTimeoutError, TrySendError};
 
 /// How long a reader may stand still before its query is stopped: it holds memory and a permit.
 const READER_PAUSE_MAX: Duration = Duration::from_secs(60);
@@ -28,6 +28,8 @@ const PIECES_MAX: usize = 4;
 enum Piece {
     /// Bytes.
     Data(Bytes),
+    /// All bytes there are, and the end.
+    Whole(Bytes),
     /// All has been said: without it the answer is broken off, never just shorter.
     End,
 }
@@ -61,10 +63,22 @@ pub(super) struct Pipe {
 }
 
 impl Pipe {
-    /// Sends what is left and the end.
+    /// Sends what is left and the end: a short answer is one piece, and one turn of its reader.
     pub(super) fn finish(&mut self) -> io::Result<()> {
-        self.flush()?;
+        if self.gathered.len() as u64 == self.written && self.written > 0 {
+            let whole = std::mem::take(&mut self.gathered);
+            return self.send(Piece::Whole(whole.into()));
+        }
+        self.send_gathered()?;
         self.send(Piece::End)
+    }
+
+    fn send_gathered(&mut self) -> io::Result<()> {
+        if self.gathered.is_empty() {
+            return Ok(());
+        }
+        let piece = std::mem::take(&mut self.gathered);
+        self.send(Piece::Data(piece.into()))
     }
 
     /// Bytes written so far.
@@ -75,7 +89,11 @@ impl Pipe {
     /// Waits for the reader, but no longer than the query may run: what it holds is wanted by others.
     fn send(&self, piece: Piece) -> io::Result<()> {
         let broken = |why: &str| io::Error::new(io::ErrorKind::BrokenPipe, why);
-        let mut piece = piece;
+        let mut piece = match self.sender.try_send(piece) {
+            Ok(()) => return Ok(()),
+            Err(TrySendError::Closed(_)) => return Err(broken("the client left")),
+            Err(TrySendError::Full(piece)) => piece,
+        };
         for _ in 0..READER_PAUSE_MAX.as_millis() / STOP_LOOK.as_millis() {
             let sent = self.sender.send_timeout(piece, STOP_LOOK);
             piece = match self.runtime.block_on(sent) {
@@ -102,11 +120,7 @@ impl Write for Pipe {
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        if self.gathered.is_empty() {
-            return Ok(());
-        }
-        let piece = std::mem::take(&mut self.gathered);
-        self.send(Piece::Data(piece.into()))
+        self.send_gathered()
     }
 }
 
@@ -134,10 +148,10 @@ impl Drain {
     /// Waits for the first piece; false where the query ended without one.
     pub(super) async fn first(&mut self) -> bool {
         self.first = self.receiver.recv().await;
-        if let None | Some(Piece::End) = self.first {
+        if let None | Some(Piece::End | Piece::Whole(_)) = self.first {
             self.stop.0 = None;
         }
-        matches!(self.first, Some(Piece::Data(_)))
+        matches!(self.first, Some(Piece::Data(_) | Piece::Whole(_)))
     }
 
     /// Lets the query run on with nobody listening.
@@ -148,6 +162,9 @@ impl Drain {
 
     /// The answer as a body. It ends with an error where the query broke off.
     pub(super) fn into_body(self) -> Body {
+        if let Some(Piece::Whole(data)) = self.first {
+            return Body::from(data);
+        }
         let pieces = stream::unfold(Some(self), async |drain| {
             let mut drain = drain?;
             let piece = match drain.first.take() {
@@ -156,7 +173,8 @@ impl Drain {
             };
             match piece {
                 Some(Piece::Data(data)) => Some((Ok(data), Some(drain))),
-                Some(Piece::End) => {
+                // Whole answers are first pieces, and bodies of their own.
+                Some(Piece::End | Piece::Whole(_)) => {
                     drain.stop.0 = None;
                     None
                 }
@@ -196,6 +214,22 @@ mod tests {
             drain.into_body().collect().await.unwrap().to_bytes()
         });
         assert_eq!(&*body, b"one two");
+        assert!(stop.check().is_ok());
+    }
+
+    #[test]
+    fn a_short_answer_is_one_piece_with_its_length() {
+        let stop = Arc::new(StopFlag::default());
+        let (mut pipe, mut drain, runtime) = pipe_of(&stop);
+        pipe.write_all(b"all of it").unwrap();
+        pipe.finish().unwrap();
+        let body = runtime.block_on(async {
+            assert!(drain.first().await);
+            drain.into_body()
+        });
+        assert_eq!(http_body::Body::size_hint(&body).exact(), Some(9));
+        let body = runtime.block_on(async { body.collect().await.unwrap().to_bytes() });
+        assert_eq!(&*body, b"all of it");
         assert!(stop.check().is_ok());
     }
 

@@ -107,10 +107,8 @@ impl Write for Out {
         }
     }
 
+    /// Nothing is sent before its time: [`Out::finish`] sends what is left.
     fn flush(&mut self) -> io::Result<()> {
-        match self {
-            Out::Plain(pipe) => pipe.flush(),
-            Out::Gzip(encoder) => encoder.flush(),
-        }
+        Ok(())
     }
 }

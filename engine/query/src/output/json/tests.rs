@@ -257,3 +257,140 @@ fn a_writer_that_refuses_stops_the_query() {
     let rows = (0..100_000).map(|row| sink.row(&[Cell::Integer(row)]));
     assert!(rows.into_iter().any(|row| row == Err(Stopped)));
 }
+
+mod batches {
+    use proptest::prelude::*;
+    use silverback_storage::model::{Bitmap, Column, FieldType, FieldValue, Presence, Values};
+
+    use super::*;
+
+    /// Rows of two stored series: times, two columns of each, a constant.
+    #[derive(Clone, Debug)]
+    struct Rows {
+        pieces: Vec<(Vec<i64>, Vec<Column>, Cell)>,
+        order: Vec<(u32, u32)>,
+    }
+
+    fn value(field_type: FieldType) -> BoxedStrategy<FieldValue> {
+        match field_type {
+            FieldType::Float => any::<f64>().prop_map(FieldValue::Float).boxed(),
+            FieldType::Integer => any::<i64>().prop_map(FieldValue::Integer).boxed(),
+            FieldType::Unsigned => any::<u64>().prop_map(FieldValue::Unsigned).boxed(),
+            FieldType::Boolean => any::<bool>().prop_map(FieldValue::Boolean).boxed(),
+            FieldType::String => ".{0,6}"
+                .prop_map(|text| FieldValue::String(text.as_bytes().into()))
+                .boxed(),
+        }
+    }
+
+    fn column(rows: usize) -> impl Strategy<Value = Column> {
+        let types = prop_oneof![
+            Just(FieldType::Float),
+            Just(FieldType::Integer),
+            Just(FieldType::Unsigned),
+            Just(FieldType::Boolean),
+            Just(FieldType::String),
+        ];
+        (types, any::<bool>()).prop_flat_map(move |(field_type, full)| {
+            let cells = (value(field_type), any::<bool>());
+            proptest::collection::vec(cells, rows).prop_map(move |cells| {
+                let (mut values, mut bits) = (Values::new(field_type), Bitmap::default());
+                for (value, has) in &cells {
+                    bits.push(full || *has);
+                    if full || *has {
+                        values.push(value);
+                    }
+                }
+                let presence = if full {
+                    Presence::All
+                } else {
+                    Presence::Some(bits)
+                };
+                Column { values, presence }
+            })
+        })
+    }
+
+    fn rows() -> impl Strategy<Value = Rows> {
+        let constant = prop_oneof![
+            Just(Cell::Null),
+            Just(Cell::string("a \"b\" <c>")),
+            Just(Cell::string("plain")),
+        ];
+        let piece = (1..5_usize).prop_flat_map(move |count| {
+            let columns = proptest::collection::vec(column(count), 2);
+            let times = proptest::collection::vec(any::<i64>(), count);
+            (times, columns, constant.clone())
+        });
+        let turns = proptest::collection::vec(0..2_usize, 12);
+        (proptest::collection::vec(piece, 2), turns).prop_map(|(pieces, turns)| {
+            let mut taken = [0_usize; 2];
+            let mut order = Vec::new();
+            for turn in turns {
+                if taken[turn] < pieces[turn].0.len() {
+                    let number = |at| u32::try_from(at).unwrap();
+                    order.push((number(turn), number(taken[turn])));
+                    taken[turn] += 1;
+                }
+            }
+            Rows { pieces, order }
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn a_batch_is_written_as_its_rows_are(
+            rows in rows(),
+            pretty in any::<bool>(),
+            chunk_rows in proptest::option::of(1..4_usize),
+            text in any::<bool>(),
+        ) {
+            let options = JsonOptions {
+                epoch: if text { Epoch::Text } else { Epoch::Divided(1) },
+                pretty,
+                chunk_rows,
+            };
+            let pieces: Vec<BatchPiece<'_>> = rows.pieces.iter().map(|(times, columns, constant)| {
+                let mut shown: Vec<_> = columns.iter().map(BatchColumn::of).collect();
+                shown.insert(1, BatchColumn::Constant(constant));
+                BatchPiece { timestamps: times, columns: shown }
+            }).collect();
+            let batch = RowBatch { pieces: &pieces, order: &rows.order };
+            let header = header("m", &[], &["time", "a", "b", "c"]);
+            let as_batch = written(options, |sink| {
+                sink.statement(0).unwrap();
+                sink.series(&header).unwrap();
+                sink.rows(&batch).unwrap();
+                sink.end(None).unwrap();
+            });
+            let as_rows = written(options, |sink| {
+                sink.statement(0).unwrap();
+                sink.series(&header).unwrap();
+                for (piece, row) in &rows.order {
+                    let (times, columns, constant) = &rows.pieces[*piece as usize];
+                    let row = *row as usize;
+                    let value = |column: &Column| match column.get(row) {
+                        None => Cell::Null,
+                        Some(FieldValue::Float(value)) => Cell::Float(value),
+                        Some(FieldValue::Integer(value)) => Cell::Integer(value),
+                        Some(FieldValue::Unsigned(value)) => Cell::Unsigned(value),
+                        Some(FieldValue::Boolean(value)) => Cell::Boolean(value),
+                        Some(FieldValue::String(value)) => Cell::String(value),
+                    };
+                    let cells = [Cell::Time(times[row]), value(&columns[0]), constant.clone(), value(&columns[1])];
+                    sink.row(&cells).unwrap();
+                }
+                sink.end(None).unwrap();
+            });
+            prop_assert_eq!(as_batch, as_rows);
+            // Sinks without a way of their own get cells.
+            let mut gathered = Vec::new();
+            let gather = |cells: &[Cell]| -> Result<(), Stopped> {
+                gathered.push(format!("{cells:?}"));
+                Ok(())
+            };
+            batch.each_row(gather).unwrap();
+            prop_assert_eq!(gathered.len(), rows.order.len());
+        }
+    }
+}

@@ -9,7 +9,8 @@
 use crate::codec::{self, DecodeError, Effort};
 use crate::format::block::bytes::{Damage, Taker};
 use crate::model::{
-    Bitmap, Extreme, FieldType, FloatSum, Presence, Sum, Values, WindowPartial, push_varint,
+    AggregateSet, Bitmap, Extreme, FieldType, FieldWindows, FloatSum, Presence, Selected, Sum,
+    Values, WindowPartial, push_varint,
 };
 
 /// Times of a chunk's first and last row.
@@ -70,9 +71,18 @@ pub fn encode(
     }
 }
 
+/// The values of a chunk that are stored, in their order.
+const STORED: [Selected; 4] = [
+    Selected::First,
+    Selected::Last,
+    Selected::Min,
+    Selected::Max,
+];
+
 /// The statistics of one field in up to 1,024 chunks.
 #[derive(Clone, Debug)]
 pub struct StatsPage {
+    holds: AggregateSet,
     presence: Presence,
     chunk_count: usize,
     columns: Columns,
@@ -164,13 +174,14 @@ fn halves(sum: i128) -> [u64; 2] {
 }
 
 impl StatsPage {
-    /// The page of `chunk_count` chunks, of a field of `field_type`.
+    /// The page of `chunk_count` chunks, of a field of `field_type`: counts, and what is `wanted`. The
+    /// rest is passed over.
     ///
     /// # Errors
     /// What is wrong with the bytes.
     pub fn decode(
         bytes: &[u8],
-        field_type: FieldType,
+        (field_type, wanted): (FieldType, AggregateSet),
         chunk_count: usize,
     ) -> Result<StatsPage, Damage> {
         let mut taker = Taker::new(bytes);
@@ -185,14 +196,24 @@ impl StatsPage {
         if let Values::Unsigned(counts) = counts {
             columns.counts = counts;
         }
-        for values in &mut columns.values {
-            codec::decode_values_into(taker.prefixed()?, count, values).map_err(damage)?;
+        let is_wanted = STORED.map(|selected| wanted.has(AggregateSet::of(selected)));
+        for (values, wanted) in columns.values.iter_mut().zip(is_wanted) {
+            let stream = taker.prefixed()?;
+            if wanted {
+                codec::decode_values_into(stream, count, values).map_err(damage)?;
+            }
         }
-        for times in &mut columns.times {
-            codec::decode_timestamps_into(taker.prefixed()?, count, times).map_err(damage)?;
+        for (times, wanted) in columns.times.iter_mut().zip(is_wanted) {
+            let stream = taker.prefixed()?;
+            if wanted {
+                codec::decode_timestamps_into(stream, count, times).map_err(damage)?;
+            }
         }
         for values in &mut columns.sums {
-            codec::decode_values_into(taker.prefixed()?, count, values).map_err(damage)?;
+            let stream = taker.prefixed()?;
+            if wanted.has(AggregateSet::SUM) {
+                codec::decode_values_into(stream, count, values).map_err(damage)?;
+            }
         }
         if taker.remaining() != 0 || columns.counts.contains(&0) {
             return Err(Damage("a page of statistics contradicts itself"));
@@ -201,20 +222,72 @@ impl StatsPage {
             presence,
             chunk_count,
             columns,
+            holds: wanted,
         })
+    }
+
+    /// What was decoded.
+    pub fn holds(&self) -> AggregateSet {
+        self.holds
+    }
+
+    /// Appends what the field comes to in chunk `index` to `windows`, of what that asks for.
+    ///
+    /// # Panics
+    /// If there are not that many chunks, or `windows` is of another type or asks for more than the
+    /// page [`StatsPage::holds`].
+    pub fn push_to(&self, (index, chunk): (usize, ChunkTimes), windows: &mut FieldWindows) {
+        let Some(at) = self.place(index) else {
+            windows.push_absent();
+            return;
+        };
+        let columns = &self.columns;
+        windows.push_count(columns.counts[at]);
+        match &columns.sums[..] {
+            [Values::Float(high), Values::Float(low)] => {
+                if let Some(sums) = windows.float_sums() {
+                    let (high, low) = (high[at], low[at]);
+                    sums.push(FloatSum { high, low });
+                }
+            }
+            [Values::Unsigned(low), Values::Integer(high)] => {
+                if let Some(sums) = windows.integer_sums() {
+                    sums.push(i128::from(high[at]) << 64 | i128::from(low[at]));
+                }
+            }
+            _ => {}
+        }
+        for (which, selected) in STORED.into_iter().enumerate() {
+            if !windows.keeps(selected) {
+                continue;
+            }
+            let word = match &columns.values[which] {
+                Values::Float(values) => values[at].to_bits(),
+                Values::Integer(values) => values[at].cast_unsigned(),
+                Values::Unsigned(values) => values[at],
+                Values::Boolean(values) => u64::from(values[at]),
+                Values::String(_) => unreachable!("strings have no statistics"),
+            };
+            let timestamp = time(chunk, which, columns.times[which][at]);
+            windows.push_word(selected, timestamp, word);
+        }
+    }
+
+    /// Where the values of chunk `index` stand; `None` where the field has none in it.
+    fn place(&self, index: usize) -> Option<usize> {
+        assert!(index < self.chunk_count, "chunk {index} is none");
+        match &self.presence {
+            Presence::All => Some(index),
+            Presence::Some(bits) => bits.get(index).then(|| bits.rank(index)),
+        }
     }
 
     /// What the field comes to in chunk `index`, or `None` where it has no value there.
     ///
     /// # Panics
-    /// If there are not that many chunks.
+    /// If there are not that many chunks, or the page does not hold everything.
     pub fn get(&self, index: usize, chunk: ChunkTimes) -> Option<WindowPartial> {
-        assert!(index < self.chunk_count, "chunk {index} is none");
-        let at = match &self.presence {
-            Presence::All => index,
-            Presence::Some(bits) if bits.get(index) => bits.rank(index),
-            Presence::Some(_) => return None,
-        };
+        let at = self.place(index)?;
         let extreme = |which: usize| Extreme {
             value: self.columns.values[which].get(at),
             timestamp: time(chunk, which, self.columns.times[which][at]),
@@ -351,12 +424,17 @@ mod tests {
             for effort in [Effort::Hot, Effort::Warm, Effort::Cold] {
                 let mut bytes = Vec::new();
                 encode(&chunks, values.field_type(), effort, &mut bytes);
-                let page = StatsPage::decode(&bytes, values.field_type(), 3).unwrap();
+                let page =
+                    StatsPage::decode(&bytes, (values.field_type(), AggregateSet::ALL), 3).unwrap();
                 for (index, (ends, partial)) in chunks.iter().enumerate() {
                     assert_eq!(&page.get(index, *ends), partial);
                 }
                 for len in 0..bytes.len() {
-                    let cut = StatsPage::decode(&bytes[..len], values.field_type(), 3);
+                    let cut = StatsPage::decode(
+                        &bytes[..len],
+                        (values.field_type(), AggregateSet::ALL),
+                        3,
+                    );
                     assert!(cut.is_err(), "cut at {len}");
                 }
             }

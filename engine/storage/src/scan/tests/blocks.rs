@@ -72,7 +72,7 @@ fn block_of(env: &Arc<dyn Env>, rows: &[Row], sequence: u64) -> Arc<Block> {
 }
 
 /// The snapshot of a case; blocks are older than runs, whatever the case says.
-fn snapshot_of(case: &mut Case) -> Snapshot {
+pub(super) fn snapshot_of(case: &mut Case) -> Snapshot {
     case.writes.sort_by_key(|(_, chunk)| chunk.is_none());
     let env: Arc<dyn Env> = Arc::new(SimEnv::new(1));
     env.create_dir(Path::new("blocks")).unwrap();
@@ -111,10 +111,14 @@ fn scanned(snapshot: &Snapshot, case: &Case) -> Vec<Vec<(i64, Vec<Option<FieldVa
     found
 }
 
-fn windows(snapshot: &Snapshot, case: &Case) -> Vec<SeriesWindows> {
+fn windows(snapshot: &Snapshot, case: &Case) -> Vec<WindowBatch> {
+    let windows = |request| {
+        let mut cursor = aggregates(snapshot, request, no_check()).unwrap();
+        std::iter::from_fn(|| cursor.next_windows().unwrap()).collect::<Vec<_>>()
+    };
     let request = aggregates_of(&case.request, &case.edges);
-    let mut cursor = aggregates(snapshot, request, no_check()).unwrap();
-    std::iter::from_fn(|| cursor.next_windows().unwrap()).collect()
+    assert_each_alone(request.clone(), windows);
+    windows(request)
 }
 
 proptest! {

@@ -1,0 +1,453 @@
+//! A scan that several threads share. The series of a request are cut into parts of about as much work;
+//! whoever is free reads the next part, and the one who asked gets all of them in their order.
+//!
+//! The asker never waits for a part that nobody reads: it reads too, and alone where no other thread is
+//! free. What has been read and not been taken is bounded.
+
+use std::collections::BTreeMap;
+use std::collections::VecDeque;
+use std::fmt;
+use std::ops::Range;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::{AggregateRequest, ScanRequest, SeriesRows, WindowBatch};
+use crate::scan::rows::RowCursor;
+use crate::scan::window::WindowCursor;
+use crate::scan::{Check, aggregates, rows};
+use crate::snapshot::Snapshot;
+use crate::workers::Workers;
+
+/// Values that a part is to read, about: a millisecond or two.
+const PART_VALUES: u64 = 256 * 1024;
+
+/// Parts that one thread may be ahead of the one who takes them.
+const PARTS_AHEAD: usize = 2;
+
+/// How often a helper that waits looks whether its thread is to end.
+const STOP_LOOK: Duration = Duration::from_millis(100);
+
+/// Bytes of a part that are read before somebody takes them.
+pub(super) const PART_BYTES_MAX: usize = 8 << 20;
+
+/// Reads some of the series of a request.
+pub(super) trait Cursor {
+    /// What it gives.
+    type Item: Send + 'static;
+
+    /// The next series is the first of `series`, and its last the last.
+    fn seek(&mut self, series: Range<usize>);
+
+    /// The next piece; `None` behind the last series.
+    fn next_item(&mut self) -> Result<Option<Self::Item>>;
+
+    /// How many values must be read for all series, about.
+    fn values(&self) -> u64;
+
+    /// Memory that an item holds, bytes.
+    fn bytes(item: &Self::Item) -> usize;
+}
+
+/// What is read: how a thread opens a cursor of its own.
+pub(super) trait Scan: Send + Sync + 'static {
+    /// The cursor.
+    type Cursor<'snapshot>: Cursor<Item = Self::Item>;
+    /// What it gives.
+    type Item: Send + 'static;
+
+    /// Opens it.
+    fn open<'snapshot>(
+        &self,
+        snapshot: &'snapshot Snapshot,
+        check: Check,
+    ) -> Result<Self::Cursor<'snapshot>>;
+
+    /// How many series there are.
+    fn series_count(&self) -> usize;
+}
+
+impl Scan for ScanRequest {
+    type Cursor<'snapshot> = RowCursor<'snapshot>;
+    type Item = SeriesRows;
+
+    fn open<'snapshot>(
+        &self,
+        snapshot: &'snapshot Snapshot,
+        check: Check,
+    ) -> Result<RowCursor<'snapshot>> {
+        rows(snapshot, self.clone(), check)
+    }
+
+    fn series_count(&self) -> usize {
+        self.series.len()
+    }
+}
+
+impl Scan for AggregateRequest {
+    type Cursor<'snapshot> = WindowCursor<'snapshot>;
+    type Item = WindowBatch;
+
+    fn open<'snapshot>(
+        &self,
+        snapshot: &'snapshot Snapshot,
+        check: Check,
+    ) -> Result<WindowCursor<'snapshot>> {
+        aggregates(snapshot, self.clone(), check)
+    }
+
+    fn series_count(&self) -> usize {
+        self.scan.series.len()
+    }
+}
+
+/// What has been read of a part and not been taken.
+struct Part<T> {
+    items: VecDeque<T>,
+    bytes: usize,
+    /// Set once it is read to its end.
+    outcome: Option<Result<()>>,
+}
+
+struct State<T> {
+    /// The part that is taken from.
+    taken: usize,
+    /// The first part that nobody reads yet.
+    next: usize,
+    parts: BTreeMap<usize, Part<T>>,
+    /// Jobs that were offered and have not ended.
+    helpers: usize,
+    /// Nobody takes anything any more.
+    stopped: bool,
+}
+
+/// What the threads of one scan share.
+struct Common<S: Scan> {
+    scan: S,
+    snapshot: Arc<Snapshot>,
+    /// Series of a part.
+    part_series: usize,
+    parts: usize,
+    ahead: usize,
+    state: Mutex<State<S::Item>>,
+    changed: Condvar,
+    workers: Arc<Workers>,
+}
+
+/// A scan under way, as the one who asked sees it.
+pub(super) struct Shared<'snapshot, S: Scan> {
+    common: Arc<Common<S>>,
+    cursor: S::Cursor<'snapshot>,
+    /// The part that the asker reads.
+    own: Option<usize>,
+}
+
+impl<'snapshot, S: Scan> Shared<'snapshot, S> {
+    /// Opens `scan`, and asks `workers` for help where it is worth that.
+    pub(super) fn open(
+        scan: S,
+        snapshot: &'snapshot Arc<Snapshot>,
+        workers: &Arc<Workers>,
+    ) -> Result<Shared<'snapshot, S>> {
+        let cursor = scan.open(snapshot, Arc::new(|| Ok(())))?;
+        let parts = usize::try_from(cursor.values() / PART_VALUES).unwrap_or(usize::MAX);
+        let series = scan.series_count();
+        let alone = workers.count() == 0 || parts < 2;
+        let part_series = if alone {
+            series
+        } else {
+            series.div_ceil(parts)
+        };
+        Ok(Shared::new((scan, cursor), snapshot, workers, part_series))
+    }
+
+    pub(super) fn new(
+        (scan, cursor): (S, S::Cursor<'snapshot>),
+        snapshot: &'snapshot Arc<Snapshot>,
+        workers: &Arc<Workers>,
+        part_series: usize,
+    ) -> Shared<'snapshot, S> {
+        let part_series = part_series.max(1);
+        let common = Arc::new(Common {
+            parts: scan.series_count().div_ceil(part_series),
+            scan,
+            snapshot: Arc::clone(snapshot),
+            part_series,
+            ahead: PARTS_AHEAD * (workers.count() + 1),
+            state: Mutex::new(State {
+                taken: 0,
+                next: 0,
+                parts: BTreeMap::new(),
+                helpers: 0,
+                stopped: false,
+            }),
+            changed: Condvar::new(),
+            workers: Arc::clone(workers),
+        });
+        let mut shared = Shared {
+            common,
+            cursor,
+            own: None,
+        };
+        // The asker begins with the first part: only what is left may need help.
+        shared.claim();
+        shared.hire();
+        shared
+    }
+
+    /// The next piece, or `None` when all have been given: in the order of the request's series. After an
+    /// error there is no next.
+    pub(super) fn next_item(&mut self) -> Result<Option<S::Item>> {
+        loop {
+            let common = Arc::clone(&self.common);
+            let mut state = common.state();
+            let at = state.taken;
+            if at == common.parts {
+                return Ok(None);
+            }
+            if let Some(part) = state.parts.get_mut(&at) {
+                if let Some(item) = part.items.pop_front() {
+                    part.bytes -= S::Cursor::bytes(&item).min(part.bytes);
+                    common.changed.notify_all();
+                    return Ok(Some(item));
+                }
+                if let Some(outcome) = part.outcome.take() {
+                    state.parts.remove(&at);
+                    state.taken += 1;
+                    drop(state);
+                    outcome?;
+                    self.hire();
+                    continue;
+                }
+            }
+            drop(state);
+            if let Some(item) = self.read(at)? {
+                return Ok(Some(item));
+            }
+        }
+    }
+
+    /// Reads one piece of the asker's own part, of the next that nobody reads where it has none, or waits
+    /// where there is nothing to read. Gives what it read if it is of part `at`.
+    fn read(&mut self, at: usize) -> Result<Option<S::Item>> {
+        self.claim();
+        let Some(own) = self
+            .own
+            .filter(|own| *own == at || !self.common.is_full(*own))
+        else {
+            self.common.wait(at);
+            return Ok(None);
+        };
+        let found = self.cursor.next_item();
+        if own == at
+            && let Ok(Some(_)) = found
+        {
+            return found;
+        }
+        if self.common.put(own, found) {
+            self.own = None;
+        }
+        Ok(None)
+    }
+
+    /// Takes the next part that nobody reads, unless the asker has one.
+    fn claim(&mut self) {
+        if self.own.is_none()
+            && let Some((part, series)) = self.common.claim()
+        {
+            self.cursor.seek(series);
+            self.own = Some(part);
+        }
+    }
+
+    /// Asks for help as long as there are parts for it.
+    fn hire(&self) {
+        let workers = &self.common.workers;
+        loop {
+            let mut state = self.common.state();
+            let left = self.common.claimable(&state);
+            if state.helpers >= workers.count().min(left) {
+                return;
+            }
+            state.helpers += 1;
+            drop(state);
+            // The job holds the snapshot no longer than the asker: it may wait for long.
+            let common = Arc::downgrade(&self.common);
+            let offered = workers.offer(Box::new(move || {
+                if let Some(common) = common.upgrade() {
+                    common.help();
+                }
+            }));
+            if !offered {
+                self.common.state().helpers -= 1;
+                return;
+            }
+        }
+    }
+}
+
+impl<S: Scan> Drop for Shared<'_, S> {
+    fn drop(&mut self) {
+        let mut state = self.common.state();
+        state.stopped = true;
+        state.parts.clear();
+        self.common.changed.notify_all();
+    }
+}
+
+impl<S: Scan> fmt::Debug for Shared<'_, S> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let taken = self.common.state().taken;
+        write!(out, "scan at part {taken} of {}", self.common.parts)
+    }
+}
+
+impl<S: Scan> Common<S> {
+    fn state(&self) -> MutexGuard<'_, State<S::Item>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How many parts may be begun.
+    fn claimable(&self, state: &State<S::Item>) -> usize {
+        let end = self.parts.min(state.taken + self.ahead);
+        if state.stopped {
+            0
+        } else {
+            end.saturating_sub(state.next)
+        }
+    }
+
+    /// The next part that nobody reads, and its series.
+    fn claim(&self) -> Option<(usize, Range<usize>)> {
+        let mut state = self.state();
+        if self.claimable(&state) == 0 {
+            return None;
+        }
+        let part = state.next;
+        state.next += 1;
+        state.parts.insert(
+            part,
+            Part {
+                items: VecDeque::new(),
+                bytes: 0,
+                outcome: None,
+            },
+        );
+        let start = part * self.part_series;
+        let end = self.scan.series_count().min(start + self.part_series);
+        Some((part, start..end))
+    }
+
+    fn is_full(&self, part: usize) -> bool {
+        let state = self.state();
+        let part = state.parts.get(&part);
+        part.is_some_and(|part| part.bytes >= PART_BYTES_MAX)
+    }
+
+    /// Adds what was read of a part. True where that was its end.
+    fn put(&self, part: usize, found: Result<Option<S::Item>>) -> bool {
+        let mut state = self.state();
+        let Some(own) = state.parts.get_mut(&part) else {
+            return true;
+        };
+        let ended = match found {
+            Ok(Some(item)) => {
+                own.bytes += S::Cursor::bytes(&item);
+                own.items.push_back(item);
+                false
+            }
+            Ok(None) => {
+                own.outcome = Some(Ok(()));
+                true
+            }
+            Err(error) => {
+                own.outcome = Some(Err(error));
+                true
+            }
+        };
+        self.changed.notify_all();
+        ended
+    }
+
+    /// Waits until there is something of part `at` to take.
+    fn wait(&self, at: usize) {
+        let is_bare = |state: &mut State<S::Item>| {
+            let part = state.parts.get(&at);
+            part.is_some_and(|part| part.items.is_empty() && part.outcome.is_none())
+        };
+        let state = self.changed.wait_while(self.state(), is_bare);
+        drop(state.unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// Reads parts as long as there are some that nobody reads.
+    fn help(self: &Arc<Self>) {
+        let _left = Helper(self);
+        let common = Arc::clone(self);
+        let check: Check = Arc::new(move || {
+            if common.state().stopped {
+                return Err(Error::new(ErrorKind::Closed, "the scan has ended"));
+            }
+            Ok(())
+        });
+        // Where a cursor cannot be opened the asker, who has one, reads all there is.
+        let Ok(mut cursor) = self.scan.open(&self.snapshot, check) else {
+            return;
+        };
+        while let Some((part, series)) = self.claim() {
+            let claim = Claim { common: self, part };
+            cursor.seek(series);
+            loop {
+                let found = cursor.next_item();
+                if self.put(part, found) {
+                    break;
+                }
+                if !claim.wait_for_room() {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// Counts a helper until it leaves.
+struct Helper<'c, S: Scan>(&'c Common<S>);
+
+impl<S: Scan> Drop for Helper<'_, S> {
+    fn drop(&mut self) {
+        self.0.state().helpers -= 1;
+    }
+}
+
+/// A part that a helper reads: it does not stay without an end, whatever becomes of the helper.
+struct Claim<'c, S: Scan> {
+    common: &'c Common<S>,
+    part: usize,
+}
+
+impl<S: Scan> Claim<'_, S> {
+    /// Waits until more of the part may be read. False where the threads are to end before that.
+    fn wait_for_room(&self) -> bool {
+        let common = self.common;
+        let mut state = common.state();
+        while !common.workers.is_stopping() {
+            let part = state.parts.get(&self.part);
+            if state.stopped || part.is_none_or(|part| part.bytes < PART_BYTES_MAX) {
+                return true;
+            }
+            let waited = common.changed.wait_timeout(state, STOP_LOOK);
+            (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        }
+        false
+    }
+}
+
+impl<S: Scan> Drop for Claim<'_, S> {
+    fn drop(&mut self) {
+        let mut state = self.common.state();
+        if let Some(part) = state.parts.get_mut(&self.part) {
+            let failed = || Err(Error::new(ErrorKind::Closed, "the scan failed inside"));
+            part.outcome.get_or_insert_with(failed);
+        }
+        self.common.changed.notify_all();
+    }
+}

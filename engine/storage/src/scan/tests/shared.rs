@@ -1,0 +1,239 @@
+//! What threads share comes as if one had read it.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::blocks::snapshot_of;
+use super::*;
+use crate::env::real::{RealEnv, RealOptions};
+use crate::manifest::catalog::DatabaseCatalog;
+use crate::model::DatabaseId;
+use crate::scan::shared::{Cursor, PART_BYTES_MAX, Scan};
+
+fn workers(count: usize) -> (tempfile::TempDir, Arc<Workers>) {
+    let folder = tempfile::tempdir().unwrap();
+    let env = RealEnv::new(folder.path(), RealOptions { mmap: false });
+    let workers = Workers::start(&env, count).unwrap();
+    (folder, workers)
+}
+
+fn empty() -> Arc<Snapshot> {
+    let catalog = Arc::new(DatabaseCatalog::new(DatabaseId(1), "db"));
+    Arc::new(Snapshot::new(
+        Sequence(1),
+        catalog,
+        BTreeMap::new(),
+        Vec::new(),
+    ))
+}
+
+/// Series of a few numbers each, one of which may be where reading ends badly.
+#[derive(Clone, Debug)]
+struct Numbers {
+    series: usize,
+    each: usize,
+    fails_at: Option<usize>,
+    panics: bool,
+    bytes: usize,
+    /// Items that were read and not dropped.
+    held: Arc<AtomicUsize>,
+}
+
+#[derive(Debug)]
+struct Number {
+    value: usize,
+    bytes: usize,
+    held: Arc<AtomicUsize>,
+}
+
+impl Drop for Number {
+    fn drop(&mut self) {
+        self.held.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+struct Reader(Numbers, Range<usize>);
+
+impl Cursor for Reader {
+    type Item = Number;
+
+    fn seek(&mut self, series: Range<usize>) {
+        self.1 = series.start * self.0.each..series.end * self.0.each;
+    }
+
+    fn next_item(&mut self) -> Result<Option<Number>> {
+        let Some(value) = self.1.next() else {
+            return Ok(None);
+        };
+        if self.0.fails_at == Some(value) {
+            assert!(!self.0.panics, "a reader that fails");
+            return Err(Error::corrupt("blocks/1.blk", value as u64, "bad"));
+        }
+        self.0.held.fetch_add(1, Ordering::SeqCst);
+        Ok(Some(Number {
+            value,
+            bytes: self.0.bytes,
+            held: Arc::clone(&self.0.held),
+        }))
+    }
+
+    fn values(&self) -> u64 {
+        0
+    }
+
+    fn bytes(item: &Number) -> usize {
+        item.bytes
+    }
+}
+
+impl Scan for Numbers {
+    type Cursor<'snapshot> = Reader;
+    type Item = Number;
+
+    fn open(&self, _: &Snapshot, _: Check) -> Result<Reader> {
+        Ok(Reader(self.clone(), 0..self.series * self.each))
+    }
+
+    fn series_count(&self) -> usize {
+        self.series
+    }
+}
+
+impl Numbers {
+    fn new(series: usize, each: usize) -> Numbers {
+        Numbers {
+            series,
+            each,
+            fails_at: None,
+            panics: false,
+            bytes: 1,
+            held: Arc::default(),
+        }
+    }
+
+    fn shared<'s>(
+        &self,
+        snapshot: &'s Arc<Snapshot>,
+        (workers, part_series): (&Arc<Workers>, usize),
+    ) -> Shared<'s, Numbers> {
+        let reader = Reader(self.clone(), 0..0);
+        Shared::new((self.clone(), reader), snapshot, workers, part_series)
+    }
+}
+
+#[test]
+fn parts_come_in_their_order_whoever_reads_them() {
+    let snapshot = empty();
+    for count in 0..4 {
+        let (_folder, workers) = workers(count);
+        for (series, each, part) in [(0, 1, 1), (1, 5, 3), (7, 3, 2), (200, 4, 1), (1000, 1, 7)] {
+            let numbers = Numbers::new(series, each);
+            let mut shared = numbers.shared(&snapshot, (&workers, part));
+            for expected in 0..series * each {
+                assert_eq!(shared.next_item().unwrap().unwrap().value, expected);
+            }
+            assert!(shared.next_item().unwrap().is_none());
+        }
+    }
+}
+
+#[test]
+fn a_part_that_ends_badly_is_an_error_in_its_place() {
+    let snapshot = empty();
+    let (_folder, workers) = workers(2);
+    for panics in [false, true] {
+        for fails_at in [8, 9, 17, 63] {
+            let numbers = Numbers {
+                fails_at: Some(fails_at),
+                panics,
+                ..Numbers::new(16, 4)
+            };
+            let mut shared = numbers.shared(&snapshot, (&workers, 1));
+            // The asker's own panic would be this test's: it takes no part that fails.
+            let mut seen = 0;
+            let read = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                loop {
+                    match shared.next_item() {
+                        Ok(Some(item)) => {
+                            assert_eq!(item.value, seen);
+                            seen += 1;
+                        }
+                        Ok(None) => panic!("the part has no end"),
+                        Err(error) => return error,
+                    }
+                }
+            }));
+            assert_eq!(seen, fails_at);
+            if let Ok(error) = read {
+                let kind = if panics {
+                    ErrorKind::Closed
+                } else {
+                    ErrorKind::Corrupt
+                };
+                assert_eq!(error.kind(), kind);
+            }
+        }
+    }
+}
+
+#[test]
+fn little_is_read_ahead_of_the_one_who_takes_and_nothing_is_left_behind() {
+    let snapshot = empty();
+    let (_folder, workers) = workers(2);
+    let numbers = Numbers {
+        bytes: PART_BYTES_MAX / 4,
+        ..Numbers::new(100, 50)
+    };
+    let mut shared = numbers.shared(&snapshot, (&workers, 1));
+    for _ in 0..120 {
+        shared.next_item().unwrap().unwrap();
+        // Six parts may be begun, of each four items are enough to stop at.
+        assert!(numbers.held.load(Ordering::SeqCst) <= 6 * 4 + 1);
+    }
+    drop(shared);
+    workers.stop();
+    assert_eq!(numbers.held.load(Ordering::SeqCst), 0);
+}
+
+#[test]
+fn threads_that_end_leave_the_rest_to_the_asker_or_say_so() {
+    let snapshot = empty();
+    let (_folder, workers) = workers(2);
+    let numbers = Numbers {
+        bytes: PART_BYTES_MAX,
+        ..Numbers::new(100, 50)
+    };
+    let mut shared = numbers.shared(&snapshot, (&workers, 1));
+    shared.next_item().unwrap().unwrap();
+    // Nobody takes what the helpers have: their threads end all the same.
+    workers.stop();
+    let mut last = 0;
+    while let Ok(Some(item)) = shared.next_item() {
+        assert_eq!(item.value, last + 1);
+        last = item.value;
+    }
+    drop(shared);
+    assert_eq!(numbers.held.load(Ordering::SeqCst), 0);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn shared_scans_are_those_of_one_thread(case in case(), part_series in 1..4_usize, count in 0..3_usize) {
+        let mut case = case;
+        let snapshot = Arc::new(snapshot_of(&mut case));
+        let (_folder, workers) = workers(count);
+        let mut alone = rows(&snapshot, case.request.clone(), no_check()).unwrap();
+        let cursor = rows(&snapshot, case.request.clone(), no_check()).unwrap();
+        let mut shared = Shared::new((case.request.clone(), cursor), &snapshot, &workers, part_series);
+        while let Some(expected) = alone.next_rows().unwrap() {
+            prop_assert_eq!(shared.next_item().unwrap(), Some(expected));
+        }
+        prop_assert_eq!(shared.next_item().unwrap(), None);
+        let request = aggregates_of(&case.request, &case.edges);
+        let cursor = aggregates(&snapshot, request.clone(), no_check()).unwrap();
+        let mut shared = Shared::new((request, cursor), &snapshot, &workers, part_series);
+        let found: Vec<_> = std::iter::from_fn(|| shared.next_item().unwrap()).collect();
+        assert_windows(&found, &expected_windows(&case));
+    }
+}
