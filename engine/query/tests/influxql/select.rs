@@ -306,7 +306,11 @@ fn columns_as_they_are_show_the_rows_that_are_made_one_by_one() {
         "SELECT usage FROM cpu WHERE time >= '2020-09-13T12:26:50Z' AND time < '2020-09-13T12:27:40Z'",
         "SELECT free FROM mem GROUP BY host",
     ] {
-        let of = |text: &str| run(&catalog, text, QueryLimits::default()).remove(0).unwrap();
+        let of = |text: &str| {
+            run(&catalog, text, QueryLimits::default())
+                .remove(0)
+                .unwrap()
+        };
         let (plain, long) = (of(text), of(&format!("{text} LIMIT 1000000")));
         assert_eq!(plain, long, "{text}");
         let count = |series: &Value| series["values"].as_array().unwrap().len();

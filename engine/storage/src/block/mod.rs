@@ -17,4 +17,5 @@ mod writer;
 
 pub use cursor::{BlockCursor, BlockRows, Chunk, FieldStats};
 pub use reader::{Block, Measurement};
+pub use sets::DecodedSets;
 pub use writer::BlockWriter;

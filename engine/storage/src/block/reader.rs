@@ -7,7 +7,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::block::cursor::BlockCursor;
-use crate::block::sets::SetCache;
+use crate::block::sets::{DecodedSets, SetCache};
 use crate::codec;
 use crate::env::{Env, ReadFile};
 use crate::error::{Error, ErrorKind, Result};
@@ -36,6 +36,7 @@ pub struct Block {
     footer: Footer,
     measurements: Span,
     meta: BlockMeta,
+    sets: Option<Arc<DecodedSets>>,
 }
 
 impl Block {
@@ -121,7 +122,19 @@ impl Block {
             footer,
             measurements,
             meta,
+            sets: None,
         })
+    }
+
+    /// Keeps the sets that its pages share among those of other blocks.
+    #[must_use]
+    pub fn with_sets(mut self, sets: &Arc<DecodedSets>) -> Block {
+        self.sets = Some(Arc::clone(sets));
+        self
+    }
+
+    pub(super) fn sets(&self) -> Option<&DecodedSets> {
+        self.sets.as_deref()
     }
 
     /// What the manifest says of the block; its range may be narrower than the rows'.

@@ -12,6 +12,7 @@
 mod booleans;
 pub(crate) mod bytes;
 mod floats;
+mod frames;
 mod integers;
 mod shared;
 mod strings;
@@ -23,6 +24,7 @@ use std::ops::Range;
 
 pub use bytes::Word;
 pub(crate) use bytes::{Cursor, push_len};
+pub(crate) use frames::decompress;
 
 use crate::model::{Bitmap, FieldType, Presence, Values};
 use integers::Tries;

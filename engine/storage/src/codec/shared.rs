@@ -105,6 +105,12 @@ impl Shared {
         self.models.is_empty() && self.floats.is_empty()
     }
 
+    /// Memory that it takes once all of it has been used for decoding, bytes.
+    pub fn decoded_bytes(&self) -> usize {
+        let models = self.models.iter().map(Model::decoded_bytes);
+        models.sum::<usize>() + self.floats.len() * size_of::<f64>()
+    }
+
     /// Appends the set's bytes.
     pub fn encode(&self, out: &mut Vec<u8>) {
         push_len(out, self.models.len());

@@ -10,7 +10,7 @@ use std::ops::Range;
 
 use super::bytes::Cursor;
 use super::integers::{self, Tries};
-use super::{Context, DecodeError, Effort, STRING_BYTES_MAX, id, push_len};
+use super::{Context, DecodeError, Effort, STRING_BYTES_MAX, decompress, id, push_len};
 use crate::model::Strings;
 
 /// What is tried: more effort finds more, and now and then less.
@@ -168,25 +168,6 @@ fn take_text(
 
 const TOO_LONG: DecodeError = DecodeError::Invalid("strings pass their bound");
 
-/// Exactly `size` bytes out of one frame. What the frame itself claims is believed only where it
-/// says the same, so that a claim alone allocates no more than a zstd frame can give.
-fn decompress(frame: &[u8], size: usize, out: &mut Vec<u8>) -> Result<(), DecodeError> {
-    const DAMAGED: DecodeError = DecodeError::Invalid("a zstd frame is damaged");
-    // A block of 128 KiB takes four bytes at the least.
-    if size / (128 << 10) > frame.len() / 4 {
-        return Err(DAMAGED);
-    }
-    out.reserve_exact(size);
-    let got = zstd::bulk::Decompressor::new()
-        .and_then(|mut decompressor| decompressor.decompress_to_buffer(frame, out))
-        .map_err(|_| DAMAGED)?;
-    if got == size && out.len() == size {
-        Ok(())
-    } else {
-        Err(DAMAGED)
-    }
-}
-
 fn take_dictionary(
     cursor: &mut Cursor<'_>,
     context: Context<'_>,
@@ -219,24 +200,4 @@ fn take_dictionary(
         out.push(entries.get(id));
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_frame_too_short_for_its_claim_takes_no_memory() {
-        let mut out = Vec::new();
-        assert!(decompress(&[0; 40], 1 << 27, &mut out).is_err());
-        assert_eq!(out.capacity(), 0);
-    }
-
-    #[test]
-    fn a_frame_of_another_size_is_damaged() {
-        let frame = zstd::bulk::compress(b"hello", 1).unwrap();
-        assert!(decompress(&frame, 5, &mut Vec::new()).is_ok());
-        assert!(decompress(&frame, 6, &mut Vec::new()).is_err());
-        assert!(decompress(&frame, 4, &mut Vec::new()).is_err());
-    }
 }

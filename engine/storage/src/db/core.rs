@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
+use crate::block::DecodedSets;
 use crate::budget::Budget;
 use crate::db::backup::Pins;
 use crate::db::compact::Compacting;
@@ -38,6 +39,11 @@ pub(super) const RECORD_DEFINITIONS: u8 = 1;
 pub(super) const RECORD_ROWS: u8 = 2;
 /// A delete, as `format::tombstone` has it.
 pub(super) const RECORD_TOMBSTONE: u8 = 3;
+
+/// Decoded sets that are kept: those of some two hundred columns, and no more than this share of the
+/// budget.
+const SETS_BYTES_MAX: usize = 16 << 20;
+const SETS_SHARE: usize = 32;
 
 /// An open store.
 #[derive(Debug)]
@@ -83,6 +89,8 @@ pub(super) struct Core {
     /// Files that wait for a backup to end.
     pub(super) pins: Mutex<Pins>,
     pub(super) reserve: Mutex<Reserve>,
+    /// What pages of blocks share, decoded.
+    pub(super) sets: Arc<DecodedSets>,
     pub(super) scrub: Mutex<Scrub>,
     pub(super) steps: Mutex<Vec<Box<dyn StepHandle>>>,
     /// Threads that share scans; set once the store is open.
@@ -221,6 +229,7 @@ impl Core {
     /// A store without databases.
     pub(super) fn new(parts: Parts) -> Core {
         let state = parts.manifest.state();
+        let sets_bytes = SETS_BYTES_MAX.min(parts.budget.limit_bytes() / SETS_SHARE);
         Core {
             env: parts.env,
             options: parts.options,
@@ -257,6 +266,7 @@ impl Core {
             reserve: Mutex::default(),
             scrub: Mutex::default(),
             steps: Mutex::default(),
+            sets: Arc::new(DecodedSets::new(sets_bytes)),
             workers: OnceLock::new(),
             counters: Counters::default(),
             _lock: parts.lock,

@@ -254,7 +254,8 @@ impl Core {
             if let Some(meta) = flushed.block {
                 written.files.push(block_path(meta.file_id));
                 written.rows += meta.row_count;
-                let block = Block::open(&*self.env, self.directory_id, &meta)?;
+                let block =
+                    Block::open(&*self.env, self.directory_id, &meta)?.with_sets(&self.sets);
                 blocks.push((*policy, Arc::new(block)));
             }
         }
@@ -598,5 +599,6 @@ fn sequences(memtables: &[Arc<Memtable>]) -> Option<SequenceRange> {
 
 /// A block that the manifest names, as compaction hands it over.
 pub(super) fn open_block(core: &Core, meta: &BlockMeta) -> Result<Arc<Block>> {
-    Block::open(&*core.env, core.directory_id, meta).map(Arc::new)
+    let block = Block::open(&*core.env, core.directory_id, meta)?;
+    Ok(Arc::new(block.with_sets(&core.sets)))
 }

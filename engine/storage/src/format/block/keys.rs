@@ -6,6 +6,7 @@
 //! further string how many bytes it shares with the one before (varint), how many it has besides
 //! (varint), and those. Where the runs start is an array of the directory.
 
+use crate::codec;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::block::Span;
 use crate::format::block::array::{self, Array};
@@ -253,17 +254,14 @@ fn decode_run(bytes: &[u8], count: usize) -> std::result::Result<Strings, Damage
     const UNSORTED: Damage = Damage("a key shares more than the one before has");
     let mut taker = Taker::new(bytes);
     let head = taker.prefixed()?;
-    let unpacked;
+    let mut unpacked = Vec::new();
     let mut rest = match taker.byte()? {
         0 => taker,
         1 => {
             let len = taker.count(COMPRESSED_BYTES_MAX)?;
             let packed = taker.take(taker.remaining())?;
-            unpacked = zstd::bulk::decompress(packed, len)
+            codec::decompress(packed, len, &mut unpacked)
                 .map_err(|_| Damage("a run of keys does not decompress"))?;
-            if unpacked.len() != len {
-                return Err(Damage("a run of keys decompresses to another length"));
-            }
             Taker::new(&unpacked)
         }
         _ => return Err(Damage("a run of keys is packed in an unknown way")),

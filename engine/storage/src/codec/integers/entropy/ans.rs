@@ -50,6 +50,9 @@ pub(super) struct DecodeTable {
 }
 
 impl DecodeTable {
+    /// What its entries take.
+    pub(super) const BYTES: usize = size_of::<[u32; STATES_MAX]>();
+
     /// `weights` are at most [`SYMBOLS_MAX`], none is 0, and they add up to two to `log`, which is
     /// at least 2 and at most [`LOG_MAX`].
     pub(super) fn new(weights: &[u16], log: u32) -> DecodeTable {

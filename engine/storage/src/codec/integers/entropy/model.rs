@@ -58,6 +58,12 @@ impl Model {
         }
     }
 
+    /// Memory that it takes once it has been used for decoding, bytes.
+    pub(in crate::codec) fn decoded_bytes(&self) -> usize {
+        let bins = self.bins.all.len() * size_of::<Bin>();
+        size_of::<Decoding>() + DecodeTable::BYTES + bins
+    }
+
     /// Appends the model's bytes.
     pub(in crate::codec) fn write(&self, out: &mut Vec<u8>) {
         let log = u8::try_from(self.bins.log).expect("at most twelve");
