@@ -75,6 +75,9 @@ fn compared(column: &Column, operator: Comparison, bound: &FieldValue) -> Option
         let holds = |one: &T| operator.holds(&value(*one), bound);
         values.iter().map(holds).collect()
     }
+    if let Some(each) = operator.holds_each(&column.values, bound) {
+        return Some(each);
+    }
     match &column.values {
         Values::Float(values) => Some(all(values, operator, (bound, FieldValue::Float))),
         Values::Integer(values) => Some(all(values, operator, (bound, FieldValue::Integer))),

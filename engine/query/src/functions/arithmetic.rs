@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use silverback_storage::model::{FieldType, FieldValue};
+use silverback_storage::model::{FieldType, FieldValue, Values};
 
 use crate::functions::as_float;
 
@@ -195,6 +195,41 @@ impl Comparison {
         }
     }
 
+    /// Whether `number op bound` holds, for each of `numbers`; `None` where they are not compared as what
+    /// they are.
+    pub fn holds_each(self, numbers: &Values, bound: &FieldValue) -> Option<Vec<bool>> {
+        fn each<T: Copy + PartialOrd>(one: Comparison, numbers: &[T], bound: T) -> Vec<bool> {
+            let numbers = numbers.iter();
+            match one {
+                Comparison::Equal => numbers.map(|number| *number == bound).collect(),
+                Comparison::NotEqual => numbers.map(|number| *number != bound).collect(),
+                Comparison::Less => numbers.map(|number| *number < bound).collect(),
+                Comparison::LessEqual => numbers.map(|number| *number <= bound).collect(),
+                Comparison::Greater => numbers.map(|number| *number > bound).collect(),
+                Comparison::GreaterEqual => numbers.map(|number| *number >= bound).collect(),
+            }
+        }
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "an integer beside a float is compared as one"
+        )]
+        let float = |number: &i64| *number as f64;
+        match (numbers, bound) {
+            (Values::Float(numbers), FieldValue::Float(bound)) => Some(each(self, numbers, *bound)),
+            (Values::Integer(numbers), FieldValue::Integer(bound)) => {
+                Some(each(self, numbers, *bound))
+            }
+            (Values::Integer(numbers), FieldValue::Float(bound)) => {
+                let numbers: Vec<f64> = numbers.iter().map(float).collect();
+                Some(each(self, &numbers, *bound))
+            }
+            (Values::Unsigned(numbers), FieldValue::Unsigned(bound)) => {
+                Some(each(self, numbers, *bound))
+            }
+            _ => None,
+        }
+    }
+
     fn accepts(self, order: Ordering) -> bool {
         match self {
             Comparison::Equal => order.is_eq(),
@@ -281,6 +316,50 @@ mod tests {
         );
         assert!(Comparison::Greater.holds(&max, &INT(i64::MAX)));
         assert!(Comparison::Less.holds(&INT(-1), &FieldValue::Unsigned(0)));
+    }
+
+    #[test]
+    fn numbers_together_compare_as_each_alone() {
+        let floats = [0.0, -0.0, 1.5, -7.0, f64::NAN, f64::INFINITY, 1e300];
+        let integers = [0, 1, -7, i64::MAX, i64::MIN, (1 << 53) + 1];
+        let unsigned = [0, 1, u64::MAX, 1 << 63];
+        let columns = [
+            Values::Float(floats.to_vec()),
+            Values::Integer(integers.to_vec()),
+            Values::Unsigned(unsigned.to_vec()),
+        ];
+        let bounds: Vec<FieldValue> = (floats.map(FieldValue::Float).into_iter())
+            .chain(integers.map(FieldValue::Integer))
+            .chain(unsigned.map(FieldValue::Unsigned))
+            .collect();
+        let mut known = 0;
+        for operator in [
+            Comparison::Equal,
+            Comparison::NotEqual,
+            Comparison::Less,
+            Comparison::LessEqual,
+            Comparison::Greater,
+            Comparison::GreaterEqual,
+        ] {
+            for (column, bound) in columns
+                .iter()
+                .flat_map(|one| bounds.iter().map(move |bound| (one, bound)))
+            {
+                let Some(each) = operator.holds_each(column, bound) else {
+                    continue;
+                };
+                known += each.len();
+                for (at, holds) in each.into_iter().enumerate() {
+                    let value = column.get(at);
+                    assert_eq!(
+                        holds,
+                        operator.holds(&value, bound),
+                        "{value:?} {operator:?} {bound:?}"
+                    );
+                }
+            }
+        }
+        assert!(known > 800, "{known} comparisons");
     }
 
     #[test]

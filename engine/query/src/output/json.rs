@@ -4,6 +4,7 @@
 //! is well-formed whenever the calls of [`ResultSink`] come in their order.
 
 use std::io::Write;
+use std::ops::Range;
 use std::sync::Arc;
 
 use crate::output::Epoch;
@@ -299,6 +300,32 @@ impl<W: Write> JsonSink<W> {
         }
     }
 
+    fn layout(&self, piece: &BatchPiece<'_>) -> Layout {
+        let mut before = Vec::from(b",");
+        if self.options.pretty {
+            before.push(b'\n');
+            before.resize(before.len() + 4 * 7, b' ');
+        }
+        let mut layout = Layout {
+            text: Vec::new(),
+            columns: Vec::new(),
+            end: 0..0,
+        };
+        let mut start = 0;
+        for (number, column) in piece.columns.iter().enumerate() {
+            layout.text.extend_from_slice(&before);
+            match column {
+                BatchColumn::Constant(cell) => push_cell(&mut layout.text, cell),
+                BatchColumn::Full(_) | BatchColumn::Sparse(..) => {
+                    layout.columns.push((start..layout.text.len(), number));
+                    start = layout.text.len();
+                }
+            }
+        }
+        layout.end = start..layout.text.len();
+        layout
+    }
+
     /// Begins a row, and a chunk before it where the last is full.
     fn open_row(&mut self) -> Result<(), Stopped> {
         if self
@@ -334,17 +361,25 @@ impl<W: Write> JsonSink<W> {
     }
 }
 
-/// The text of each constant column of a piece.
-fn constants(piece: &BatchPiece<'_>) -> Vec<Vec<u8>> {
-    let text = |column: &BatchColumn<'_>| match column {
-        BatchColumn::Constant(cell) => {
-            let mut text = Vec::new();
-            push_cell(&mut text, cell);
-            Some(text)
-        }
-        BatchColumn::Full(_) | BatchColumn::Sparse(..) => None,
-    };
-    piece.columns.iter().filter_map(text).collect()
+/// What is alike in all rows of a piece: the text between the values that change from row to row.
+struct Layout {
+    text: Vec<u8>,
+    /// For each column that changes the text before it, and its number.
+    columns: Vec<(Range<usize>, usize)>,
+    /// The text behind the last of them.
+    end: Range<usize>,
+}
+
+fn push_value(out: &mut Vec<u8>, value: BatchValue<'_>) {
+    match value {
+        BatchValue::Null => out.extend_from_slice(b"null"),
+        BatchValue::Cell(cell) => push_cell(out, cell),
+        BatchValue::Float(value) => push_float(out, value),
+        BatchValue::Integer(value) => push_integer(out, value),
+        BatchValue::Unsigned(value) => push_integer(out, value),
+        BatchValue::Boolean(value) => push_boolean(out, value),
+        BatchValue::String(bytes) => push_string(out, bytes),
+    }
 }
 
 /// Appends a cell that does not depend on how the answer is laid out: no time, no list.
@@ -419,30 +454,22 @@ impl<W: Write> ResultSink for JsonSink<W> {
     }
 
     fn rows(&mut self, batch: &RowBatch<'_>) -> Result<(), Stopped> {
-        let constants: Vec<Vec<Vec<u8>>> = batch.pieces.iter().map(constants).collect();
+        let layouts: Vec<Layout> = (batch.pieces.iter())
+            .map(|piece| self.layout(piece))
+            .collect();
         for (place, row) in batch.order {
             let (place, row) = (*place as usize, *row as usize);
             let piece = &batch.pieces[place];
             self.open_row()?;
             self.line(7);
             self.time(piece.timestamps[row]);
-            let mut constants = constants[place].iter();
-            for column in &piece.columns {
-                self.held.push(b',');
-                self.line(7);
-                match column.value(row) {
-                    BatchValue::Null => self.held.extend_from_slice(b"null"),
-                    BatchValue::Cell(cell) => match constants.next() {
-                        Some(text) => self.held.extend_from_slice(text),
-                        None => push_cell(&mut self.held, cell),
-                    },
-                    BatchValue::Float(value) => push_float(&mut self.held, value),
-                    BatchValue::Integer(value) => push_integer(&mut self.held, value),
-                    BatchValue::Unsigned(value) => push_integer(&mut self.held, value),
-                    BatchValue::Boolean(value) => push_boolean(&mut self.held, value),
-                    BatchValue::String(bytes) => push_string(&mut self.held, bytes),
-                }
+            let layout = &layouts[place];
+            for (text, column) in &layout.columns {
+                self.held.extend_from_slice(&layout.text[text.clone()]);
+                push_value(&mut self.held, piece.columns[*column].value(row));
             }
+            self.held
+                .extend_from_slice(&layout.text[layout.end.clone()]);
             self.close_row()?;
         }
         Ok(())

@@ -282,9 +282,21 @@ pub(super) fn read<T: Word>(
         };
         decoder.take(&mut batch_symbols[..count]);
         let batch = &mut words[..known + count];
-        let coded = &mut batch[known..];
         let symbols = &batch_symbols[..count];
-        if sums.order == Order::One && !decoding.has_offsets(symbols) {
+        let steps = sums.order == Order::One && !decoding.has_offsets(symbols);
+        let is_wanted = span.start <= start && start + batch.len() <= end;
+        if steps && is_wanted {
+            // Most batches: their words need not stand anywhere else first.
+            let at = start - span.start;
+            give(&batch[..known], start, (span.start, &mut *out));
+            let coded = &mut out[at + known..at + batch.len()];
+            sums.add_steps(&decoding.lows, symbols, coded);
+            start += batch.len();
+            known = 0;
+            continue;
+        }
+        let coded = &mut batch[known..];
+        if steps {
             sums.add_steps(&decoding.lows, symbols, coded);
         } else {
             offsets.add(decoding, symbols, coded)?;
@@ -394,11 +406,11 @@ impl Decoding {
 
 impl Sums {
     /// As [`Sums::add`], of steps that are bins of one word.
-    fn add_steps(&mut self, lows: &[u64; SYMBOLS_MAX], symbols: &[u8], words: &mut [u64]) {
+    fn add_steps<T: Word>(&mut self, lows: &[u64; SYMBOLS_MAX], symbols: &[u8], words: &mut [T]) {
         let mut value = self.value;
         for (word, symbol) in words.iter_mut().zip(symbols) {
             value = value.wrapping_add(lows[usize::from(*symbol)]);
-            *word = value;
+            *word = T::from_word(value);
         }
         self.value = value;
     }
