@@ -223,13 +223,18 @@ impl<'s> Rows<'s> {
         self.cells.resize(values.len() + 1, Cell::Null);
         self.cells[0] = Cell::Time(timestamp);
         for (own, value) in self.cells[1..].iter_mut().zip(values) {
-            match (own, value) {
-                (Cell::String(own), Some(FieldValue::String(value))) => own.clone_from(value),
-                (own, value) => *own = cell(value.as_ref()),
-            }
+            put_cell(own, value.as_ref());
         }
         self.sink.row(&self.cells)?;
         Ok(Flow::More)
+    }
+}
+
+/// Writes a value over a cell; a string where it stood if it is as long.
+fn put_cell(cell: &mut Cell, value: Option<&FieldValue>) {
+    match (cell, value) {
+        (Cell::String(own), Some(FieldValue::String(value))) => own.clone_from(value),
+        (own, value) => *own = self::cell(value),
     }
 }
 

@@ -5,12 +5,13 @@ use silverback_storage::model::{Column, FieldValue, SeriesRows};
 use silverback_storage::scan::pick;
 
 use crate::exec::groups::{Part, Prepared, PreparedInput, PreparedMeasurement};
+use crate::exec::newest::shows_one_row;
 use crate::exec::ordered::{
     FIRST_SLICE_ROWS, Inputs, Order, SLICE_ROWS_MAX, each_slice, inputs_of,
 };
 use crate::exec::pieces::{put_tags, request};
 use crate::exec::selection::chosen;
-use crate::exec::{Context, Flow, cell};
+use crate::exec::{Context, Flow, cell, put_cell};
 use crate::plan::expr::Expr;
 use crate::plan::{Binding, Fill, Plan, VariableKind};
 use crate::result::{BatchColumn, BatchPiece, Cell, QueryError, RowBatch};
@@ -21,7 +22,7 @@ const BATCH_ROWS_MAX: usize = 64 * 1024;
 /// Takes batches of rows.
 pub(super) type Give<'g> = dyn FnMut(&RowBatch<'_>) -> Result<(), QueryError> + 'g;
 
-/// Whether `prepared` shows columns as they are stored, all rows of them that count.
+/// Whether `prepared` shows columns as they are stored: all rows that count, or one of each group.
 pub(super) fn is_plain(prepared: &Prepared<'_>) -> bool {
     let plan = prepared.plan;
     let as_stored = |own: &PreparedMeasurement<'_>, expr: &Expr| {
@@ -41,12 +42,12 @@ pub(super) fn is_plain(prepared: &Prepared<'_>) -> bool {
         }
         PreparedInput::Subquery(_) => false,
     };
-    let shown = plan.variables[..plan.shown].iter();
+    let mut shown = plan.variables[..plan.shown].iter();
+    let all = plan.cut.limit == 0 && plan.cut.offset == 0;
     plan.calls.is_empty()
-        && plan.cut.limit == 0
-        && plan.cut.offset == 0
+        && (all || shows_one_row(prepared))
         && matches!(plan.fill, Fill::Null | Fill::None | Fill::Linear)
-        && (shown.clone()).any(|variable| matches!(variable.kind, VariableKind::Field(_)))
+        && shown.any(|variable| matches!(variable.kind, VariableKind::Field(_)))
         && prepared.inputs.iter().all(measured)
 }
 
@@ -88,6 +89,30 @@ impl<'p> Plain<'p> {
         give(&RowBatch {
             pieces: &[shown],
             order: &order,
+        })
+    }
+
+    /// Gives one row, whose values are `slots`. `cells` is room for it, used again.
+    pub(super) fn one_row(
+        &self,
+        (timestamp, slots): (i64, &[Option<FieldValue>]),
+        cells: &mut Vec<Cell>,
+        give: &mut Give<'_>,
+    ) -> Result<(), QueryError> {
+        let columns = &self.prepared.plan.columns;
+        cells.resize(columns.len(), Cell::Null);
+        for (own, column) in cells.iter_mut().zip(columns) {
+            if let Expr::Slot(slot) = column.expr {
+                put_cell(own, slots[slot].as_ref());
+            }
+        }
+        let shown = BatchPiece {
+            timestamps: &[timestamp],
+            columns: cells.iter().map(BatchColumn::Constant).collect(),
+        };
+        give(&RowBatch {
+            pieces: &[shown],
+            order: &[(0, 0)],
         })
     }
 

@@ -14,7 +14,7 @@ use crate::result::{
 };
 
 /// Bytes that wait before they are handed on.
-const HELD_BYTES: usize = 64 << 10;
+const HELD_BYTES: usize = 256 << 10;
 
 /// How JSON is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -317,4 +317,19 @@ fn columns_as_they_are_show_the_rows_that_are_made_one_by_one() {
         rows += plain.iter().map(count).sum::<usize>();
     }
     assert!(rows > 100, "{rows} rows");
+    for order in ["ASC", "DESC"] {
+        let text = format!("SELECT * FROM cpu GROUP BY * ORDER BY time {order} LIMIT");
+        let of = |limit: u32| {
+            let text = format!("{text} {limit}");
+            run(&catalog, &text, QueryLimits::default())
+                .remove(0)
+                .unwrap()
+        };
+        let mut all = of(1_000);
+        for series in &mut all {
+            series["values"].as_array_mut().unwrap().truncate(1);
+        }
+        assert_eq!(all.len(), 3);
+        assert_eq!(of(1), all, "{order}");
+    }
 }

@@ -19,8 +19,9 @@ const READER_PAUSE_MAX: Duration = Duration::from_secs(60);
 /// How often a query that waits for its reader looks whether it is to stop.
 const STOP_LOOK: Duration = Duration::from_millis(100);
 
-/// Bytes gathered before a piece is sent, and pieces under way.
-const PIECE_BYTES: usize = 64 << 10;
+/// Bytes gathered before a piece is sent, and pieces under way. Each piece is a turn of two threads: an
+/// answer of a few hundred kilobytes takes one.
+const PIECE_BYTES: usize = 256 << 10;
 const PIECES_MAX: usize = 4;
 
 /// A piece of an answer.

@@ -223,7 +223,7 @@ fn a_long_answer_goes_out_in_pieces_and_stays_whole() {
             for id in 0..3 {
                 sink.statement(id).unwrap();
                 sink.series(&header("cpu", &[], &["v"])).unwrap();
-                for row in 0..20_000 {
+                for row in 0..100_000 {
                     sink.row(&[Cell::Integer(row)]).unwrap();
                 }
                 assert!(sink.held.len() <= HELD_BYTES);
@@ -234,7 +234,7 @@ fn a_long_answer_goes_out_in_pieces_and_stays_whole() {
         let result = &value["results"][2];
         assert_eq!(
             result["series"][0]["values"].as_array().unwrap().len(),
-            20_000
+            100_000
         );
         assert_eq!(result["error"].as_str(), error);
     }
