@@ -423,7 +423,7 @@ impl Core {
         let used = self.unflushed_bytes.load(Ordering::Acquire);
         log_failed
             || is_old
-            || used >= options.memtable_bytes
+            || used >= self.flush_bytes()
             || self.is_short_of_memory()
             || self.unflushed_deletes.load(Ordering::Acquire) >= UNFLUSHED_DELETES
             || self.log_bytes().saturating_sub(log_bytes) >= options.log_bytes

@@ -15,6 +15,13 @@ use crate::wal::WalOptions;
 /// that makes 500,000 series a second takes some 15 MB meanwhile.
 pub(super) const TICK: Duration = Duration::from_millis(100);
 
+/// Rows are flushed from here on at the earliest, bytes: a flush of as many takes a quarter of a second,
+/// and less memory than a peer holds at its best.
+const FLUSH_BYTES_MIN: usize = 64 << 20;
+
+/// Bytes of rows for each byte of the series in memory.
+const ROWS_PER_INDEX: usize = 2;
+
 /// A flush begins when rows take this part of the budget: they are in memory up to twice while it
 /// runs, as what is flushed and as what is written meanwhile.
 const MEMTABLE_PART: usize = 8;
@@ -124,6 +131,13 @@ impl Core {
         self.unflushed_bytes.load(Ordering::Acquire) >= enough || series >= enough
     }
 
+    /// Rows in memory that are flushed, bytes. A block carries the index of its series: where there are
+    /// many of these it takes more rows to be worth that, else memory is better given back.
+    pub(super) fn flush_bytes(&self) -> usize {
+        let series = self.budget.usage().class(Class::Index);
+        rows_per_flush(series, self.options.memtable_bytes)
+    }
+
     /// Makes sure that there is room for a write: flushes first where rows have used up theirs. How
     /// long its acknowledgement is to be held back.
     ///
@@ -131,7 +145,7 @@ impl Core {
     /// `Busy` where memory is short, or rows cannot be flushed; `NoSpace` where the disk is full.
     pub(super) fn make_room(&self) -> Result<Duration> {
         let used = self.unflushed_bytes.load(Ordering::Acquire);
-        if used >= self.options.memtable_bytes {
+        if used >= self.flush_bytes() {
             self.wake_flush();
         }
         if used >= self.options.memtable_bytes_max {
@@ -157,10 +171,24 @@ impl Core {
     }
 }
 
+fn rows_per_flush(series_bytes: usize, most: usize) -> usize {
+    let enough = series_bytes.saturating_mul(ROWS_PER_INDEX);
+    enough.clamp(FLUSH_BYTES_MIN.min(most), most)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::env::SimEnv;
+
+    #[test]
+    fn the_more_series_there_are_the_more_rows_are_flushed_at_once() {
+        let most = 512 << 20;
+        assert_eq!(rows_per_flush(0, most), 64 << 20);
+        assert_eq!(rows_per_flush(100 << 20, most), 200 << 20);
+        assert_eq!(rows_per_flush(1 << 30, most), most);
+        assert_eq!(rows_per_flush(usize::MAX, 1 << 20), 1 << 20);
+    }
 
     #[test]
     fn what_is_in_memory_is_bounded_by_the_budget() {

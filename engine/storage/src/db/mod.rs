@@ -63,7 +63,8 @@ pub struct DbOptions {
     pub limits: Limits,
     /// The log.
     pub wal: WalOptions,
-    /// A flush begins when rows in memory take this much, bytes; an eighth of the budget at most.
+    /// A flush begins when rows in memory take this much, bytes, and before where there are few series;
+    /// an eighth of the budget at most.
     pub memtable_bytes: usize,
     /// From here on a writer flushes before it writes, bytes; a quarter of the budget at most.
     pub memtable_bytes_max: usize,
