@@ -301,7 +301,17 @@ fn a_full_disk_refuses_writes_serves_reads_and_recovers_by_itself() {
     assert!(told[1].starts_with("writes are refused: "), "{told:?}");
     let stored = values(&db, "f").len();
     assert_eq!(stored, 199 - refused);
+    let wait = || {
+        for _ in 0..20 {
+            env.advance(Duration::from_secs(1));
+            env.run_steps(6);
+        }
+    };
+    wait();
+    assert_eq!(problems().len(), 2, "it stays full");
     env.set_capacity(None);
+    wait();
+    assert_eq!(problems(), [""; 0], "nobody has written");
     write(
         &db,
         "db",

@@ -402,6 +402,11 @@ impl Core {
             // An error is kept with the time of the failure; the next write or flush meets it too.
             self.flush().ok();
         }
+        // Not before a flush that waits for room has it: it makes more than it takes.
+        let is_failing = lock(&self.flushing).failed_at.is_some();
+        if let Some(wal) = self.wal.get().filter(|_| !is_failing) {
+            wal.try_again(self.env.monotonic(), RETRY_AFTER);
+        }
         StepOutcome::Idle
     }
 

@@ -6,6 +6,7 @@
 //! next who waits; every submission ends in exactly one of `apply` and `refused`.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use super::counters::Counting;
 use super::segment::{Failed, Outcome, Record, Room, Writer};
@@ -203,7 +204,15 @@ pub(super) struct Shared {
     pub(super) durable: std::sync::atomic::AtomicU64,
     pub(super) counting: Counting,
     /// Why the last group was refused, if it was.
-    refusal: Mutex<Option<Error>>,
+    refusal: Mutex<Option<Refusal>>,
+}
+
+/// Why nothing is written.
+#[derive(Debug)]
+struct Refusal {
+    error: Error,
+    /// When it was last seen whether that is still so, by the monotonic clock.
+    seen: Option<Duration>,
 }
 
 /// Payload buffers kept for later, and their bytes: enough for the writers of a few cores.
@@ -234,11 +243,12 @@ impl Shared {
         if mode == Mode::Closed {
             return None;
         }
-        let refusal = self.refusal().as_ref().map(Error::duplicate);
+        let refusal = self.refusal();
+        let refusal = refusal.as_ref().map(|refusal| refusal.error.duplicate());
         refusal.or_else(|| Shared::check_open(mode).err())
     }
 
-    fn refusal(&self) -> MutexGuard<'_, Option<Error>> {
+    fn refusal(&self) -> MutexGuard<'_, Option<Refusal>> {
         self.refusal.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -334,11 +344,48 @@ impl Shared {
         let first = writer.next_sequence();
         match self.write(&mut writer, &group) {
             Ok(()) => {
-                drop(self.refusal().take());
+                // What needs little may find room where the rest does not.
+                let room = group.first().map(|first| first.submission().room);
+                if room == Some(Room::Usual) {
+                    drop(self.refusal().take());
+                }
                 self.publish(&mut group, first, writer.durable());
             }
             Err(Failed::Group(error)) => self.refuse(group, &error),
             Err(Failed::Sync(error)) => self.refuse_all(group, &error),
+        }
+    }
+
+    /// Where the last group was refused, makes the segment that the next one would go to, if it is `interval`
+    /// since that was tried last.
+    pub(super) fn try_again(&self, now: Duration, interval: Duration) {
+        match &mut *self.refusal() {
+            None => return,
+            Some(refusal) => {
+                let seen = *refusal.seen.get_or_insert(now);
+                if now.saturating_sub(seen) < interval {
+                    return;
+                }
+                refusal.seen = Some(now);
+            }
+        }
+        let mut writer = self.writer();
+        if self.queue().mode != Mode::Open {
+            return;
+        }
+        let made = writer.segments_made;
+        let begun = writer.begin_segment(0, Room::Usual);
+        Counting::add(&self.counting.segments, writer.segments_made - made);
+        self.durable
+            .store(writer.durable(), std::sync::atomic::Ordering::Release);
+        match begun {
+            Ok(()) => drop(self.refusal().take()),
+            Err(Failed::Group(error)) => {
+                if let Some(refusal) = &mut *self.refusal() {
+                    refusal.error = error;
+                }
+            }
+            Err(Failed::Sync(error)) => self.refuse_all(Vec::new(), &error),
         }
     }
 
@@ -429,7 +476,11 @@ impl Shared {
         Counting::add(&self.counting.refused, group.len() as u64);
         let told = group.iter().filter(|queued| queued.slot.is_done()).count();
         Counting::add(&self.counting.refused_acknowledged, told as u64);
-        *self.refusal() = Some(error.duplicate());
+        let refusal = Refusal {
+            error: error.duplicate(),
+            seen: None,
+        };
+        *self.refusal() = Some(refusal);
         for queued in group {
             queued.refuse(error);
         }

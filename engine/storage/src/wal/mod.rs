@@ -24,6 +24,7 @@ mod ticket;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Poll, Waker};
+use std::time::Duration;
 
 use commit::{Mode, Queued, Shared};
 use segment::{Failed, Room, Writer};
@@ -292,6 +293,13 @@ impl Wal {
     /// Why writes are refused as of now, as far as the last of them tells.
     pub fn failing(&self) -> Option<Error> {
         self.shared.failing()
+    }
+
+    /// Where the last write was refused, sees whether one would be taken by now: makes the segment
+    /// that it would go to, which then is there for it. To be called now and then, with the
+    /// monotonic clock; it tries no sooner than `interval` after it tried last.
+    pub fn try_again(&self, now: Duration, interval: Duration) {
+        self.shared.try_again(now, interval);
     }
 
     /// Sums since the log was opened.

@@ -298,6 +298,16 @@ fn a_delete_on_a_full_disk_is_written_out_of_what_is_kept_back() {
     db.delete("db", &host("h8")).unwrap();
     let refused = write(&db, "db", &rows(time, 100)).unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::NoSpace);
+    let refuses = || {
+        let problems = db.stats().problems.into_iter();
+        let mut told = problems.map(|problem| problem.message);
+        told.any(|message| message.starts_with("writes are refused"))
+    };
+    db.delete("db", &host("h9")).unwrap();
+    assert!(
+        refuses(),
+        "that a delete went through says nothing of writes"
+    );
     let left = values(&db, "f");
     drop(db);
     let env = env.after_kill();
