@@ -7,6 +7,7 @@
 use std::fmt::Write as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use silverback_benches::Random;
 
@@ -18,6 +19,8 @@ const LARGER_DISK: &str = "300m";
 /// Requests until the disk must be full, each of a megabyte that does not compress.
 const REQUESTS_MAX: u64 = 100;
 const LINES: u64 = 64;
+/// So long after there is space again the server says so, nobody having written.
+const HEALTHY_WITHIN: Duration = Duration::from_secs(60);
 
 fn is_root() -> bool {
     let id = Command::new("id").arg("-u").output().unwrap();
@@ -92,11 +95,25 @@ fn a_full_disk_refuses_writes_and_loses_nothing() {
         answer["results"][0]["series"][0]["values"][0][1].as_u64()
     };
     assert_eq!(count(), Some(acknowledged), "queries go on");
+    let health = || {
+        let answer = server.connect().send("GET", "/health", &[], b"").unwrap();
+        (answer.status, answer.text())
+    };
+    let (status, told) = health();
+    assert!(
+        status == 503 && told.contains("writes are refused"),
+        "{told}"
+    );
     let id = server.id().to_string();
     let remount = ["-m", "mount", "-o", &format!("remount,size={LARGER_DISK}")];
     let mut nsenter = Command::new("nsenter");
     nsenter.args(["-t", &id]).args(remount).arg(&disk);
     assert!(nsenter.status().unwrap().success());
+    let begin = Instant::now();
+    while health().0 != 200 {
+        assert!(begin.elapsed() < HEALTHY_WITHIN, "{}", health().1);
+        std::thread::sleep(Duration::from_millis(100));
+    }
     let mut again = server.connect();
     again.write("d", "m,h=new n=1i 999999999");
     assert_eq!(count(), Some(acknowledged + 1), "writing goes on by itself");
