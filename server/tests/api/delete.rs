@@ -134,3 +134,26 @@ fn statements_delete_and_say_what_they_cannot() {
     let words = "fields not supported in WHERE clause during deletion";
     assert!(answer.text().contains(words), "{}", answer.text());
 }
+
+#[test]
+fn a_tag_key_is_listed_as_long_as_a_series_has_it() {
+    let (server, _dir) = server();
+    let lines = b"m,t=a,u=x,v=y x=1 1000000000\nm,t=a,v=y x=1 1000000000\nm,t=a,v=y x=1 2000000000";
+    assert_eq!(server.send(&post("/write?db=d", lines)).status, 204);
+    let keys = |query: &str| rows(&server, query);
+    let all = "SHOW TAG KEYS FROM m";
+    assert_eq!(keys(all), 3);
+    rows(&server, "DELETE FROM m WHERE u = 'x'");
+    assert_eq!(keys(all), 2, "in memory");
+    assert_eq!(server.send(&post("/admin/flush", b"")).status, 200);
+    assert_eq!(keys(all), 2, "in blocks");
+    rows(&server, "DELETE FROM m WHERE v = 'y' AND time < 2s");
+    assert_eq!(keys(all), 2, "a point is left");
+    rows(&server, "DROP SERIES FROM m WHERE v = 'y'");
+    assert_eq!(keys(all), 1);
+    assert_eq!(server.send(&post("/admin/compact", b"")).status, 200);
+    assert_eq!(keys(all), 1);
+    assert_eq!(keys("SHOW TAG KEYS FROM m WHERE t = 'b'"), 1);
+    assert_eq!(server.send(&post("/write?db=d", lines)).status, 204);
+    assert_eq!(keys(all), 3, "they come back");
+}

@@ -87,6 +87,14 @@ pub trait Source: Send + Sync {
         Ok(series.len() as u64)
     }
 
+    /// Whether [`Source::series`] gives any.
+    ///
+    /// # Errors
+    /// As [`RowScan::next_rows`].
+    fn has_series(&self, request: SeriesRequest<'_>) -> Result<bool> {
+        Ok(self.series_count(request)? > 0)
+    }
+
     /// The values that tag `key` has among the series that [`Source::series`] gives, ascending,
     /// each once.
     ///

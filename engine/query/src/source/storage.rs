@@ -62,6 +62,10 @@ impl Source for SnapshotSource {
         self.snapshot.series_count(request)
     }
 
+    fn has_series(&self, request: SeriesRequest<'_>) -> Result<bool> {
+        self.snapshot.has_series(request)
+    }
+
     fn tag_values(&self, request: SeriesRequest<'_>, key: &[u8]) -> Result<Strings> {
         self.snapshot.tag_values(request, key)
     }

@@ -160,11 +160,6 @@ impl Filter {
         self.condition.rest.as_ref()
     }
 
-    /// Whether `target` has nothing that would have to be asked of its series.
-    pub(super) fn passes_all(&self, target: &Target) -> bool {
-        self.is_empty() && target.policy.is_none()
-    }
-
     /// Whether the condition can be asked of `target` at all.
     ///
     /// # Errors
@@ -217,7 +212,7 @@ impl Filter {
     pub(super) fn any_has(&self, target: &Target, key: &[u8]) -> Result<bool, QueryError> {
         let predicate = TagPredicate::And(vec![self.predicate(target)?, has_tag(key)]);
         let request = self.request(target, &predicate);
-        Ok(target.source.series_count(request)? > 0)
+        Ok(target.source.has_series(request)?)
     }
 
     fn predicate(&self, target: &Target) -> Result<TagPredicate, QueryError> {

@@ -182,9 +182,6 @@ pub(super) fn keys_of(
     filter: &Filter,
     target: &Target,
 ) -> Result<Vec<Box<[u8]>>, QueryError> {
-    if filter.passes_all(target) {
-        return Ok(target.info.tag_keys.clone());
-    }
     let mut keys = Vec::new();
     for key in &target.info.tag_keys {
         scope.options.stop.check()?;

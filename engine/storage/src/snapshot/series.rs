@@ -1,5 +1,7 @@
 //! Which series there are, how many, and which values their tags have.
 
+mod any;
+
 use roaring::{RoaringBitmap, RoaringTreemap};
 
 use crate::block::Measurement;

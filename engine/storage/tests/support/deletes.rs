@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use silverback_storage::db::{Db, Delete};
 use silverback_storage::error::Result;
-use silverback_storage::model::{TagPredicate, TimeRange};
+use silverback_storage::model::{SeriesRequest, TagPredicate, TimeRange};
 
 use crate::support::{Cell, tags_by_name, text};
 
@@ -51,6 +51,21 @@ pub(crate) fn series(db: &Db, database: &str) -> Result<BTreeSet<SeriesName>> {
     let snapshot = db.snapshot(database).unwrap();
     for measurement in snapshot.catalog().measurements() {
         let own = snapshot.series(measurement.id, &TagPredicate::All, None, TimeRange::ALL)?;
+        for (key, is_in) in [("host", true), ("nobody", false)] {
+            let key: Box<[u8]> = key.as_bytes().into();
+            let is_among = own.iter().any(|(_, tags)| tags.get(&key).is_some());
+            let lacks = TagPredicate::Equal {
+                key,
+                value: Box::default(),
+            };
+            let has = snapshot.has_series(SeriesRequest {
+                measurement: measurement.id,
+                predicate: &TagPredicate::Not(Box::new(lacks)),
+                policy: None,
+                range: TimeRange::ALL,
+            })?;
+            assert_eq!(has, is_among && is_in, "{:?}", measurement.name);
+        }
         for (_, tags) in own {
             let name = (text(&measurement.name), tags_by_name(&tags));
             assert!(all.insert(name), "a series comes twice");

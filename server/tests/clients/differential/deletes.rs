@@ -19,6 +19,9 @@ const LEFT: &[&str] = &[
     "SHOW SERIES",
     "SHOW MEASUREMENTS",
     "SHOW TAG VALUES WITH KEY =~ /./",
+    "SHOW TAG KEYS",
+    "SHOW TAG KEYS FROM cpu WHERE host = 'b'",
+    "SHOW TAG KEY EXACT CARDINALITY",
     "SELECT *::field FROM /./",
     "SELECT count(*) FROM /./",
 ];
