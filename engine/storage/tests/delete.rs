@@ -16,7 +16,8 @@ use silverback_storage::db::{Db, DbOptions, TOMBSTONES_MAX};
 use silverback_storage::env::SimEnv;
 use silverback_storage::error::ErrorKind;
 use silverback_storage::model::{
-    AggregateRequest, AggregateSet, FieldValue, ScanRequest, Sum, TagPredicate, TimeRange,
+    AggregateRequest, AggregateSet, FieldValue, ScanRequest, SeriesRequest, Sum, TagPredicate,
+    TimeRange,
 };
 use silverback_storage::scan;
 
@@ -251,4 +252,40 @@ fn a_replay_that_flushes_on_its_way_hides_the_same() {
     assert_eq!(times(&db), expected);
     assert_eq!(db.stats().tombstones, 0);
     assert_eq!(read(&db).unwrap().len(), 30);
+}
+
+#[test]
+fn a_tag_that_only_deleted_series_had_is_had_by_none() {
+    let has = |db: &Db, key: &str| {
+        let snapshot = db.snapshot("db").unwrap();
+        let measurement = snapshot.catalog().measurement(b"m").unwrap().id;
+        let lacks = TagPredicate::Equal {
+            key: key.as_bytes().into(),
+            value: Box::default(),
+        };
+        let request = SeriesRequest {
+            measurement,
+            predicate: &TagPredicate::Not(Box::new(lacks)),
+            policy: None,
+            range: TimeRange::ALL,
+        };
+        snapshot.has_series(request).unwrap()
+    };
+    for is_flushed in [false, true] {
+        let db = open_with(&SimEnv::new(1), "db");
+        let tagged = [("host", "a"), ("u", "x")];
+        let all = [1, 2].map(|time| row("m", &tagged, time, &[("f", float(0.5))]));
+        write(&db, "db", &all).unwrap();
+        write(&db, "db", &rows("b", 0..5)).unwrap();
+        if is_flushed {
+            db.flush().unwrap();
+        }
+        assert!(has(&db, "u") && has(&db, "host") && !has(&db, "nobody"));
+        delete(&db, "db", &choice(Some("a"), (0, 2))).unwrap();
+        assert!(has(&db, "u"), "a row is left");
+        delete(&db, "db", &choice(Some("a"), (0, 3))).unwrap();
+        assert!(!has(&db, "u") && has(&db, "host"), "flushed {is_flushed}");
+        db.compact().unwrap();
+        assert!(!has(&db, "u") && has(&db, "host"));
+    }
 }
