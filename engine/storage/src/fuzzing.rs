@@ -2,6 +2,7 @@
 //! also come back from its own encoding.
 
 mod formats;
+mod index;
 
 use std::io::{self, IoSlice};
 use std::path::Path;
@@ -20,6 +21,7 @@ use crate::model::{
 use crate::wal;
 
 pub use formats::fuzz_formats;
+pub use index::fuzz_index;
 
 /// The most values a fuzzed stream claims: more finds nothing new and costs time.
 const COUNT_MAX: usize = 1 << 14;

@@ -5,6 +5,8 @@
 //! automaton, so that bytes that lie end in an error and never in a panic; the layout is told in
 //! [`crate::format::block::directory`].
 
+use std::ops::Range;
+
 use roaring::RoaringBitmap;
 
 use crate::error::{Error, Result};
@@ -298,6 +300,17 @@ impl<'block> InvertedIndex<'block> {
     /// How many series there are.
     pub fn series_count(&self) -> usize {
         self.directory.series.len()
+    }
+
+    /// Where keys, terms and postings lie in the file.
+    pub fn spans(&self) -> [Range<u64>; 3] {
+        let Directory {
+            keys,
+            terms,
+            postings,
+            ..
+        } = self.directory;
+        [keys, terms, postings].map(|span| span.offset..span.end())
     }
 
     /// The series at `ordinal`.
