@@ -3,6 +3,8 @@
 
 #[path = "support/small.rs"]
 mod small;
+#[path = "api/sums.rs"]
+mod sums;
 mod support;
 
 use std::sync::Arc;
