@@ -8,12 +8,13 @@ mod support;
 
 use std::time::Duration;
 
-use silverback_storage::db::Db;
+use silverback_storage::db::{Alter, Db};
 use silverback_storage::env::SimEnv;
 use silverback_storage::error::ErrorKind;
+use silverback_storage::model::{FieldValue, PolicySpec};
 
 use small::{float, open_with, values};
-use support::{Row, row, write};
+use support::{Row, open, read, row, write};
 
 const HOUR_NS: i64 = 3_600_000_000_000;
 const DAY_NS: i64 = 24 * HOUR_NS;
@@ -177,4 +178,54 @@ fn a_damaged_block_keeps_its_own_partition_only() {
     assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
     assert_eq!(error.place().unwrap().file, damaged);
     assert_eq!(db.stats().blocks, 4);
+}
+
+/// Values that take space.
+fn long(time: i64) -> FieldValue {
+    FieldValue::String(
+        format!("{:064x}", time.wrapping_mul(0x1e37_79b9_7f4a_7c15))
+            .into_bytes()
+            .into(),
+    )
+}
+
+#[test]
+fn what_was_dropped_leaves_the_disk_by_itself_and_nothing_is_written_twice_for_it() {
+    let env = SimEnv::new(1);
+    let db = open(&env).unwrap();
+    db.create_database("db", &PolicySpec::default()).unwrap();
+    let rows = |name: &str| -> Vec<Row> {
+        let one = |time| row(name, &[], time, &[("f", float(0.5)), ("long", long(time))]);
+        (0..5000).map(one).collect()
+    };
+    for name in ["kept", "gone"] {
+        write(&db, "db", &rows(name)).unwrap();
+        db.flush().unwrap();
+    }
+    db.compact().unwrap();
+    let wait = || {
+        for _ in 0..100 {
+            env.advance(Duration::from_secs(1));
+            env.run_steps(8);
+        }
+        let stats = db.stats();
+        (stats.block_bytes, stats.compaction.merges)
+    };
+    let (whole, merges) = wait();
+    db.drop_measurement("db", b"gone").unwrap();
+    let (half, once) = wait();
+    assert!(half < whole * 2 / 3, "{half} of {whole}");
+    assert_eq!(once, merges + 1);
+    db.alter_measurement("db", b"kept", Alter::DropField(b"long"))
+        .unwrap();
+    let (left, twice) = wait();
+    assert!(left < half / 4, "{left} of {half}");
+    assert_eq!(twice, merges + 2);
+    assert_eq!(wait(), (left, twice), "that is all");
+    // Written before the drop, flushed after it; and the new one of the name is another.
+    write(&db, "db", &rows("kept")).unwrap();
+    db.flush().unwrap();
+    assert!(wait().0 > left * 2);
+    assert_eq!(read(&db).unwrap().len(), 10_000);
+    assert_eq!(db.stats().problems, []);
 }

@@ -36,8 +36,8 @@ pub enum Alter<'names> {
 
 impl Db {
     /// Renames a measurement, a tag key or a field of it, or drops a field, in all policies. Cost: one
-    /// small write, however much is stored. Values of a dropped field are seen no more, and leave the
-    /// disk when their blocks are merged.
+    /// small write, however much is stored. Values of a dropped field are seen no more, and their
+    /// blocks are written anew in the background without them.
     ///
     /// # Errors
     /// `NotFound` for the database, measurement, tag key or field; `Conflict` where the new name is

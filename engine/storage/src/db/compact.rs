@@ -146,7 +146,7 @@ impl Core {
         next
     }
 
-    /// What to merge next, or where there is nothing, a block to be written anew for a delete's sake.
+    /// What to merge next, or where there is nothing, a block to be written anew for the sake of a delete or a drop.
     fn next_job(&self, goal: Goal, compacting: &Compacting) -> Result<Option<Job>> {
         let mut owed = 0;
         let mut next = None;
@@ -183,6 +183,7 @@ impl Core {
         }
         let is_set_aside = |block: &Block| compacting.set_aside.contains(&block.meta().file_id);
         let purge = self.next_purge(goal == Goal::Final, &is_set_aside)?;
+        let purge = purge.or_else(|| self.next_with_dropped(&is_set_aside));
         Ok(purge.and_then(Job::of_purge))
     }
 

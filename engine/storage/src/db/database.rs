@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGua
 use crate::block::Block;
 use crate::db::core::lock;
 use crate::db::limits::Growth;
+use crate::db::purge::DroppedLook;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::block::SequenceRange;
 use crate::format::definitions::{Definitions, Names};
@@ -28,6 +29,8 @@ pub(super) struct Database {
     /// New series of late.
     pub(super) growth: Mutex<Growth>,
     unconfirmed: Mutex<Unconfirmed>,
+    /// What the last look for blocks with dropped values saw.
+    pub(super) dropped: Mutex<DroppedLook>,
     /// The blocks there were when it was last asked which series live; `None`: never.
     pub(super) blocks_seen: Mutex<Option<BTreeSet<u64>>>,
 }
@@ -78,6 +81,7 @@ impl Database {
             growth: Mutex::default(),
             unconfirmed: Mutex::default(),
             blocks_seen: Mutex::default(),
+            dropped: Mutex::default(),
             stores: RwLock::new(Stores {
                 policies: ids.map(|id| (id, PolicyState::empty())).collect(),
                 indexes: vec![Arc::new(LiveIndex::new())],

@@ -1,6 +1,7 @@
 //! The end of a delete: blocks that still hold what it hides are written anew, and once none does,
 //! the manifest forgets it. Merges of blocks do the same on their way.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::block::Block;
@@ -8,6 +9,7 @@ use crate::db::core::{Core, lock};
 use crate::db::database::{Database, PolicyState};
 use crate::error::Result;
 use crate::format::manifest::Edit;
+use crate::manifest::catalog::DatabaseCatalog;
 use crate::model::{MeasurementId, PolicyId, Sequence, SeriesSet, Tombstone, Tombstones, covers};
 
 /// Deletes of one database from which on the background step writes blocks anew for their sake:
@@ -19,6 +21,14 @@ pub(super) struct Purge {
     pub(super) database: Arc<Database>,
     pub(super) policy: PolicyId,
     pub(super) block: Arc<Block>,
+}
+
+/// Blocks of a database that hold nothing of what was dropped by now.
+#[derive(Debug, Default)]
+pub(super) struct DroppedLook {
+    /// How much was.
+    dropped: u64,
+    clean: BTreeSet<u64>,
 }
 
 /// What the last look for something to purge saw: nothing has changed where it is the same.
@@ -80,6 +90,48 @@ impl Core {
         Ok(None)
     }
 
+    /// A block that holds rows of measurements or values of fields that were dropped: nobody sees them,
+    /// and they would take space until somebody writes late. What cannot be read is left to whoever
+    /// merges it.
+    pub(super) fn next_with_dropped(&self, is_set_aside: &dyn Fn(&Block) -> bool) -> Option<Purge> {
+        for database in self.all_databases() {
+            let stores = database.stores().clone();
+            let catalog = &stores.catalog;
+            let dropped = catalog.dropped_count();
+            let mut look = lock(&database.dropped);
+            if look.dropped != dropped {
+                *look = DroppedLook {
+                    dropped,
+                    clean: BTreeSet::new(),
+                };
+            }
+            if dropped == 0 {
+                continue;
+            }
+            let states = stores.policies.iter();
+            let mut blocks =
+                states.flat_map(|(id, state)| state.blocks.iter().map(|own| (*id, own)));
+            let found = blocks.find(|(_, block)| {
+                let file = block.meta().file_id;
+                if look.clean.contains(&file) || is_set_aside(block) {
+                    return false;
+                }
+                let holds = holds_dropped(block, catalog).is_ok_and(|holds| holds);
+                holds || !look.clean.insert(file)
+            });
+            if let Some((policy, block)) = found {
+                let block = Arc::clone(block);
+                drop(look);
+                return Some(Purge {
+                    database,
+                    policy,
+                    block,
+                });
+            }
+        }
+        None
+    }
+
     fn look(&self) -> Looked {
         let manifest = self.manifest();
         let state = manifest.state();
@@ -108,6 +160,21 @@ impl Core {
             .remove(|one| sequences.binary_search(&one.sequence).is_ok());
         Ok(())
     }
+}
+
+fn holds_dropped(block: &Block, catalog: &DatabaseCatalog) -> Result<bool> {
+    for id in block.measurements()? {
+        if catalog.measurement_by_id(id).is_none() {
+            return Ok(true);
+        }
+        if let Some(own) = block.measurement(id)?
+            && own.fields().any(|(field, _)| !catalog.has_field(id, field))
+        {
+            return Ok(true);
+        }
+    }
+    block.check_intact()?;
+    Ok(false)
 }
 
 /// Who still holds rows that a delete hides.

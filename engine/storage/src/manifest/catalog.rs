@@ -170,6 +170,17 @@ impl DatabaseCatalog {
         self.measurement_ids.get(&id)
     }
 
+    /// How many measurements and fields were dropped so far.
+    pub fn dropped_count(&self) -> u64 {
+        let last = self.last_ids();
+        let fields = self
+            .measurements()
+            .iter()
+            .map(|own| own.fields.len() as u64);
+        let live = self.measurements().len() as u64 + fields.sum::<u64>();
+        (u64::from(last.measurement) + u64::from(last.field)).saturating_sub(live)
+    }
+
     /// Whether the measurement `measurement` has the field `field`.
     pub fn has_field(&self, measurement: MeasurementId, field: FieldId) -> bool {
         let found = self.measurement_by_id(measurement);
