@@ -70,7 +70,7 @@ pub(crate) fn run(minutes: u64) -> Outcome {
 }
 
 /// Every test, by its name in the ledger.
-const TESTS: [Test; 8] = [
+const TESTS: [Test; 9] = [
     ("sabotage", |_| {
         sabotage::run(sabotage::Which::All).map(|said| json!(said))
     }),
@@ -83,6 +83,7 @@ const TESTS: [Test; 8] = [
         fuzz::run(FUZZ_SECONDS).map(|()| json!({"seconds_per_target": FUZZ_SECONDS}))
     }),
     ("address sanitizer", sanitized),
+    ("miri", interpreted),
 ];
 
 /// The unit tests of the storage engine, which has all `unsafe` code below the server, with every
@@ -94,7 +95,42 @@ fn sanitized(_: u64) -> Turn {
         .args(["--target", fuzz::TRIPLE, "--target-dir"])
         .arg(root().join("target/sanitized"))
         .env("RUSTFLAGS", "-Zsanitizer=address")
+        // The store has a handler of its own, and its test sees the process die of the signal.
+        .env("ASAN_OPTIONS", "handle_sigbus=0")
         .env("RUSTC_BOOTSTRAP", "1");
+    let counts = said(&mut command)?;
+    Ok(json!({"tests": counts}))
+}
+
+/// Tests that reach all `unsafe` code which neither maps a file nor calls the system, and readers of a
+/// memtable beside its writer: an interpreter sees every access that a rule of the language forbids.
+const INTERPRETED: [&str; 3] = [
+    "scan::numbers::",
+    "codec::tests::shared::a_shared_model",
+    "memtable::tests::readers_never_miss",
+];
+
+/// [`INTERPRETED`] as a processor of today runs them, where a nightly compiler with Miri is installed.
+fn interpreted(_: u64) -> Turn {
+    let miri = || {
+        let mut rustup = Command::new("rustup");
+        rustup
+            .args(["run", "nightly", "cargo", "miri"])
+            .current_dir(root());
+        rustup
+    };
+    let found = miri().arg("--version").output();
+    if !found.is_ok_and(|output| output.status.success()) {
+        let why = "no nightly compiler with Miri is installed";
+        println!("NOT RUN: Miri: {why}");
+        return Ok(json!({"not_run": why}));
+    }
+    let mut command = miri();
+    command
+        .args("test --locked -p silverback-storage --lib --".split(' '))
+        .args(INTERPRETED)
+        .env("RUSTFLAGS", "-Ctarget-feature=+avx2,+bmi1,+bmi2")
+        .env("MIRIFLAGS", "-Zmiri-disable-isolation");
     let counts = said(&mut command)?;
     Ok(json!({"tests": counts}))
 }

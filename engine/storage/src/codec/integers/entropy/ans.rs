@@ -116,7 +116,9 @@ impl<'stream> Decoder<'stream> {
     /// Fills `out` with the next symbols. All calls but the last ask for a multiple of [`LANES`].
     pub(super) fn take(&mut self, out: &mut [u8]) {
         #[cfg(target_arch = "x86_64")]
-        if std::arch::is_x86_feature_detected!("bmi2") {
+        if std::arch::is_x86_feature_detected!("bmi1")
+            && std::arch::is_x86_feature_detected!("bmi2")
+        {
             // SAFETY: the processor has the instructions that the function is compiled to.
             unsafe { self.take_bmi2(out) };
             return;
