@@ -99,7 +99,24 @@ pub(super) fn key(host: usize, random: &mut Random) -> String {
 
 /// `hosts` hosts for `steps` steps.
 pub fn bodies(hosts: usize, steps: usize) -> Load {
+    from(hosts, 0, steps)
+}
+
+/// About `values` values of the same hosts, behind the end of the data set.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::cast_precision_loss,
+    reason = "about that many"
+)]
+pub fn later(hosts: usize, values: f64) -> Load {
+    let steps = values / (hosts * CPU_FIELDS.len()) as f64;
+    from(hosts, STEPS, steps.ceil() as usize)
+}
+
+fn from(hosts: usize, first: usize, steps: usize) -> Load {
     let mut data = Devops::new(7, hosts);
+    data.step = i64::try_from(first).expect("a data set has few steps");
     let steps_each = (LINES / hosts).max(1);
     let mut load = Load {
         values: hosts * steps * CPU_FIELDS.len(),

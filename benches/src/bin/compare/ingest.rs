@@ -18,8 +18,10 @@ pub(crate) struct Ingest {
     pub(crate) settled_cpu_s: f64,
     pub(crate) peak_anonymous_mb: f64,
     pub(crate) settled_anonymous_mb: f64,
-    /// After the server has stopped.
+    /// Of the data set, after the server has stopped.
     pub(crate) disk_bytes: u64,
+    /// Values stored in the end for each of the data set: more came in while dashboards were shown.
+    pub(crate) stored: f64,
 }
 
 /// Starts a peer, sends `bodies` over `connections` connections and lets it settle.
@@ -46,6 +48,7 @@ pub(crate) fn run(
         peak_anonymous_mb,
         settled_anonymous_mb: peer.anonymous_mb(),
         disk_bytes: 0,
+        stored: 1.0,
     };
     (peer, run)
 }

@@ -12,6 +12,7 @@
 
 mod answer;
 mod ask;
+mod dashboard;
 mod http;
 mod ingest;
 mod peer;
@@ -22,8 +23,9 @@ mod report;
 use std::path::PathBuf;
 
 use ask::Latencies;
+use dashboard::Dashboard;
 use ingest::Ingest;
-use peer::PeerKind;
+use peer::{Peer, PeerKind};
 use silverback_benches::data::{DATA_SETS, DataSet, devops};
 
 const USAGE: &str = "\
@@ -88,6 +90,8 @@ pub(crate) struct Measured {
     size_bytes: usize,
     ingest: Vec<Vec<Ingest>>,
     latencies: Latencies,
+    /// By peer, for each round one.
+    dashboards: Vec<Vec<Dashboard>>,
 }
 
 fn main() -> std::process::ExitCode {
@@ -117,6 +121,7 @@ fn measure(settings: &Settings, set: DataSet) -> Measured {
         size_bytes: load.bodies.iter().map(Vec::len).sum(),
         ingest: vec![Vec::new(); settings.peers.len()],
         latencies: Latencies::new(),
+        dashboards: vec![Vec::new(); settings.peers.len()],
     };
     for round in 1..=settings.rounds {
         let mut asked = Vec::new();
@@ -138,6 +143,7 @@ fn measure(settings: &Settings, set: DataSet) -> Measured {
         if !asked.is_empty() {
             let hosts = (devops::HOSTS / settings.divisor) as u64;
             ask::round(&asked, hosts, &mut measured.latencies);
+            dashboards(&asked, hosts, &mut measured);
         }
         for (peer, runs) in asked.into_iter().zip(&mut measured.ingest) {
             set_disk(runs, peer.stop());
@@ -146,10 +152,31 @@ fn measure(settings: &Settings, set: DataSet) -> Measured {
     measured
 }
 
+/// Shows dashboards of each peer, of which nobody else is asked meanwhile.
+#[expect(clippy::cast_precision_loss, reason = "rounded for people anyway")]
+fn dashboards(peers: &[Peer], hosts: u64, measured: &mut Measured) {
+    let hosts = usize::try_from(hosts).unwrap();
+    for (place, peer) in peers.iter().enumerate() {
+        let wall_s = measured.ingest[place].last().map_or(1.0, |run| run.wall_s);
+        let shown = dashboard::run(peer, hosts, measured.values as f64 / wall_s);
+        println!("dashboards: {} {shown:?}", peer.kind().name());
+        measured.dashboards[place].push(shown);
+        if let Some(run) = measured.ingest[place].last_mut() {
+            run.stored += shown.values / measured.values as f64;
+        }
+    }
+}
+
 /// Notes what the last run left on disk.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::cast_precision_loss,
+    reason = "rounded for people anyway"
+)]
 fn set_disk(runs: &mut [Ingest], disk_bytes: u64) {
     if let Some(run) = runs.last_mut() {
-        run.disk_bytes = disk_bytes;
+        run.disk_bytes = (disk_bytes as f64 / run.stored) as u64;
     }
 }
 

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::ask::Latency;
+use crate::dashboard::Dashboard;
 use crate::ingest::Ingest;
 use crate::question::QUESTIONS;
 use crate::{Measured, Settings, median};
@@ -83,6 +84,7 @@ pub(crate) fn markdown(settings: &Settings, measured: &Measured) -> String {
     ingest(settings, measured, &mut text);
     if !measured.latencies.is_empty() {
         queries(settings, measured, &mut text);
+        dashboards(settings, measured, &mut text);
     }
     text
 }
@@ -138,6 +140,29 @@ fn queries(settings: &Settings, measured: &Measured, text: &mut String) {
         }
         let best = latencies[1..].iter().map(wall).fold(f64::NAN, f64::min);
         writeln!(text, " {:.2} |", wall(&latencies[0]) / best).unwrap();
+    }
+}
+
+/// Milliseconds a panel of a dashboard, with and without ingest.
+fn dashboards(settings: &Settings, measured: &Measured, text: &mut String) {
+    text.push_str(
+        "\nDashboards of twenty panels, four a second over six connections: milliseconds a panel, alone \
+         and while data comes in.\n\n| peer | median alone | p99 alone | median | p99 | M values/s \
+         meanwhile |\n|---|---:|---:|---:|---:|---:|\n",
+    );
+    for ((kind, _), runs) in settings.peers.iter().zip(&measured.dashboards) {
+        let of = |pick: fn(&Dashboard) -> f64| median(runs.iter().map(pick).collect());
+        writeln!(
+            text,
+            "| {} | {:.2} | {:.2} | {:.2} | {:.2} | {:.2} |",
+            kind.name(),
+            of(|run| run.idle_ms[0]),
+            of(|run| run.idle_ms[1]),
+            of(|run| run.busy_ms[0]),
+            of(|run| run.busy_ms[1]),
+            of(|run| run.values_per_s) / 1e6,
+        )
+        .unwrap();
     }
 }
 

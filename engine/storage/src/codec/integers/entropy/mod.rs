@@ -273,13 +273,7 @@ pub(super) fn read<T: Word>(
     let end = span.start + out.len();
     let mut batch_symbols = [0_u8; BATCH];
     while start < end {
-        let count = (BATCH - known).min(span.count - start - known);
-        // All but the last batch fill the lanes evenly.
-        let count = if start + known + count < span.count {
-            count / ans::LANES * ans::LANES
-        } else {
-            count
-        };
+        let count = batch_len(known, span.count - start);
         decoder.take(&mut batch_symbols[..count]);
         let batch = &mut words[..known + count];
         let symbols = &batch_symbols[..count];
@@ -315,6 +309,17 @@ pub(super) fn read<T: Word>(
         }
     }
     Ok(())
+}
+
+/// How many coded words a batch has, behind `known` ones, of those that are `left` with them: all but
+/// the last batch fill the lanes evenly.
+fn batch_len(known: usize, left: usize) -> usize {
+    let count = (BATCH - known).min(left - known);
+    if known + count < left {
+        count / ans::LANES * ans::LANES
+    } else {
+        count
+    }
 }
 
 /// How many words stand before the coded ones, and what they are.
