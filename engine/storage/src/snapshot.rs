@@ -120,8 +120,8 @@ impl Snapshot {
         missing.map_or(Ok(()), |block| Err(block.error.duplicate()))
     }
 
-    /// The runs of `measurement` in `policy`, sorted, oldest first; the same at every call. The
-    /// first call sorts those that are not.
+    /// The runs of `measurement` in `policy`, oldest first, as they were written; the same at every
+    /// call. Who reads rows of one asks for it [`Run::sorted`]: most are not read at all.
     pub fn runs(&self, policy: PolicyId, measurement: MeasurementId) -> Arc<[Arc<Run>]> {
         let mut pinned = self.runs.lock().unwrap_or_else(PoisonError::into_inner);
         let runs = pinned.entry((policy, measurement)).or_insert_with(|| {
@@ -129,7 +129,6 @@ impl Snapshot {
             let memtables = stores.flat_map(|stores| &stores.memtables);
             memtables
                 .flat_map(|memtable| memtable.runs(measurement))
-                .map(|run| run.sorted())
                 .collect()
         });
         Arc::clone(runs)

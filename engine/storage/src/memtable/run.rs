@@ -181,6 +181,12 @@ impl Run {
         Arc::clone(self.sorted.get_or_init(sorted))
     }
 
+    /// Whether a sorted copy has been made.
+    #[cfg(test)]
+    pub(crate) fn has_sorted_copy(&self) -> bool {
+        self.sorted.get().is_some()
+    }
+
     fn budget(&self) -> Option<&Arc<Budget>> {
         self.charge.as_ref().map(Charge::budget)
     }

@@ -12,7 +12,7 @@ use crate::scan::piece::{Piece, Pieces, RunFields, Store};
 pub(super) struct RunStore(Arc<RunFields>);
 
 impl RunStore {
-    /// The store of a sorted `run`, or `None` where it has nothing that `request` asks for.
+    /// The store of `run`, sorted, or `None` where it has nothing that `request` asks for.
     pub(super) fn new(run: &Arc<Run>, request: &ScanRequest) -> Option<RunStore> {
         let (first, last) = run.times();
         if !request.range.overlaps(first, last) {
@@ -22,7 +22,7 @@ impl RunStore {
         let column = |field| own.binary_search_by_key(field, |(id, _)| *id).ok();
         let columns: Vec<Option<usize>> = request.fields.iter().map(column).collect();
         columns.iter().any(Option::is_some).then(|| {
-            let run = Arc::clone(run);
+            let run = run.sorted();
             RunStore(Arc::new(RunFields { run, columns }))
         })
     }

@@ -666,3 +666,19 @@ fn a_scan_ends_when_the_check_says_so() {
     assert!(cursor.next_rows().unwrap().is_some());
     assert_eq!(cursor.next_rows().unwrap_err().kind(), ErrorKind::Limit);
 }
+
+#[test]
+fn rows_that_a_scan_does_not_reach_are_not_sorted_for_it() {
+    let mut case = integer_case(Vec::new());
+    let mut rows = rows_of(&integers((0..20).map(|at| (at, at))));
+    rows.timestamps.reverse();
+    let run = Arc::new(Run::new(rows, Sequence(1)));
+    for (range, reached) in [((20, 30), false), ((-5, 0), false), ((19, 30), true)] {
+        case.request.range = TimeRange {
+            start: range.0,
+            end: range.1,
+        };
+        assert_eq!(RunStore::new(&run, &case.request).is_some(), reached);
+        assert_eq!(run.has_sorted_copy(), reached, "{range:?}");
+    }
+}

@@ -17,7 +17,7 @@ pub(super) struct ShownRuns {
 }
 
 impl ShownRuns {
-    /// Of each policy the sorted runs.
+    /// Of each policy the runs. Sorts them where deletes touch any.
     pub(super) fn new(
         policies: impl Iterator<Item = (PolicyId, Arc<[Arc<Run>]>)>,
         measurement: MeasurementId,
@@ -30,10 +30,13 @@ impl ShownRuns {
                 runs.push((Arc::clone(run), hides));
             }
         }
-        ShownRuns {
-            is_touched: runs.iter().any(|(_, hides)| !hides.is_empty()),
-            runs,
+        let is_touched = runs.iter().any(|(_, hides)| !hides.is_empty());
+        if is_touched {
+            for (run, _) in &mut runs {
+                *run = run.sorted();
+            }
         }
+        ShownRuns { runs, is_touched }
     }
 
     /// Whether deletes hide anything here.
