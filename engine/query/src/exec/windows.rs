@@ -144,3 +144,90 @@ impl GroupWindows {
         self.columns.get(field)?.as_ref()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use silverback_storage::model::{
+        AggregateSet, Extreme, FieldType, FieldValue, Sum, WindowPartial,
+    };
+
+    use super::*;
+    use crate::result::QueryOptions;
+
+    /// Series one behind another, each with a value of one field in some windows.
+    fn batch(series: &[&[(u32, i64)]]) -> WindowBatch {
+        let mut batch = WindowBatch {
+            columns: vec![FieldWindows::new(FieldType::Integer, AggregateSet::SUM)],
+            ..WindowBatch::default()
+        };
+        for (index, windows) in series.iter().enumerate() {
+            batch.series.push((index, batch.windows.len()));
+            for (window, value) in *windows {
+                let extreme = Extreme {
+                    value: FieldValue::Integer(*value),
+                    timestamp: 0,
+                };
+                batch.windows.push(*window);
+                batch.columns[0].push(&WindowPartial {
+                    count: 1,
+                    sum: Sum::Integer(i128::from(*value)),
+                    min: None,
+                    max: None,
+                    first: extreme.clone(),
+                    last: extreme,
+                });
+            }
+        }
+        batch
+    }
+
+    fn shown(windows: &GroupWindows, field: usize) -> Vec<(i64, Option<Sum>)> {
+        let column = windows.column(field).unwrap();
+        let order = windows.order().into_iter();
+        order
+            .map(|place| (windows.start(place), column.sum(place)))
+            .collect()
+    }
+
+    #[test]
+    fn series_of_a_group_meet_in_their_windows_and_the_next_group_begins_anew() {
+        let options = QueryOptions::default();
+        let context = Context::new(&options);
+        let mut windows = GroupWindows::new([0, 10, 20, 30, 40].into());
+        let sum = |at, value| (at, Some(Sum::Integer(value)));
+        for _ in 0..3 {
+            windows.clear();
+            let mut first = batch(&[&[(1, 5), (3, 7)], &[(0, 1), (1, 2)], &[(2, 4), (3, 4)]]);
+            for place in 0..3 {
+                windows.add(&context, (&mut first, place), &[true]).unwrap();
+            }
+            let all = [sum(0, 1), sum(10, 7), sum(20, 4), sum(30, 11)];
+            assert_eq!(shown(&windows, 0), all);
+            windows.clear();
+            let mut second = batch(&[&[(3, 1)], &[(3, 1), (2, 9)][..1]]);
+            for place in 0..2 {
+                windows
+                    .add(&context, (&mut second, place), &[true])
+                    .unwrap();
+            }
+            assert_eq!(shown(&windows, 0), [sum(30, 2)]);
+        }
+    }
+
+    #[test]
+    fn a_field_that_only_some_series_have_is_absent_in_the_others_windows() {
+        let options = QueryOptions::default();
+        let context = Context::new(&options);
+        let mut windows = GroupWindows::new([0, 10, 20].into());
+        let (mut one, mut other) = (batch(&[&[(1, 5)]]), batch(&[&[(0, 3), (1, 4)]]));
+        windows
+            .add(&context, (&mut one, 0), &[true, false])
+            .unwrap();
+        windows
+            .add(&context, (&mut other, 0), &[false, true])
+            .unwrap();
+        let sum = |value| Some(Sum::Integer(value));
+        assert_eq!(shown(&windows, 0), [(0, None), (10, sum(5))]);
+        assert_eq!(shown(&windows, 1), [(0, sum(3)), (10, sum(4))]);
+    }
+}

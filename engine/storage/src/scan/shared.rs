@@ -28,6 +28,10 @@ const PARTS_AHEAD: usize = 2;
 /// How often a helper that waits looks whether its thread is to end.
 const STOP_LOOK: Duration = Duration::from_millis(100);
 
+/// Bytes of all parts but the one that is taken from, before no more is read: a machine of many cores
+/// has many parts under way. Each thread may pass it by what it reads at once.
+const AHEAD_BYTES_MAX: usize = 32 << 20;
+
 /// Bytes of a part that are read before somebody takes them.
 pub(super) const PART_BYTES_MAX: usize = 8 << 20;
 
@@ -115,10 +119,21 @@ struct State<T> {
     /// The first part that nobody reads yet.
     next: usize,
     parts: BTreeMap<usize, Part<T>>,
+    /// Of all parts.
+    bytes: usize,
     /// Jobs that were offered and have not ended.
     helpers: usize,
     /// Nobody takes anything any more.
     stopped: bool,
+}
+
+impl<T> State<T> {
+    /// Whether no more of a part is to be read for now.
+    fn is_full(&self, part: usize) -> bool {
+        let ahead = part != self.taken && self.bytes >= AHEAD_BYTES_MAX;
+        let own = self.parts.get(&part);
+        own.is_some_and(|own| ahead || own.bytes >= PART_BYTES_MAX)
+    }
 }
 
 /// What the threads of one scan share.
@@ -178,6 +193,7 @@ impl<'snapshot, S: Scan> Shared<'snapshot, S> {
                 taken: 0,
                 next: 0,
                 parts: BTreeMap::new(),
+                bytes: 0,
                 helpers: 0,
                 stopped: false,
             }),
@@ -207,7 +223,9 @@ impl<'snapshot, S: Scan> Shared<'snapshot, S> {
             }
             if let Some(part) = state.parts.get_mut(&at) {
                 if let Some(item) = part.items.pop_front() {
-                    part.bytes -= S::Cursor::bytes(&item).min(part.bytes);
+                    let bytes = S::Cursor::bytes(&item);
+                    part.bytes -= bytes;
+                    state.bytes -= bytes;
                     common.changed.notify_all();
                     return Ok(Some(item));
                 }
@@ -291,6 +309,7 @@ impl<S: Scan> Drop for Shared<'_, S> {
         let mut state = self.common.state();
         state.stopped = true;
         state.parts.clear();
+        state.bytes = 0;
         self.common.changed.notify_all();
     }
 }
@@ -310,7 +329,8 @@ impl<S: Scan> Common<S> {
     /// How many parts may be begun.
     fn claimable(&self, state: &State<S::Item>) -> usize {
         let end = self.parts.min(state.taken + self.ahead);
-        if state.stopped {
+        // The part that is taken from is always read on.
+        if state.stopped || state.bytes >= AHEAD_BYTES_MAX && state.next > state.taken {
             0
         } else {
             end.saturating_sub(state.next)
@@ -339,9 +359,7 @@ impl<S: Scan> Common<S> {
     }
 
     fn is_full(&self, part: usize) -> bool {
-        let state = self.state();
-        let part = state.parts.get(&part);
-        part.is_some_and(|part| part.bytes >= PART_BYTES_MAX)
+        self.state().is_full(part)
     }
 
     /// Adds what was read of a part. True where that was its end.
@@ -352,8 +370,10 @@ impl<S: Scan> Common<S> {
         };
         let ended = match found {
             Ok(Some(item)) => {
-                own.bytes += S::Cursor::bytes(&item);
+                let bytes = S::Cursor::bytes(&item);
+                own.bytes += bytes;
                 own.items.push_back(item);
+                state.bytes += bytes;
                 false
             }
             Ok(None) => {
@@ -430,8 +450,7 @@ impl<S: Scan> Claim<'_, S> {
         let common = self.common;
         let mut state = common.state();
         while !common.workers.is_stopping() {
-            let part = state.parts.get(&self.part);
-            if state.stopped || part.is_none_or(|part| part.bytes < PART_BYTES_MAX) {
+            if state.stopped || !state.is_full(self.part) {
                 return true;
             }
             let waited = common.changed.wait_timeout(state, STOP_LOOK);
