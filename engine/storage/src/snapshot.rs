@@ -19,8 +19,8 @@ use crate::index::LiveIndex;
 use crate::manifest::catalog::DatabaseCatalog;
 use crate::memtable::{Memtable, Run};
 use crate::model::{
-    CanonicalKey, MeasurementId, MeasurementInfo, PolicyId, Sequence, SeriesRequest, TagPredicate,
-    TagSet, TimeRange, Tombstones,
+    MeasurementId, MeasurementInfo, PolicyId, Sequence, SeriesRequest, TagPredicate, TimeRange,
+    Tombstones,
 };
 
 /// What one policy holds.
@@ -186,19 +186,6 @@ impl Snapshot {
         let found = self.catalog.measurement_by_id(measurement);
         found.map(|info| &**info)
     }
-
-    /// The tags of a canonical key by name, or `None` where a name is not in the catalogue: the
-    /// series came after this snapshot.
-    fn tags(&self, key: &[u8]) -> Option<TagSet> {
-        let key = CanonicalKey(key);
-        let info = self.info(key.measurement()?);
-        let tags = key.tags()?.into_iter().map(|(key, value)| {
-            let name = self.catalog.tag_key_name_in(info, key)?;
-            Some((name, value))
-        });
-        let mut tags: Vec<(&[u8], &[u8])> = tags.collect::<Option<_>>()?;
-        TagSet::from_pairs(&mut tags).ok()
-    }
 }
 
 #[cfg(test)]
@@ -208,8 +195,8 @@ mod tests {
     use super::*;
     use crate::format::definitions::Names;
     use crate::model::{
-        Column, DatabaseId, FieldId, FieldInfo, FieldType, Presence, Rows, SeriesEntry, SeriesId,
-        TagKeyId, Values,
+        CanonicalKey, Column, DatabaseId, FieldId, FieldInfo, FieldType, Presence, Rows,
+        SeriesEntry, SeriesId, TagKeyId, TagSet, Values,
     };
 
     fn catalog() -> Arc<DatabaseCatalog> {

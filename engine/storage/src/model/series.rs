@@ -44,18 +44,32 @@ impl TagSet {
         if let Some(pair) = tags.windows(2).find(|pair| pair[0].0 == pair[1].0) {
             return Err(pair[0].0.into());
         }
-        let size = tags.iter().map(|(key, value)| key.len() + value.len() + 4);
+        Ok(TagSet::from_sorted(tags.iter().copied()))
+    }
+
+    /// The same of tags that come sorted by key, each key once.
+    ///
+    /// # Panics
+    /// At 2^32 tags.
+    pub(crate) fn from_sorted<'tag>(
+        tags: impl Iterator<Item = (&'tag [u8], &'tag [u8])> + Clone,
+    ) -> TagSet {
+        let size = (tags.clone()).map(|(key, value)| key.len() + value.len() + 4);
         let mut bytes = Vec::with_capacity(size.sum());
-        for (key, value) in tags.iter() {
+        let mut count = 0_u32;
+        for (key, value) in tags {
             push_varint(&mut bytes, key.len() as u64);
             push_varint(&mut bytes, value.len() as u64);
             bytes.extend_from_slice(key);
             bytes.extend_from_slice(value);
+            count = count
+                .checked_add(1)
+                .expect("a series has fewer than 2^32 tags");
         }
-        Ok(TagSet {
-            count: u32::try_from(tags.len()).expect("a series has fewer than 2^32 tags"),
+        TagSet {
+            count,
             bytes: bytes.into_boxed_slice(),
-        })
+        }
     }
 
     /// The value of `key`, if the set has it. Cost: a look at the tags before it.

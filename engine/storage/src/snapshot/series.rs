@@ -8,8 +8,8 @@ use crate::block::Measurement;
 use crate::error::{Error, ErrorKind, Result};
 use crate::index::{InvertedIndex, LiveIndex, LiveSelection};
 use crate::model::{
-    MeasurementId, PolicyId, SeriesId, SeriesRequest, Strings, TagPredicate, TagSet, TimeRange,
-    Wanted,
+    CanonicalKey, MeasurementId, MeasurementInfo, PolicyId, SeriesId, SeriesRequest, Strings,
+    TagKeyId, TagPredicate, TagSet, TimeRange, Wanted,
 };
 use crate::snapshot::Snapshot;
 use crate::snapshot::shown::{ShownChunks, ShownRuns};
@@ -44,15 +44,20 @@ impl Snapshot {
         })?;
         let mut seen = RoaringTreemap::new();
         let mut series: Vec<(SeriesId, TagSet)> = Vec::new();
+        let mut namer = Namer::new(self, measurement);
         for (index, selection) in &found.live {
             index.keys(selection, &mut |id, key| {
                 if seen.insert(id.0) {
-                    series.extend(self.tags(key).map(|tags| (id, tags)));
+                    series.extend(namer.tags(key).map(|tags| (id, tags)));
                 }
             });
         }
         for (block, ordinals) in &found.blocks {
-            self.add_series((block.index(), ordinals), &mut seen, &mut series)?;
+            add_series(
+                (block.index(), ordinals),
+                (&mut seen, &mut namer),
+                &mut series,
+            )?;
         }
         found.check_intact()?;
         series.sort_unstable_by(|(_, one), (_, other)| one.cmp(other));
@@ -174,34 +179,81 @@ impl Snapshot {
         let runs = own.map(|policy| (policy, self.runs(policy, measurement)));
         ShownRuns::new(runs, measurement, &self.tombstones)
     }
+}
 
-    /// Adds those series of a block that are not in `seen`.
-    fn add_series(
-        &self,
-        (index, ordinals): (InvertedIndex<'_>, &RoaringBitmap),
-        seen: &mut RoaringTreemap,
-        series: &mut Vec<(SeriesId, TagSet)>,
-    ) -> Result<()> {
-        // A jump costs as much as a walk over some hundred keys.
-        let is_sparse = ordinals.len() < (index.series_count() / KEYS_PER_JUMP) as u64;
-        let mut walk = index.keys(0);
-        for ordinal in ordinals {
-            let ordinal = ordinal as usize;
-            let id = index.series_id(ordinal)?;
-            if !seen.insert(id.0) {
-                continue;
-            }
-            if is_sparse {
-                walk = index.keys(ordinal);
-            }
-            while let Some((at, entry)) = walk.advance()? {
-                if at == ordinal {
-                    series.extend(self.tags(&entry.key).map(|tags| (id, tags)));
-                    break;
-                }
+/// Adds those series of a block that are not in `seen`.
+fn add_series(
+    (index, ordinals): (InvertedIndex<'_>, &RoaringBitmap),
+    (seen, namer): (&mut RoaringTreemap, &mut Namer<'_>),
+    series: &mut Vec<(SeriesId, TagSet)>,
+) -> Result<()> {
+    // A jump costs as much as a walk over some hundred keys.
+    let is_sparse = ordinals.len() < (index.series_count() / KEYS_PER_JUMP) as u64;
+    let mut walk = index.keys(0);
+    for ordinal in ordinals {
+        let ordinal = ordinal as usize;
+        let id = index.series_id(ordinal)?;
+        if !seen.insert(id.0) {
+            continue;
+        }
+        if is_sparse {
+            walk = index.keys(ordinal);
+        }
+        while let Some((at, entry)) = walk.advance()? {
+            if at == ordinal {
+                series.extend(namer.tags(&entry.key).map(|tags| (id, tags)));
+                break;
             }
         }
-        Ok(())
+    }
+    Ok(())
+}
+
+/// Names the tags of keys of one measurement. Series that follow one another mostly have the same tags:
+/// what these are called, and in which order they stand, is looked up once.
+struct Namer<'snapshot> {
+    snapshot: &'snapshot Snapshot,
+    info: Option<&'snapshot MeasurementInfo>,
+    /// The ids of the last key's tags.
+    ids: Vec<TagKeyId>,
+    /// For each of them its name and its place in a key, sorted by name; `None` where one has no name.
+    names: Option<Vec<(&'snapshot [u8], usize)>>,
+}
+
+impl<'snapshot> Namer<'snapshot> {
+    fn new(snapshot: &'snapshot Snapshot, measurement: MeasurementId) -> Namer<'snapshot> {
+        Namer {
+            snapshot,
+            info: snapshot.info(measurement),
+            ids: Vec::new(),
+            names: Some(Vec::new()),
+        }
+    }
+
+    /// The tags of a canonical key by name, or `None` where a name is not in the catalogue: the
+    /// series came after this snapshot.
+    fn tags(&mut self, key: &[u8]) -> Option<TagSet> {
+        let tags = CanonicalKey(key).tags()?;
+        if !tags.iter().map(|(id, _)| id).eq(&self.ids) {
+            self.ids = tags.iter().map(|(id, _)| *id).collect();
+            self.names = self.names();
+        }
+        let names = self.names.as_ref()?.iter();
+        Some(TagSet::from_sorted(
+            names.map(|(name, place)| (*name, tags[*place].1)),
+        ))
+    }
+
+    fn names(&self) -> Option<Vec<(&'snapshot [u8], usize)>> {
+        let catalog = self.snapshot.catalog();
+        let name = |(place, id): (usize, &TagKeyId)| {
+            Some((catalog.tag_key_name_in(self.info, *id)?, place))
+        };
+        let names = self.ids.iter().enumerate().map(name);
+        let mut names: Vec<(&[u8], usize)> = names.collect::<Option<_>>()?;
+        names.sort_unstable();
+        let once = names.windows(2).all(|pair| pair[0].0 != pair[1].0);
+        once.then_some(names)
     }
 }
 
