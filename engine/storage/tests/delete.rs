@@ -11,7 +11,9 @@ mod support;
 mod churn;
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use silverback_storage::budget::Class;
 use silverback_storage::db::{Db, DbOptions, TOMBSTONES_MAX};
 use silverback_storage::env::SimEnv;
 use silverback_storage::error::ErrorKind;
@@ -194,7 +196,7 @@ fn the_background_step_takes_many_deletes_away_by_itself() {
         delete(&db, "db", &choice(Some("a"), (time, time + 1))).unwrap();
     }
     assert_eq!(db.stats().tombstones, 100);
-    env.advance(std::time::Duration::from_secs(2));
+    env.advance(Duration::from_secs(2));
     env.run_steps(40);
     assert_eq!((db.stats().tombstones, db.stats().block_rows), (0, 100));
     assert_eq!(times(&db), (100..200).collect::<Vec<i64>>());
@@ -288,4 +290,25 @@ fn a_tag_that_only_deleted_series_had_is_had_by_none() {
         db.compact().unwrap();
         assert!(!has(&db, "u") && has(&db, "host"));
     }
+}
+
+#[test]
+fn what_deletes_take_in_memory_is_counted_until_they_are_forgotten() {
+    let env = SimEnv::new(1);
+    let db = open_with(&env, "db");
+    write(&db, "db", &rows("a", 0..5)).unwrap();
+    write(&db, "db", &rows("b", 0..5)).unwrap();
+    let counted = || {
+        env.advance(Duration::from_secs(1));
+        env.run_steps(16);
+        db.budget().usage().class(Class::Deletes)
+    };
+    assert_eq!(counted(), 0);
+    delete(&db, "db", &choice(Some("a"), (0, 2))).unwrap();
+    let one = counted();
+    assert!(one > 0);
+    delete(&db, "db", &choice(Some("b"), (0, 2))).unwrap();
+    assert!(counted() > one);
+    db.compact().unwrap();
+    assert_eq!(counted(), 0);
 }

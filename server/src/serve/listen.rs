@@ -11,11 +11,13 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::{GracefulConnection, GracefulShutdown};
 use hyper_util::service::TowerToHyperService;
+use silverback::storage::budget::Class;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::task::JoinHandle;
 
 use crate::app::App;
+use crate::config::CONNECTION_BYTES;
 
 /// How long accepting rests after the system refused a connection, as it does without descriptors.
 const ACCEPT_REST: Duration = Duration::from_millis(50);
@@ -91,6 +93,8 @@ async fn drive<C>(
     C: Future<Output = Result<(), Box<dyn Error + Send + Sync>>>,
 {
     app.metrics.connections_total.add(1);
+    let budget = app.engine.budget();
+    let held = budget.charge(Class::Ingest, CONNECTION_BYTES);
     let open = app.metrics.connections.enter();
     let silent = async {
         tokio::time::sleep(Duration::from_millis(app.config.header_timeout_ms)).await;
@@ -104,7 +108,7 @@ async fn drive<C>(
         },
         () = silent => tracing::debug!("a connection asked nothing in time"),
     }
-    drop(open);
+    drop((open, held));
     drop(permit);
 }
 

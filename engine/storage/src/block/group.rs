@@ -71,6 +71,19 @@ impl Group {
         self
     }
 
+    /// What its rows take in memory, about, bytes.
+    pub(super) fn size_bytes(&self) -> usize {
+        let rows = self.timestamps.len() * size_of::<i64>();
+        let columns = self.columns.values().map(|column| match &column.values {
+            Values::Float(values) => size_of_val(&values[..]),
+            Values::Integer(values) => size_of_val(&values[..]),
+            Values::Unsigned(values) => size_of_val(&values[..]),
+            Values::Boolean(values) => size_of_val(&values[..]),
+            Values::String(strings) => strings.bytes.len() + size_of_val(&strings.ends[..]),
+        });
+        rows + columns.sum::<usize>()
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.timestamps.is_empty()
     }

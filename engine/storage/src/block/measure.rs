@@ -39,6 +39,8 @@ pub(super) struct MeasurementWriter {
     /// Pages in memory.
     pending_bytes: usize,
     pending_bytes_max: usize,
+    /// What the rows of a group and the index take, as of the last group.
+    gathered_bytes: usize,
 }
 
 #[derive(Debug)]
@@ -75,7 +77,13 @@ impl MeasurementWriter {
             chunk_times: Vec::new(),
             pending_bytes: 0,
             pending_bytes_max,
+            gathered_bytes: 0,
         }
+    }
+
+    /// What it takes in memory, about, bytes.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.pending_bytes + self.gathered_bytes
     }
 
     /// Appends rows of one series.
@@ -145,6 +153,7 @@ impl MeasurementWriter {
         let (Some(time_first), Some(time_last)) = (times.clone().min(), times.max()) else {
             return Ok(());
         };
+        self.gathered_bytes = group.size_bytes() + self.index.size_bytes();
         let page_count = self.parts.groups.len();
         self.parts.groups.push(GroupEntry {
             row: self.parts.row_count,

@@ -5,6 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::block::measure::{MeasurementWriter, PENDING_BYTES_MAX};
+use crate::budget::{Budget, Charge, Class};
 use crate::codec::Effort;
 use crate::env::Env;
 use crate::error::{Error, Result};
@@ -32,6 +33,8 @@ pub struct BlockWriter {
     times: Option<ChunkTimes>,
     field_types: u8,
     pending_bytes_max: usize,
+    /// What is held, where somebody counts it.
+    charge: Option<Charge>,
 }
 
 impl BlockWriter {
@@ -63,6 +66,7 @@ impl BlockWriter {
             times: None,
             field_types: 0,
             pending_bytes_max: PENDING_BYTES_MAX,
+            charge: None,
         })
     }
 
@@ -71,6 +75,13 @@ impl BlockWriter {
     #[must_use]
     pub fn with_pending_bytes_max(mut self, bytes: usize) -> BlockWriter {
         self.pending_bytes_max = bytes.min(self.pending_bytes_max);
+        self
+    }
+
+    /// The same, counting what it holds of rows, pages and keys.
+    #[must_use]
+    pub fn counted_in(mut self, budget: &Arc<Budget>) -> BlockWriter {
+        self.charge = Some(budget.charge(Class::Upkeep, 0));
         self
     }
 
@@ -121,6 +132,12 @@ impl BlockWriter {
             assert_eq!(entry.id, id, "rows and series come in one order");
             current.push_series(entry, (rows, start..start + len), file)?;
             start += len;
+        }
+        let held = current.held_bytes();
+        if let Some(charge) = &mut self.charge
+            && charge.bytes() != held
+        {
+            charge.resize(held);
         }
         Ok(())
     }

@@ -19,7 +19,7 @@ use crate::error::{Error, ErrorKind, Result};
 pub use pressure::{Pressure, Usage};
 pub use share::QueryShare;
 
-/// The smallest budget: buffers of fixed size (the log's, the pages of blocks being written) are not
+/// The smallest budget: buffers of fixed size (the log's, what a connection reads ahead) are not
 /// counted by class; with 128 MiB and forty writers at full speed 164 were resident.
 pub const BUDGET_BYTES_MIN: usize = 256 << 20;
 
@@ -45,17 +45,20 @@ pub enum Class {
     Upkeep,
     /// Records of the log that are being read at the start.
     Replay,
+    /// Deletes that may hide rows.
+    Deletes,
 }
 
 impl Class {
     /// All of them, in the order of [`Usage::classes`].
-    pub const ALL: [Class; 6] = [
+    pub const ALL: [Class; 7] = [
         Class::Memtable,
         Class::Index,
         Class::Query,
         Class::Ingest,
         Class::Upkeep,
         Class::Replay,
+        Class::Deletes,
     ];
 
     /// Its name in metrics and messages.
@@ -67,6 +70,7 @@ impl Class {
             Class::Ingest => "ingest",
             Class::Upkeep => "upkeep",
             Class::Replay => "replay",
+            Class::Deletes => "deletes",
         }
     }
 }

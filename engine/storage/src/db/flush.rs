@@ -234,6 +234,7 @@ impl Core {
             };
             let target = Target {
                 env: &self.env,
+                budget: &self.budget,
                 directory_id: self.directory_id,
                 file_id: self.new_file(),
                 info: BlockInfo {

@@ -86,6 +86,7 @@ impl Core {
             unflushed += memtables.map(|one| one.size_bytes()).sum::<usize>();
         }
         self.budget.state(Class::Index, self.index_bytes());
+        self.budget.state(Class::Deletes, self.delete_bytes());
         self.budget.tick(self.env.resident_bytes(), unflushed);
         match self.budget.pressure() {
             Pressure::Calm | Pressure::Flush => self.budget.relieve(),
@@ -104,6 +105,17 @@ impl Core {
             let indexes = database.stores().indexes.clone();
             let indexes = indexes.iter().map(|index| index.size_bytes());
             database.registry.size_bytes() + indexes.sum::<usize>()
+        });
+        sizes.sum()
+    }
+
+    /// Memory of deletes, bytes.
+    fn delete_bytes(&self) -> usize {
+        let databases = self.all_databases().into_iter();
+        let sizes = databases.map(|database| {
+            let stores = database.stores();
+            let deletes = stores.tombstones.iter().map(|one| one.size_bytes());
+            deletes.sum::<usize>()
         });
         sizes.sum()
     }

@@ -108,6 +108,16 @@ impl IndexBuilder {
         }
     }
 
+    /// What it takes in memory, about, bytes: twice that while it finishes.
+    pub fn size_bytes(&self) -> usize {
+        self.keys.size_bytes()
+            + self.text.capacity()
+            + self.ends.capacity() * size_of::<usize>()
+            + self.postings.capacity() * size_of::<u32>()
+            + self.many.capacity() * size_of::<Ordinals>()
+            + self.by_text.size_bytes()
+    }
+
     /// Appends the series of canonical key `key`.
     ///
     /// # Errors

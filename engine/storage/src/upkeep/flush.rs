@@ -10,6 +10,7 @@ mod pieces;
 use std::sync::Arc;
 
 use crate::block::BlockWriter;
+use crate::budget::Budget;
 use crate::codec::Effort;
 use crate::env::Env;
 use crate::error::Result;
@@ -32,6 +33,8 @@ pub struct Target<'env> {
     pub file_id: u64,
     /// What it states of itself.
     pub info: BlockInfo,
+    /// Where what the writer holds is counted.
+    pub budget: &'env Arc<Budget>,
 }
 
 /// What a flush asks of those who know.
@@ -76,7 +79,8 @@ pub fn write_block(
         target.directory_id,
         target.info,
         Effort::Hot,
-    )?;
+    )?
+    .counted_in(target.budget);
     let mut measurements: Vec<MeasurementId> = memtables
         .iter()
         .flat_map(|memtable| memtable.measurements())
@@ -117,4 +121,105 @@ fn shown(run: Arc<Run>, policy: PolicyId, tombstones: &Tombstones) -> Option<Arc
         }
         is_hidden(&last.1, time)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::path::Path;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::budget::Class;
+    use crate::env::SimEnv;
+    use crate::format::block::SequenceRange;
+    use crate::model::{
+        CanonicalKey, Column, DatabaseId, Presence, Rows, Sequence, TagKeyId, Values,
+    };
+
+    const SERIES: u64 = 20_000;
+
+    /// Everything has a key; notes the most that was held when it was asked.
+    struct Noting {
+        budget: Arc<Budget>,
+        most: Cell<usize>,
+    }
+
+    impl Keys for Noting {
+        fn is_live(&self, _: MeasurementId) -> bool {
+            true
+        }
+
+        fn has_field(&self, _: MeasurementId, _: FieldId) -> bool {
+            true
+        }
+
+        fn key_order(&self, series: &[SeriesId]) -> Vec<u32> {
+            (0..).take(series.len()).collect()
+        }
+
+        fn entries(&self, series: &[SeriesId]) -> Vec<SeriesEntry> {
+            let held = self.budget.usage().class(Class::Upkeep);
+            self.most.set(self.most.get().max(held));
+            let entry = |id: &SeriesId| {
+                let value = format!("{:08}", id.0);
+                let tags = &mut [(TagKeyId(1), value.as_bytes())];
+                SeriesEntry {
+                    id: *id,
+                    key: CanonicalKey::encode(MeasurementId(1), tags),
+                }
+            };
+            series.iter().map(entry).collect()
+        }
+    }
+
+    #[test]
+    fn what_the_writer_of_a_block_holds_is_counted_while_it_does() {
+        let sim = SimEnv::new(1);
+        sim.create_dir(Path::new("blocks")).unwrap();
+        let env: Arc<dyn Env> = Arc::new(sim);
+        let memtable = Memtable::new();
+        let count = usize::try_from(SERIES).unwrap();
+        let column = Column {
+            values: Values::Integer((0..).take(count).collect()),
+            presence: Presence::All,
+        };
+        let rows = Rows {
+            measurement: MeasurementId(1),
+            series: (1..=SERIES).map(SeriesId).collect(),
+            timestamps: vec![5; count],
+            columns: vec![(FieldId(1), column)],
+        };
+        memtable.push(Arc::new(Run::new(rows, Sequence(1))), Duration::ZERO);
+        let budget = Budget::new(1 << 30);
+        let target = Target {
+            env: &env,
+            budget: &budget,
+            directory_id: 7,
+            file_id: 1,
+            info: BlockInfo {
+                database: DatabaseId(1),
+                policy: PolicyId(1),
+                level: 0,
+                sequences: SequenceRange {
+                    first: Sequence(1),
+                    last: Sequence(1),
+                },
+            },
+        };
+        let keys = Noting {
+            budget: Arc::clone(&budget),
+            most: Cell::new(0),
+        };
+        let memtables = [Arc::new(memtable)];
+        let flushed = write_block(&target, &memtables, &Tombstones::default(), &keys).unwrap();
+        assert_eq!(flushed.block.unwrap().row_count, SERIES);
+        // Times and values of a group of 8,192 rows, and their keys.
+        assert!(keys.most.get() > 8192 * 24, "{}", keys.most.get());
+        assert_eq!(
+            budget.usage().class(Class::Upkeep),
+            0,
+            "all of it is given back"
+        );
+    }
 }

@@ -52,6 +52,12 @@ impl KeyListBuilder {
         self.count == 0
     }
 
+    /// What they take in memory, bytes.
+    pub fn size_bytes(&self) -> usize {
+        let starts = self.starts.capacity() * size_of::<u64>();
+        self.runs.capacity() + self.rest.capacity() + starts
+    }
+
     /// Appends a string.
     ///
     /// # Errors
