@@ -246,9 +246,8 @@ impl Merge<'_> {
                 let Some(walk) = &mut cursor.walk else {
                     break;
                 };
-                if walk.take(cursor.own, cursor.member, &mut self.slots)
-                    && visit(timestamp, &self.slots)? == Flow::Enough
-                {
+                walk.take(cursor.own, &mut self.slots);
+                if visit(timestamp, &self.slots)? == Flow::Enough {
                     return Ok(());
                 }
             }
@@ -304,9 +303,7 @@ impl Merge<'_> {
         let before = slice.rows.len();
         let mut walk = Walk::new(own, member, piece);
         while let Some(timestamp) = walk.timestamp() {
-            if !walk.take(own, member, &mut self.slots) {
-                continue;
-            }
+            walk.take(own, &mut self.slots);
             let start = slice.values.len();
             let variables = own.columns.iter().map(|(variable, ..)| *variable);
             (slice.values).extend(variables.map(|variable| self.slots[variable].take()));

@@ -31,14 +31,13 @@ pub(super) fn request(
     }
 }
 
-/// A walk over the rows of one piece that count, or may. Values of a column are dense: each has a
-/// place of its own.
+/// A walk over the rows of one piece that count. Values of a column are dense: each has a place of its own.
 #[derive(Debug)]
 pub(super) struct Walk {
     rows: SeriesRows,
     row: usize,
     dense: Vec<usize>,
-    /// The rows that count, behind this one; `None`: who takes a row must ask.
+    /// The rows that count, behind this one; `None`: all do.
     chosen: Option<std::vec::IntoIter<u32>>,
 }
 
@@ -53,10 +52,8 @@ impl Walk {
             dense,
             chosen,
         };
-        if let Some(chosen) = &mut walk.chosen {
-            let first = next_of(chosen, walk.rows.timestamps.len());
-            walk.skip_to(first);
-        }
+        let first = walk.next_from(0);
+        walk.skip_to(first);
         walk
     }
 
@@ -65,14 +62,8 @@ impl Walk {
         self.rows.timestamps.get(self.row).copied()
     }
 
-    /// Puts the fields of the next row of series `index` into `slots` and steps over it. Whether the
-    /// row counts; the tags must be in `slots`.
-    pub(super) fn take(
-        &mut self,
-        own: &PreparedMeasurement<'_>,
-        index: usize,
-        slots: &mut [Option<FieldValue>],
-    ) -> bool {
+    /// Puts the fields of the next row into `slots` and steps over it.
+    pub(super) fn take(&mut self, own: &PreparedMeasurement<'_>, slots: &mut [Option<FieldValue>]) {
         for (variable, place, wanted) in &own.columns {
             let column = &self.rows.columns[*place];
             slots[*variable] = if column.presence.has(self.row) {
@@ -86,15 +77,17 @@ impl Walk {
                 None
             };
         }
+        let next = self.next_from(self.row + 1);
+        self.skip_to(next);
+    }
+
+    /// The next row that counts; rows before `row` have been taken.
+    fn next_from(&mut self, row: usize) -> usize {
         let end = self.rows.timestamps.len();
-        if let Some(chosen) = &mut self.chosen {
-            let next = next_of(chosen, end);
-            self.skip_to(next);
-            return true;
+        match &mut self.chosen {
+            Some(chosen) => chosen.next().map_or(end, |row| row as usize),
+            None => row,
         }
-        self.skip_to(self.row + 1);
-        own.filter_of(index)
-            .is_none_or(|filter| filter.holds(&[slots, &[]]))
     }
 
     fn skip_to(&mut self, row: usize) {
@@ -106,11 +99,6 @@ impl Walk {
         }
         self.row = row;
     }
-}
-
-/// The next row of those that count, `end` behind the last.
-fn next_of(chosen: &mut std::vec::IntoIter<u32>, end: usize) -> usize {
-    chosen.next().map_or(end, |row| row as usize)
 }
 
 /// Puts the tags of a series into `slots`. Cost: one walk over its tags.
@@ -198,7 +186,8 @@ impl<'p> RowStream<'p> {
             put_tags(self.own, index, slots);
             let mut walk = Walk::new(self.own, index, piece);
             while let Some(timestamp) = walk.timestamp() {
-                if walk.take(self.own, index, slots) && visit(timestamp, slots)? == Flow::Enough {
+                walk.take(self.own, slots);
+                if visit(timestamp, slots)? == Flow::Enough {
                     return Ok(Flow::Enough);
                 }
             }

@@ -13,7 +13,7 @@ use crate::exec::pieces::{put_tags, request};
 use crate::exec::selection::chosen;
 use crate::exec::{Context, Flow, cell, put_cell};
 use crate::plan::expr::Expr;
-use crate::plan::{Binding, Fill, Plan, VariableKind};
+use crate::plan::{Binding, Fill, VariableKind};
 use crate::result::{BatchColumn, BatchPiece, Cell, QueryError, RowBatch};
 
 /// Rows that are given at once: between two batches a query can be stopped.
@@ -192,7 +192,7 @@ impl<'p> Plain<'p> {
         for (variable, place, _) in &own.columns {
             shown[*place] |= *variable < plan.shown;
         }
-        let selected = selected(plan, own, member, (&rows, &shown));
+        let selected = selected(own, member, (&rows, &shown));
         if selected.as_ref().is_some_and(Vec::is_empty) {
             return None;
         }
@@ -252,18 +252,12 @@ impl Piece {
 /// The rows that count: that pass the filter of series `member`, and have a value in a field that is
 /// `shown`. `None`: all of them.
 fn selected(
-    plan: &Plan,
     own: &PreparedMeasurement<'_>,
     member: usize,
     (rows, shown): (&SeriesRows, &[bool]),
 ) -> Option<Vec<u32>> {
     let count = u32::try_from(rows.timestamps.len()).expect("a piece has few rows");
-    let mut selected: Option<Vec<u32>> =
-        own.filter_of(member)
-            .map(|filter| match chosen(own, member, rows) {
-                Some(chosen) => chosen,
-                None => passing(plan, own, (member, filter), rows),
-            });
+    let mut selected = chosen(own, member, rows);
     // A row has a value in a field that is read, which need not be one that is shown.
     if shown.contains(&false) {
         let columns = || rows.columns.iter().zip(shown).filter(|(_, shown)| **shown);
@@ -274,34 +268,4 @@ fn selected(
         });
     }
     selected.filter(|selected| selected.len() < rows.timestamps.len())
-}
-
-/// The rows that pass `filter`, asked one by one.
-fn passing(
-    plan: &Plan,
-    own: &PreparedMeasurement<'_>,
-    (member, filter): (usize, &Expr),
-    rows: &SeriesRows,
-) -> Vec<u32> {
-    let mut slots: Vec<Option<FieldValue>> = vec![None; plan.variables.len()];
-    put_tags(own, member, &mut slots);
-    let mut dense = vec![0; rows.columns.len()];
-    let mut passing = Vec::new();
-    for row in 0..rows.timestamps.len() {
-        let has: Vec<bool> = (rows.columns.iter())
-            .map(|column| column.presence.has(row))
-            .collect();
-        for (variable, place, wanted) in &own.columns {
-            let value = has[*place].then(|| rows.columns[*place].values.get(dense[*place]));
-            slots[*variable] =
-                value.and_then(|value| crate::functions::arithmetic::cast(&value, *wanted));
-        }
-        for (dense, has) in dense.iter_mut().zip(has) {
-            *dense += usize::from(has);
-        }
-        if filter.holds(&[&slots, &[]]) {
-            passing.push(u32::try_from(row).expect("a piece has few rows"));
-        }
-    }
-    passing
 }

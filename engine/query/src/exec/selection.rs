@@ -1,19 +1,22 @@
-//! Which rows of a piece pass a filter, found column by column where it compares fields to constants:
-//! rows that do not pass are then never made.
+//! Which rows of a piece pass a filter: found column by column where it compares fields to constants, else
+//! asked row by row. Rows that do not pass are then never made.
 
 use silverback_storage::model::{Column, FieldValue, Presence, SeriesRows, Values};
 
 use crate::exec::groups::PreparedMeasurement;
-use crate::functions::arithmetic::Comparison;
+use crate::functions::arithmetic::{Comparison, cast};
 use crate::plan::expr::Expr;
 
-/// The numbers of the rows of series `index` that count, ascending. `None`: each row has to be asked.
+/// The numbers of the rows of series `index` that count, ascending; `None` where all do, unasked.
 pub(super) fn chosen(
     own: &PreparedMeasurement<'_>,
     index: usize,
     rows: &SeriesRows,
 ) -> Option<Vec<u32>> {
-    let mask = mask(own, own.filter_of(index)?, rows)?;
+    let filter = own.filter_of(index)?;
+    let Some(mask) = mask(own, filter, rows) else {
+        return Some(passing(own, filter, rows));
+    };
     let places = (0..).zip(&mask);
     Some(
         places
@@ -21,6 +24,27 @@ pub(super) fn chosen(
             .map(|(row, _)| row)
             .collect(),
     )
+}
+
+/// The rows that pass `filter`, which is over fields alone: what it says of tags has been settled.
+fn passing(own: &PreparedMeasurement<'_>, filter: &Expr, rows: &SeriesRows) -> Vec<u32> {
+    let mut slots: Vec<Option<FieldValue>> = vec![None; own.input.bindings.len()];
+    let mut dense = vec![0; rows.columns.len()];
+    let mut passing = Vec::new();
+    for (number, row) in (0..).zip(0..rows.timestamps.len()) {
+        for (variable, place, wanted) in &own.columns {
+            let column = &rows.columns[*place];
+            let value = (column.presence.has(row)).then(|| column.values.get(dense[*place]));
+            slots[*variable] = value.and_then(|value| cast(&value, *wanted));
+        }
+        for (dense, column) in dense.iter_mut().zip(&rows.columns) {
+            *dense += usize::from(column.presence.has(row));
+        }
+        if filter.holds(&[&slots, &[]]) {
+            passing.push(number);
+        }
+    }
+    passing
 }
 
 /// Whether `expr` holds, row by row; `None` where columns alone do not tell.

@@ -1,11 +1,13 @@
 //! Aggregates and selectors: many points of one window to one, or to few.
 
+mod totals;
 mod windows;
 
 use std::cmp::Ordering;
 
-use silverback_storage::model::{Extreme, FieldType, FieldValue, FloatSum, Sum, WindowPartial};
+use silverback_storage::model::{FieldType, FieldValue, Sum};
 
+pub use crate::functions::aggregate::totals::Totals;
 use crate::functions::arithmetic::integer;
 use crate::functions::chosen::Chosen;
 use crate::functions::kept::Kept;
@@ -165,41 +167,6 @@ impl Aggregate {
         }
     }
 
-    /// The function of a window whose values are known by their partial only; `None` where it has
-    /// none, or where [`Aggregate::is_partial`] does not hold.
-    pub fn of_partial(&self, partial: &WindowPartial) -> Option<Point> {
-        let extreme = |one: &Extreme| Point::new(one.timestamp, one.value.clone());
-        let at = partial.first.timestamp;
-        match self {
-            Aggregate::Count => {
-                let count = i64::try_from(partial.count).unwrap_or(i64::MAX);
-                Some(Point::new(at, FieldValue::Integer(count)))
-            }
-            Aggregate::Sum => {
-                let field_type = partial.first.value.field_type();
-                Some(Point::new(at, sum_value(partial.sum, field_type)?))
-            }
-            Aggregate::Mean => Some(Point::new(at, mean_value(partial.sum, partial.count)?)),
-            Aggregate::Min => partial.min.as_ref().map(extreme),
-            Aggregate::Max => partial.max.as_ref().map(extreme),
-            Aggregate::First => Some(extreme(&partial.first)),
-            Aggregate::Last => Some(extreme(&partial.last)),
-            Aggregate::Spread => {
-                let (min, max) = (partial.min.as_ref()?, partial.max.as_ref()?);
-                Some(Point::new(at, difference(&max.value, &min.value)?))
-            }
-            Aggregate::Stddev
-            | Aggregate::Median
-            | Aggregate::Mode
-            | Aggregate::Percentile(_)
-            | Aggregate::Distinct
-            | Aggregate::CountDistinct
-            | Aggregate::Top { .. }
-            | Aggregate::Bottom { .. }
-            | Aggregate::Sample(_) => None,
-        }
-    }
-
     /// The state before the first point of a window.
     pub fn start(&self) -> Accumulator {
         match self {
@@ -207,7 +174,7 @@ impl Aggregate {
                 Accumulator::Selected(None)
             }
             Aggregate::Count | Aggregate::Sum | Aggregate::Mean | Aggregate::Spread => {
-                Accumulator::Partial(None)
+                Accumulator::Totals(None)
             }
             Aggregate::Stddev => Accumulator::Deviation(Deviation::default()),
             Aggregate::Median
@@ -228,7 +195,7 @@ pub enum Accumulator {
     /// The point that would be selected.
     Selected(Option<Point>),
     /// Count, sum and extremes.
-    Partial(Option<Box<WindowPartial>>),
+    Totals(Option<Box<Totals>>),
     /// Running mean and squares.
     Deviation(Deviation),
     /// All points.
@@ -249,7 +216,7 @@ impl Accumulator {
             Accumulator::Selected(Some(best)) => prefers(function, (timestamp, value), best),
             Accumulator::Chosen(chosen) => chosen.wants(function, (timestamp, value), row),
             Accumulator::Selected(None)
-            | Accumulator::Partial(_)
+            | Accumulator::Totals(_)
             | Accumulator::Deviation(_)
             | Accumulator::Kept(_) => true,
         }
@@ -266,10 +233,7 @@ impl Accumulator {
                     *best = Some(point);
                 }
             }
-            Accumulator::Partial(partial) => match partial {
-                Some(partial) => merge_partials(partial, &single(point.timestamp, &point.value)),
-                None => *partial = Some(Box::new(single(point.timestamp, &point.value))),
-            },
+            Accumulator::Totals(totals) => totals.get_or_insert_default().push(&point),
             Accumulator::Deviation(deviation) => {
                 if let Some(value) = as_float(&point.value) {
                     deviation.push(point.timestamp, value);
@@ -285,8 +249,8 @@ impl Accumulator {
     pub fn finish(self, function: &Aggregate) -> Vec<Point> {
         match self {
             Accumulator::Selected(best) => best.into_iter().collect(),
-            Accumulator::Partial(partial) => partial
-                .and_then(|partial| function.of_partial(&partial))
+            Accumulator::Totals(totals) => totals
+                .and_then(|totals| totals.finish(function))
                 .into_iter()
                 .collect(),
             Accumulator::Deviation(deviation) => deviation.finish().into_iter().collect(),
@@ -299,7 +263,7 @@ impl Accumulator {
     pub fn size_bytes(&self) -> usize {
         match self {
             Accumulator::Selected(_) | Accumulator::Deviation(_) => 0,
-            Accumulator::Partial(_) => size_of::<WindowPartial>(),
+            Accumulator::Totals(_) => size_of::<Totals>(),
             Accumulator::Kept(kept) => kept.size_bytes(),
             Accumulator::Chosen(chosen) => chosen.size_bytes(),
         }
@@ -357,81 +321,6 @@ fn is_nan(value: Option<f64>) -> bool {
 
 fn nan(value: &FieldValue) -> bool {
     matches!(value, FieldValue::Float(value) if value.is_nan())
-}
-
-/// The partial of one value.
-pub fn single(timestamp: i64, value: &FieldValue) -> WindowPartial {
-    let extreme = Extreme {
-        value: value.clone(),
-        timestamp,
-    };
-    let (sum, ordered) = match value {
-        FieldValue::Float(value) => (Sum::Float(FloatSum::default().plus(*value)), true),
-        FieldValue::Integer(value) => (Sum::Integer(i128::from(*value)), true),
-        FieldValue::Unsigned(value) => (Sum::Integer(i128::from(*value)), true),
-        FieldValue::Boolean(_) => (Sum::None, true),
-        FieldValue::String(_) => (Sum::None, false),
-    };
-    WindowPartial {
-        count: 1,
-        sum,
-        min: ordered.then(|| extreme.clone()),
-        max: ordered.then(|| extreme.clone()),
-        first: extreme.clone(),
-        last: extreme,
-    }
-}
-
-/// Adds what another series or piece has in the same window.
-pub fn merge_partials(own: &mut WindowPartial, other: &WindowPartial) {
-    own.count += other.count;
-    own.sum = match (own.sum, other.sum) {
-        (Sum::Float(a), Sum::Float(b)) => Sum::Float(a.merge(b)),
-        (Sum::Integer(a), Sum::Integer(b)) => Sum::Integer(a.wrapping_add(b)),
-        (sum, _) => sum,
-    };
-    replace(&mut own.min, other.min.as_ref(), |new, old| {
-        if nan(&new.value) || nan(&old.value) {
-            return nan(&old.value) && !nan(&new.value);
-        }
-        compare(&new.value, &old.value)
-            .then(new.timestamp.cmp(&old.timestamp))
-            .is_lt()
-    });
-    replace(&mut own.max, other.max.as_ref(), |new, old| {
-        if nan(&new.value) || nan(&old.value) {
-            return nan(&old.value) && !nan(&new.value);
-        }
-        compare(&old.value, &new.value)
-            .then(new.timestamp.cmp(&old.timestamp))
-            .is_lt()
-    });
-    let earlier = other.first.timestamp.cmp(&own.first.timestamp);
-    if earlier
-        .then(compare(&own.first.value, &other.first.value))
-        .is_lt()
-    {
-        own.first = other.first.clone();
-    }
-    let later = own.last.timestamp.cmp(&other.last.timestamp);
-    if later
-        .then(compare(&own.last.value, &other.last.value))
-        .is_lt()
-    {
-        own.last = other.last.clone();
-    }
-}
-
-fn replace(
-    own: &mut Option<Extreme>,
-    other: Option<&Extreme>,
-    better: impl Fn(&Extreme, &Extreme) -> bool,
-) {
-    if let Some(new) = other
-        && own.as_ref().is_none_or(|old| better(new, old))
-    {
-        *own = Some(new.clone());
-    }
 }
 
 #[expect(

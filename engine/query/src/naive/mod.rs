@@ -407,7 +407,9 @@ impl Catalog for NaiveCatalog {
 
 #[cfg(test)]
 mod tests {
-    use silverback_storage::model::{AggregateRequest, AggregateSet, ScanRequest, TagPredicate};
+    use silverback_storage::model::{
+        AggregateRequest, AggregateSet, ScanRequest, Selected, TagPredicate,
+    };
 
     use super::*;
 
@@ -449,7 +451,7 @@ mod tests {
         let mut windows = source.aggregate(request).unwrap();
         let first = windows.next_windows().unwrap().unwrap();
         assert_eq!(first.windows.len(), 2);
-        let last = first.columns[0].partial(1).unwrap();
-        assert_eq!((last.count, last.last.timestamp), (1, 20));
+        let (last, _) = first.columns[0].point(Selected::Last, 1).unwrap();
+        assert_eq!((first.columns[0].count(1), last), (1, 20));
     }
 }

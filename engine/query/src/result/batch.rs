@@ -4,9 +4,6 @@ use silverback_storage::model::{Bitmap, Column, Presence, Values};
 
 use crate::result::Cell;
 
-/// Marks a row that has no value.
-const ABSENT: u32 = u32::MAX;
-
 /// Rows of one series of the answer.
 #[derive(Debug)]
 pub struct RowBatch<'b> {
@@ -60,7 +57,7 @@ impl<'b> BatchColumn<'b> {
     pub fn of(column: &'b Column) -> BatchColumn<'b> {
         match &column.presence {
             Presence::All => BatchColumn::Full(&column.values),
-            Presence::Some(bits) => BatchColumn::Sparse(&column.values, places(bits)),
+            Presence::Some(bits) => BatchColumn::Sparse(&column.values, bits.places()),
         }
     }
 
@@ -71,7 +68,7 @@ impl<'b> BatchColumn<'b> {
             BatchColumn::Constant(cell) => BatchValue::Cell(cell),
             BatchColumn::Full(values) => value(values, row),
             BatchColumn::Sparse(values, places) => match places[row] {
-                ABSENT => BatchValue::Null,
+                Bitmap::ABSENT => BatchValue::Null,
                 place => value(values, place as usize),
             },
         }
@@ -87,18 +84,6 @@ fn value(values: &Values, at: usize) -> BatchValue<'_> {
         Values::Boolean(values) => BatchValue::Boolean(values[at]),
         Values::String(values) => BatchValue::String(values.get(at)),
     }
-}
-
-fn places(bits: &Bitmap) -> Vec<u32> {
-    let mut next = 0;
-    let place = |row| {
-        if !bits.get(row) {
-            return ABSENT;
-        }
-        next += 1;
-        next - 1
-    };
-    (0..bits.len()).map(place).collect()
 }
 
 impl BatchValue<'_> {

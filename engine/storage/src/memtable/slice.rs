@@ -4,9 +4,6 @@ use std::ops::Range;
 
 use crate::model::{Bitmap, Column, Presence, Strings, Values};
 
-/// Marks a row that has no value.
-const ABSENT: u32 = u32::MAX;
-
 /// Some rows of a column, or that many rows without a value.
 #[derive(Clone, Debug)]
 pub(crate) struct Slice<'rows> {
@@ -197,12 +194,12 @@ pub(crate) fn pick_rows(column: &Column, rows: &[u32]) -> Column {
             presence: Presence::All,
         };
     };
-    let places = places(bits);
+    let places = bits.places();
     let mut picks: Vec<u32> = Vec::with_capacity(rows.len());
     let mut words: Vec<u64> = vec![0; rows.len().div_ceil(64)];
     for (at, row) in rows.iter().enumerate() {
         let place = places[*row as usize];
-        if place != ABSENT {
+        if place != Bitmap::ABSENT {
             picks.push(place);
             words[at / 64] |= 1 << (at % 64);
         }
@@ -231,20 +228,6 @@ fn pick(values: &Values, picks: &[u32]) -> Values {
             Values::String(picked)
         }
     }
-}
-
-/// For each row, where its value stands among the dense ones.
-fn places(bits: &Bitmap) -> Vec<u32> {
-    let mut next = 0;
-    let place = |row| {
-        if bits.get(row) {
-            next += 1;
-            next - 1
-        } else {
-            ABSENT
-        }
-    };
-    (0..bits.len()).map(place).collect()
 }
 
 /// `count` bits from bit `start` on, 64 at most, the others zero.

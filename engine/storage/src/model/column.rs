@@ -171,6 +171,9 @@ pub struct Bitmap {
 }
 
 impl Bitmap {
+    /// The place of a row that has no value.
+    pub const ABSENT: u32 = u32::MAX;
+
     /// `len` bits, all `bit`.
     pub fn filled(len: usize, bit: bool) -> Bitmap {
         let mut words = vec![if bit { u64::MAX } else { 0 }; len.div_ceil(64)];
@@ -260,6 +263,19 @@ impl Bitmap {
             return whole;
         }
         whole + (self.words[index / 64] & ((1 << rest) - 1)).count_ones() as usize
+    }
+
+    /// For each row where its value stands among the dense ones, [`Bitmap::ABSENT`] where it has none.
+    pub fn places(&self) -> Vec<u32> {
+        let mut next = 0;
+        let place = |row| {
+            if !self.get(row) {
+                return Bitmap::ABSENT;
+            }
+            next += 1;
+            next - 1
+        };
+        (0..self.len()).map(place).collect()
     }
 
     /// The bits as words, lowest first; bits behind the last are zero.

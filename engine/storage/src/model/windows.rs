@@ -5,7 +5,7 @@ use std::cmp::Ordering;
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::model::{Extreme, FieldType, FieldValue, FloatSum, ScanRequest, Sum, WindowPartial};
+use crate::model::{FieldType, FieldValue, FloatSum, ScanRequest, Sum, WindowPartial};
 
 /// Which aggregates of a field are wanted. How many values there are is always told.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -233,22 +233,6 @@ impl FieldWindows {
             (_, PointValue::String(string)) => FieldValue::String(string.into()),
         };
         Some((points.timestamps[at], value))
-    }
-
-    /// Everything of entry `at`, where all of it was asked for; `None` where it has no value.
-    pub fn partial(&self, at: usize) -> Option<WindowPartial> {
-        let extreme = |selected| {
-            let (timestamp, value) = self.point(selected, at)?;
-            Some(Extreme { value, timestamp })
-        };
-        Some(WindowPartial {
-            count: self.counts[at],
-            sum: self.sum(at).unwrap_or(Sum::None),
-            min: extreme(Selected::Min),
-            max: extreme(Selected::Max),
-            first: extreme(Selected::First)?,
-            last: extreme(Selected::Last)?,
-        })
     }
 
     /// Memory that an entry takes, bytes, its strings not counted.

@@ -1,4 +1,5 @@
 use proptest::prelude::*;
+use silverback_storage::model::{AggregateSet, Extreme, FieldWindows, WindowPartial};
 
 use super::*;
 
@@ -189,40 +190,50 @@ fn a_sample_is_of_the_points_and_in_order() {
 }
 
 proptest! {
-    /// What several series' partials say together is what all their points say at once.
+    /// What several series' windows say together is what all their points say at once.
     #[test]
-    fn merged_partials_say_what_the_points_say(
+    fn merged_windows_say_what_the_points_say(
         pieces in prop::collection::vec(prop::collection::vec((0_i64..50, -1000_i64..1000), 1..20), 1..6)
     ) {
-        let mut merged: Option<WindowPartial> = None;
+        let mut merged = FieldWindows::new(FieldType::Integer, AggregateSet::ALL);
         let mut all: Vec<(i64, FieldValue)> = Vec::new();
         for piece in &pieces {
             let mut sorted = piece.clone();
             sorted.sort_unstable();
             sorted.dedup_by_key(|(at, _)| *at);
-            let mut own: Option<WindowPartial> = None;
+            let mut own = merged.alike();
             for (at, value) in sorted {
-                let one = single(at, &INT(value));
+                let mut one = merged.alike();
+                one.push(&single(at, value));
+                own.merge((&one, 0..1), &[0]);
                 all.push((at, INT(value)));
-                match &mut own {
-                    Some(own) => merge_partials(own, &one),
-                    None => own = Some(one),
-                }
             }
-            match (&mut merged, own) {
-                (Some(merged), Some(own)) => merge_partials(merged, &own),
-                (merged, own) => *merged = own,
-            }
+            merged.merge((&own, 0..1), &[0]);
         }
         all.sort_by_key(|(at, _)| *at);
-        let merged = merged.unwrap();
         for function in [
             Aggregate::Count, Aggregate::Sum, Aggregate::Mean, Aggregate::Min,
             Aggregate::Max, Aggregate::First, Aggregate::Last, Aggregate::Spread,
         ] {
             let direct = run(&function, &all).pop().unwrap();
-            let partial = function.of_partial(&merged).unwrap();
-            prop_assert_eq!(direct, (partial.timestamp, partial.value), "{:?}", function);
+            let (at, value) = function.of_windows(&merged, 0).unwrap();
+            prop_assert_eq!(direct, (at.unwrap_or(all[0].0), value), "{:?}", function);
         }
+    }
+}
+
+/// Everything of a window of one value.
+fn single(timestamp: i64, value: i64) -> WindowPartial {
+    let extreme = Extreme {
+        value: INT(value),
+        timestamp,
+    };
+    WindowPartial {
+        count: 1,
+        sum: Sum::Integer(i128::from(value)),
+        min: Some(extreme.clone()),
+        max: Some(extreme.clone()),
+        first: extreme.clone(),
+        last: extreme,
     }
 }
