@@ -32,8 +32,8 @@ const USAGE: &str = "\
 usage: compare [--rounds N] [--quick] [--connections N] [--out FOLDER] [--set NAME]... NAME=BINARY ...
 
 NAME of a binary is silverback, influxdb, victoria-metrics or questdb (its jar). Each round starts every
-peer afresh on loopback, sends it each data set (default: devops; all: every one), lets it settle, asks the queries where
-the set is devops, and stops it. --quick: a tenth of the data. --out: figures as Markdown and SVG.";
+peer afresh on loopback, sends it each data set (default: devops; all: every one), lets it settle, asks the queries and
+shows dashboards where the set is devops, and stops it. --quick: a tenth of the data. --out: figures as Markdown and SVG.";
 
 /// What is measured, by flags.
 #[derive(Debug)]

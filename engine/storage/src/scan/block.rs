@@ -78,15 +78,15 @@ impl<'snapshot> Store<'snapshot> for BlockStore<'snapshot> {
         }
         let cursor = lock(&self.cursor);
         let measurement = cursor.measurement();
-        let part = |all: u128, some: u128, of: u128| all * some.min(of) / of.max(1);
+        let share = |all: u128, some: u128, of: u128| all * some.min(of) / of.max(1);
         let width = |range: TimeRange| u128::from(range.end.abs_diff(range.start));
         let rows = u128::from(measurement.row_count()) * cursor.field_count() as u128;
-        let rows = part(
+        let rows = share(
             rows,
             series.len() as u128,
             measurement.series_count() as u128,
         );
-        let rows = part(rows, width(self.range), width(whole));
+        let rows = share(rows, width(self.range), width(whole));
         u64::try_from(rows).unwrap_or(u64::MAX)
     }
 

@@ -80,7 +80,7 @@ impl Cursor for RowCursor<'_> {
     type Item = SeriesRows;
 
     fn seek(&mut self, series: Range<usize>) {
-        debug_assert!(self.merge.is_none(), "a part is read to its end");
+        debug_assert!(self.merge.is_none(), "a morsel is read to its end");
         self.next = series.start;
         self.end = series.end;
     }

@@ -1,8 +1,11 @@
-//! A scan that several threads share. The series of a request are cut into parts of about as much work;
-//! whoever is free reads the next part, and the one who asked gets all of them in their order.
+//! A scan that several threads share. The series of a request are cut into morsels of about as much work;
+//! whoever is free reads the next morsel, and the one who asked gets all of them in their order.
 //!
-//! The asker never waits for a part that nobody reads: it reads too, and alone where no other thread is
+//! The asker never waits for a morsel that nobody reads: it reads too, and alone where no other thread is
 //! free. What has been read and not been taken is bounded.
+//!
+//! # Source
+//! Leis and others 2014, "Morsel-Driven Parallelism", for the name and for taking turns at small pieces.
 
 use std::collections::BTreeMap;
 use std::collections::VecDeque;
@@ -19,21 +22,21 @@ use crate::scan::{Check, aggregates, rows};
 use crate::snapshot::Snapshot;
 use crate::workers::Workers;
 
-/// Values that a part is to read, about: a millisecond or two.
-const PART_VALUES: u64 = 256 * 1024;
+/// Values that a morsel is to read, about: a millisecond or two.
+const MORSEL_VALUES: u64 = 256 * 1024;
 
-/// Parts that one thread may be ahead of the one who takes them.
-const PARTS_AHEAD: usize = 2;
+/// Morsels that one thread may be ahead of the one who takes them.
+const MORSELS_AHEAD: usize = 2;
 
 /// How often a helper that waits looks whether its thread is to end.
 const STOP_LOOK: Duration = Duration::from_millis(100);
 
-/// Bytes of all parts but the one that is taken from, before no more is read: a machine of many cores
-/// has many parts under way. Each thread may pass it by what it reads at once.
+/// Bytes of all morsels but the one that is taken from, before no more is read: a machine of many cores
+/// has many morsels under way. Each thread may pass it by what it reads at once.
 const AHEAD_BYTES_MAX: usize = 32 << 20;
 
-/// Bytes of a part that are read before somebody takes them.
-pub(super) const PART_BYTES_MAX: usize = 8 << 20;
+/// Bytes of a morsel that are read before somebody takes them.
+pub(super) const MORSEL_BYTES_MAX: usize = 8 << 20;
 
 /// Reads some of the series of a request.
 pub(super) trait Cursor {
@@ -105,8 +108,8 @@ impl Scan for AggregateRequest {
     }
 }
 
-/// What has been read of a part and not been taken.
-struct Part<T> {
+/// What has been read of a morsel and not been taken.
+struct Morsel<T> {
     items: VecDeque<T>,
     bytes: usize,
     /// Set once it is read to its end.
@@ -114,12 +117,12 @@ struct Part<T> {
 }
 
 struct State<T> {
-    /// The part that is taken from.
+    /// The morsel that is taken from.
     taken: usize,
-    /// The first part that nobody reads yet.
+    /// The first morsel that nobody reads yet.
     next: usize,
-    parts: BTreeMap<usize, Part<T>>,
-    /// Of all parts.
+    morsels: BTreeMap<usize, Morsel<T>>,
+    /// Of all morsels.
     bytes: usize,
     /// Jobs that were offered and have not ended.
     helpers: usize,
@@ -128,11 +131,11 @@ struct State<T> {
 }
 
 impl<T> State<T> {
-    /// Whether no more of a part is to be read for now.
-    fn is_full(&self, part: usize) -> bool {
-        let ahead = part != self.taken && self.bytes >= AHEAD_BYTES_MAX;
-        let own = self.parts.get(&part);
-        own.is_some_and(|own| ahead || own.bytes >= PART_BYTES_MAX)
+    /// Whether no more of a morsel is to be read for now.
+    fn is_full(&self, morsel: usize) -> bool {
+        let ahead = morsel != self.taken && self.bytes >= AHEAD_BYTES_MAX;
+        let own = self.morsels.get(&morsel);
+        own.is_some_and(|own| ahead || own.bytes >= MORSEL_BYTES_MAX)
     }
 }
 
@@ -140,9 +143,9 @@ impl<T> State<T> {
 struct Common<S: Scan> {
     scan: S,
     snapshot: Arc<Snapshot>,
-    /// Series of a part.
-    part_series: usize,
-    parts: usize,
+    /// Series of a morsel.
+    morsel_series: usize,
+    morsels: usize,
     ahead: usize,
     state: Mutex<State<S::Item>>,
     changed: Condvar,
@@ -153,7 +156,7 @@ struct Common<S: Scan> {
 pub(super) struct Shared<'snapshot, S: Scan> {
     common: Arc<Common<S>>,
     cursor: S::Cursor<'snapshot>,
-    /// The part that the asker reads.
+    /// The morsel that the asker reads.
     own: Option<usize>,
 }
 
@@ -165,34 +168,39 @@ impl<'snapshot, S: Scan> Shared<'snapshot, S> {
         workers: &Arc<Workers>,
     ) -> Result<Shared<'snapshot, S>> {
         let cursor = scan.open(snapshot, Arc::new(|| Ok(())))?;
-        let parts = usize::try_from(cursor.values() / PART_VALUES).unwrap_or(usize::MAX);
+        let morsels = usize::try_from(cursor.values() / MORSEL_VALUES).unwrap_or(usize::MAX);
         let series = scan.series_count();
-        let alone = workers.count() == 0 || parts < 2;
-        let part_series = if alone {
+        let alone = workers.count() == 0 || morsels < 2;
+        let morsel_series = if alone {
             series
         } else {
-            series.div_ceil(parts)
+            series.div_ceil(morsels)
         };
-        Ok(Shared::new((scan, cursor), snapshot, workers, part_series))
+        Ok(Shared::new(
+            (scan, cursor),
+            snapshot,
+            workers,
+            morsel_series,
+        ))
     }
 
     pub(super) fn new(
         (scan, cursor): (S, S::Cursor<'snapshot>),
         snapshot: &'snapshot Arc<Snapshot>,
         workers: &Arc<Workers>,
-        part_series: usize,
+        morsel_series: usize,
     ) -> Shared<'snapshot, S> {
-        let part_series = part_series.max(1);
+        let morsel_series = morsel_series.max(1);
         let common = Arc::new(Common {
-            parts: scan.series_count().div_ceil(part_series),
+            morsels: scan.series_count().div_ceil(morsel_series),
             scan,
             snapshot: Arc::clone(snapshot),
-            part_series,
-            ahead: PARTS_AHEAD * (workers.count() + 1),
+            morsel_series,
+            ahead: MORSELS_AHEAD * (workers.count() + 1),
             state: Mutex::new(State {
                 taken: 0,
                 next: 0,
-                parts: BTreeMap::new(),
+                morsels: BTreeMap::new(),
                 bytes: 0,
                 helpers: 0,
                 stopped: false,
@@ -205,7 +213,7 @@ impl<'snapshot, S: Scan> Shared<'snapshot, S> {
             cursor,
             own: None,
         };
-        // The asker begins with the first part: only what is left may need help.
+        // The asker begins with the first morsel: only what is left may need help.
         shared.claim();
         shared.hire();
         shared
@@ -218,19 +226,19 @@ impl<'snapshot, S: Scan> Shared<'snapshot, S> {
             let common = Arc::clone(&self.common);
             let mut state = common.state();
             let at = state.taken;
-            if at == common.parts {
+            if at == common.morsels {
                 return Ok(None);
             }
-            if let Some(part) = state.parts.get_mut(&at) {
-                if let Some(item) = part.items.pop_front() {
+            if let Some(morsel) = state.morsels.get_mut(&at) {
+                if let Some(item) = morsel.items.pop_front() {
                     let bytes = S::Cursor::bytes(&item);
-                    part.bytes -= bytes;
+                    morsel.bytes -= bytes;
                     state.bytes -= bytes;
                     common.changed.notify_all();
                     return Ok(Some(item));
                 }
-                if let Some(outcome) = part.outcome.take() {
-                    state.parts.remove(&at);
+                if let Some(outcome) = morsel.outcome.take() {
+                    state.morsels.remove(&at);
                     state.taken += 1;
                     drop(state);
                     outcome?;
@@ -245,8 +253,8 @@ impl<'snapshot, S: Scan> Shared<'snapshot, S> {
         }
     }
 
-    /// Reads one piece of the asker's own part, of the next that nobody reads where it has none, or waits
-    /// where there is nothing to read. Gives what it read if it is of part `at`.
+    /// Reads one piece of the asker's own morsel, of the next that nobody reads where it has none, or waits
+    /// where there is nothing to read. Gives what it read if it is of morsel `at`.
     fn read(&mut self, at: usize) -> Result<Option<S::Item>> {
         self.claim();
         let Some(own) = self
@@ -268,17 +276,17 @@ impl<'snapshot, S: Scan> Shared<'snapshot, S> {
         Ok(None)
     }
 
-    /// Takes the next part that nobody reads, unless the asker has one.
+    /// Takes the next morsel that nobody reads, unless the asker has one.
     fn claim(&mut self) {
         if self.own.is_none()
-            && let Some((part, series)) = self.common.claim()
+            && let Some((morsel, series)) = self.common.claim()
         {
             self.cursor.seek(series);
-            self.own = Some(part);
+            self.own = Some(morsel);
         }
     }
 
-    /// Asks for help as long as there are parts for it.
+    /// Asks for help as long as there are morsels for it.
     fn hire(&self) {
         let workers = &self.common.workers;
         loop {
@@ -308,7 +316,7 @@ impl<S: Scan> Drop for Shared<'_, S> {
     fn drop(&mut self) {
         let mut state = self.common.state();
         state.stopped = true;
-        state.parts.clear();
+        state.morsels.clear();
         state.bytes = 0;
         self.common.changed.notify_all();
     }
@@ -317,7 +325,7 @@ impl<S: Scan> Drop for Shared<'_, S> {
 impl<S: Scan> fmt::Debug for Shared<'_, S> {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let taken = self.common.state().taken;
-        write!(out, "scan at part {taken} of {}", self.common.parts)
+        write!(out, "scan at morsel {taken} of {}", self.common.morsels)
     }
 }
 
@@ -326,10 +334,10 @@ impl<S: Scan> Common<S> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// How many parts may be begun.
+    /// How many morsels may be begun.
     fn claimable(&self, state: &State<S::Item>) -> usize {
-        let end = self.parts.min(state.taken + self.ahead);
-        // The part that is taken from is always read on.
+        let end = self.morsels.min(state.taken + self.ahead);
+        // The morsel that is taken from is always read on.
         if state.stopped || state.bytes >= AHEAD_BYTES_MAX && state.next > state.taken {
             0
         } else {
@@ -337,35 +345,35 @@ impl<S: Scan> Common<S> {
         }
     }
 
-    /// The next part that nobody reads, and its series.
+    /// The next morsel that nobody reads, and its series.
     fn claim(&self) -> Option<(usize, Range<usize>)> {
         let mut state = self.state();
         if self.claimable(&state) == 0 {
             return None;
         }
-        let part = state.next;
+        let morsel = state.next;
         state.next += 1;
-        state.parts.insert(
-            part,
-            Part {
+        state.morsels.insert(
+            morsel,
+            Morsel {
                 items: VecDeque::new(),
                 bytes: 0,
                 outcome: None,
             },
         );
-        let start = part * self.part_series;
-        let end = self.scan.series_count().min(start + self.part_series);
-        Some((part, start..end))
+        let start = morsel * self.morsel_series;
+        let end = self.scan.series_count().min(start + self.morsel_series);
+        Some((morsel, start..end))
     }
 
-    fn is_full(&self, part: usize) -> bool {
-        self.state().is_full(part)
+    fn is_full(&self, morsel: usize) -> bool {
+        self.state().is_full(morsel)
     }
 
-    /// Adds what was read of a part. True where that was its end.
-    fn put(&self, part: usize, found: Result<Option<S::Item>>) -> bool {
+    /// Adds what was read of a morsel. True where that was its end.
+    fn put(&self, morsel: usize, found: Result<Option<S::Item>>) -> bool {
         let mut state = self.state();
-        let Some(own) = state.parts.get_mut(&part) else {
+        let Some(own) = state.morsels.get_mut(&morsel) else {
             return true;
         };
         let ended = match found {
@@ -389,17 +397,17 @@ impl<S: Scan> Common<S> {
         ended
     }
 
-    /// Waits until there is something of part `at` to take.
+    /// Waits until there is something of morsel `at` to take.
     fn wait(&self, at: usize) {
         let is_bare = |state: &mut State<S::Item>| {
-            let part = state.parts.get(&at);
-            part.is_some_and(|part| part.items.is_empty() && part.outcome.is_none())
+            let morsel = state.morsels.get(&at);
+            morsel.is_some_and(|morsel| morsel.items.is_empty() && morsel.outcome.is_none())
         };
         let state = self.changed.wait_while(self.state(), is_bare);
         drop(state.unwrap_or_else(PoisonError::into_inner));
     }
 
-    /// Reads parts as long as there are some that nobody reads.
+    /// Reads morsels as long as there are some that nobody reads.
     fn help(self: &Arc<Self>) {
         let _left = Helper(self);
         let common = Arc::clone(self);
@@ -413,12 +421,15 @@ impl<S: Scan> Common<S> {
         let Ok(mut cursor) = self.scan.open(&self.snapshot, check) else {
             return;
         };
-        while let Some((part, series)) = self.claim() {
-            let claim = Claim { common: self, part };
+        while let Some((morsel, series)) = self.claim() {
+            let claim = Claim {
+                common: self,
+                morsel,
+            };
             cursor.seek(series);
             loop {
                 let found = cursor.next_item();
-                if self.put(part, found) {
+                if self.put(morsel, found) {
                     break;
                 }
                 if !claim.wait_for_room() {
@@ -438,19 +449,19 @@ impl<S: Scan> Drop for Helper<'_, S> {
     }
 }
 
-/// A part that a helper reads: it does not stay without an end, whatever becomes of the helper.
+/// A morsel that a helper reads: it does not stay without an end, whatever becomes of the helper.
 struct Claim<'c, S: Scan> {
     common: &'c Common<S>,
-    part: usize,
+    morsel: usize,
 }
 
 impl<S: Scan> Claim<'_, S> {
-    /// Waits until more of the part may be read. False where the threads are to end before that.
+    /// Waits until more of the morsel may be read. False where the threads are to end before that.
     fn wait_for_room(&self) -> bool {
         let common = self.common;
         let mut state = common.state();
         while !common.workers.is_stopping() {
-            if state.stopped || !state.is_full(self.part) {
+            if state.stopped || !state.is_full(self.morsel) {
                 return true;
             }
             let waited = common.changed.wait_timeout(state, STOP_LOOK);
@@ -463,9 +474,9 @@ impl<S: Scan> Claim<'_, S> {
 impl<S: Scan> Drop for Claim<'_, S> {
     fn drop(&mut self) {
         let mut state = self.common.state();
-        if let Some(part) = state.parts.get_mut(&self.part) {
+        if let Some(morsel) = state.morsels.get_mut(&self.morsel) {
             let failed = || Err(Error::new(ErrorKind::Closed, "the scan failed inside"));
-            part.outcome.get_or_insert_with(failed);
+            morsel.outcome.get_or_insert_with(failed);
         }
         self.common.changed.notify_all();
     }

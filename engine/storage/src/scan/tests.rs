@@ -11,7 +11,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::memtable::{Run, Slice};
 use crate::model::{
-    AggregateSet, Bitmap, Column, Extreme, FieldId, FieldValue, FieldWindows, FloatSum,
+    AggregateSet, Bitmap, Column, Extreme, FieldId, FieldValue, FieldWindows, FloatSum, Hides,
     MeasurementId, PolicyId, Presence, Rows, Selected, Sequence, SeriesId, SeriesRows, Sum,
     TimeRange, VECTOR_ROWS_MAX, Values, WindowBatch, WindowPartial,
 };
@@ -422,7 +422,7 @@ fn assert_windows(found: &[WindowBatch], expected: &[Expected]) {
             );
             for (place, (at, expected)) in entries.zip(expected) {
                 for (found, expected) in batch.columns.iter().zip(expected) {
-                    let found = found.partial(place);
+                    let found = partial_of(found, place);
                     let same = alike(found.as_ref(), expected.as_ref());
                     assert!(same, "window {at}: {found:?}, not {expected:?}");
                 }
@@ -430,6 +430,22 @@ fn assert_windows(found: &[WindowBatch], expected: &[Expected]) {
         }
     }
     assert_eq!(left.next(), None, "all series are found");
+}
+
+/// Everything of entry `at`; `None` where it has no value.
+fn partial_of(windows: &FieldWindows, at: usize) -> Option<WindowPartial> {
+    let extreme = |selected| {
+        let (timestamp, value) = windows.point(selected, at)?;
+        Some(Extreme { value, timestamp })
+    };
+    Some(WindowPartial {
+        count: windows.count(at),
+        sum: windows.sum(at).unwrap_or(Sum::None),
+        min: extreme(Selected::Min),
+        max: extreme(Selected::Max),
+        first: extreme(Selected::First)?,
+        last: extreme(Selected::Last)?,
+    })
 }
 
 /// What is `wanted` is told as it is where everything is, and nothing else.
@@ -681,4 +697,36 @@ fn rows_that_a_scan_does_not_reach_are_not_sorted_for_it() {
         assert_eq!(RunStore::new(&run, &case.request).is_some(), reached);
         assert_eq!(run.has_sorted_copy(), reached, "{range:?}");
     }
+}
+
+/// A store that finds at its end that its file was cut under its reader.
+#[derive(Debug)]
+struct Cut;
+
+impl Store<'static> for Cut {
+    fn open(&self, _: SeriesId, _: TimeRange, _: bool) -> Result<Option<Box<dyn Pieces>>> {
+        Ok(None)
+    }
+
+    fn values(&self, _: &[SeriesId], _: &dyn Fn(TimeRange) -> bool) -> u64 {
+        7
+    }
+
+    fn check_intact(&self) -> Result<()> {
+        Err(Error::corrupt("blocks/1.blk", 1, "cut"))
+    }
+}
+
+#[test]
+fn deletes_do_not_hide_that_a_block_is_damaged() {
+    let case = integer_case(Vec::new());
+    let hidden = HiddenStore {
+        inner: Box::new(Cut),
+        hides: Hides::default(),
+        field_count: 1,
+    };
+    assert_eq!(hidden.values(&[], &|_| false), 7);
+    let stores: Vec<Box<dyn Store<'static>>> = vec![Box::new(hidden)];
+    let mut rows = RowCursor::new(case.request.clone(), case.types(), stores, no_check());
+    assert_eq!(rows.next_rows().unwrap_err().message(), "cut");
 }

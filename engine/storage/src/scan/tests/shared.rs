@@ -7,7 +7,7 @@ use super::*;
 use crate::env::real::{RealEnv, RealOptions};
 use crate::manifest::catalog::DatabaseCatalog;
 use crate::model::DatabaseId;
-use crate::scan::shared::{Cursor, PART_BYTES_MAX, Scan};
+use crate::scan::shared::{Cursor, MORSEL_BYTES_MAX, Scan};
 
 fn workers(count: usize) -> (tempfile::TempDir, Arc<Workers>) {
     let folder = tempfile::tempdir().unwrap();
@@ -32,7 +32,8 @@ struct Numbers {
     series: usize,
     each: usize,
     fails_at: Option<usize>,
-    panics: bool,
+    /// All threads but this one panic there.
+    asker: Option<std::thread::ThreadId>,
     bytes: usize,
     /// Items that were read and not dropped.
     held: Arc<AtomicUsize>,
@@ -65,7 +66,8 @@ impl Cursor for Reader {
             return Ok(None);
         };
         if self.0.fails_at == Some(value) {
-            assert!(!self.0.panics, "a reader that fails");
+            let asker = self.0.asker.unwrap_or(std::thread::current().id());
+            assert_eq!(std::thread::current().id(), asker, "a helper that fails");
             return Err(Error::corrupt("blocks/1.blk", value as u64, "bad"));
         }
         self.0.held.fetch_add(1, Ordering::SeqCst);
@@ -104,7 +106,7 @@ impl Numbers {
             series,
             each,
             fails_at: None,
-            panics: false,
+            asker: None,
             bytes: 1,
             held: Arc::default(),
         }
@@ -113,21 +115,21 @@ impl Numbers {
     fn shared<'s>(
         &self,
         snapshot: &'s Arc<Snapshot>,
-        (workers, part_series): (&Arc<Workers>, usize),
+        (workers, morsel_series): (&Arc<Workers>, usize),
     ) -> Shared<'s, Numbers> {
         let reader = Reader(self.clone(), 0..0);
-        Shared::new((self.clone(), reader), snapshot, workers, part_series)
+        Shared::new((self.clone(), reader), snapshot, workers, morsel_series)
     }
 }
 
 #[test]
-fn parts_come_in_their_order_whoever_reads_them() {
+fn morsels_come_in_their_order_whoever_reads_them() {
     let snapshot = empty();
     for count in 0..4 {
         let (_folder, workers) = workers(count);
-        for (series, each, part) in [(0, 1, 1), (1, 5, 3), (7, 3, 2), (200, 4, 1), (1000, 1, 7)] {
+        for (series, each, morsel) in [(0, 1, 1), (1, 5, 3), (7, 3, 2), (200, 4, 1), (1000, 1, 7)] {
             let numbers = Numbers::new(series, each);
-            let mut shared = numbers.shared(&snapshot, (&workers, part));
+            let mut shared = numbers.shared(&snapshot, (&workers, morsel));
             for expected in 0..series * each {
                 assert_eq!(shared.next_item().unwrap().unwrap().value, expected);
             }
@@ -136,43 +138,44 @@ fn parts_come_in_their_order_whoever_reads_them() {
     }
 }
 
+/// Reads until the error, which comes behind all numbers before it.
+fn error_of(shared: &mut Shared<'_, Numbers>, fails_at: usize) -> Error {
+    for expected in 0..fails_at {
+        assert_eq!(shared.next_item().unwrap().unwrap().value, expected);
+    }
+    shared.next_item().unwrap_err()
+}
+
 #[test]
-fn a_part_that_ends_badly_is_an_error_in_its_place() {
+fn a_morsel_that_ends_badly_is_an_error_in_its_place() {
     let snapshot = empty();
     let (_folder, workers) = workers(2);
-    for panics in [false, true] {
-        for fails_at in [8, 9, 17, 63] {
-            let numbers = Numbers {
-                fails_at: Some(fails_at),
-                panics,
-                ..Numbers::new(16, 4)
-            };
-            let mut shared = numbers.shared(&snapshot, (&workers, 1));
-            // The asker's own panic would be this test's: it takes no part that fails.
-            let mut seen = 0;
-            let read = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-                loop {
-                    match shared.next_item() {
-                        Ok(Some(item)) => {
-                            assert_eq!(item.value, seen);
-                            seen += 1;
-                        }
-                        Ok(None) => panic!("the part has no end"),
-                        Err(error) => return error,
-                    }
-                }
-            }));
-            assert_eq!(seen, fails_at);
-            if let Ok(error) = read {
-                let kind = if panics {
-                    ErrorKind::Closed
-                } else {
-                    ErrorKind::Corrupt
-                };
-                assert_eq!(error.kind(), kind);
-            }
-        }
+    for fails_at in [8, 9, 17, 63] {
+        let numbers = Numbers {
+            fails_at: Some(fails_at),
+            ..Numbers::new(16, 4)
+        };
+        let error = error_of(&mut numbers.shared(&snapshot, (&workers, 1)), fails_at);
+        assert_eq!(error.kind(), ErrorKind::Corrupt);
     }
+}
+
+#[test]
+fn a_helper_that_panics_leaves_an_error_and_never_a_shorter_answer() {
+    let snapshot = empty();
+    let (_folder, workers) = workers(2);
+    let numbers = Numbers {
+        fails_at: Some(17),
+        asker: Some(std::thread::current().id()),
+        ..Numbers::new(16, 4)
+    };
+    let mut shared = numbers.shared(&snapshot, (&workers, 1));
+    // Three morsels are the helpers' and a number behind them: whoever has that has claimed the one that
+    // fails, and the asker has read nothing yet.
+    while numbers.held.load(Ordering::SeqCst) < 13 {
+        std::thread::yield_now();
+    }
+    assert_eq!(error_of(&mut shared, 17).kind(), ErrorKind::Closed);
 }
 
 #[test]
@@ -180,13 +183,13 @@ fn little_is_read_ahead_of_the_one_who_takes_and_nothing_is_left_behind() {
     let snapshot = empty();
     let (_folder, workers) = workers(2);
     let numbers = Numbers {
-        bytes: PART_BYTES_MAX / 4,
+        bytes: MORSEL_BYTES_MAX / 4,
         ..Numbers::new(100, 50)
     };
     let mut shared = numbers.shared(&snapshot, (&workers, 1));
     for _ in 0..120 {
         shared.next_item().unwrap().unwrap();
-        // Six parts may be begun, of each four items are enough to stop at.
+        // Six morsels may be begun, of each four items are enough to stop at.
         assert!(numbers.held.load(Ordering::SeqCst) <= 6 * 4 + 1);
     }
     drop(shared);
@@ -199,7 +202,7 @@ fn threads_that_end_leave_the_rest_to_the_asker_or_say_so() {
     let snapshot = empty();
     let (_folder, workers) = workers(2);
     let numbers = Numbers {
-        bytes: PART_BYTES_MAX,
+        bytes: MORSEL_BYTES_MAX,
         ..Numbers::new(100, 50)
     };
     let mut shared = numbers.shared(&snapshot, (&workers, 1));
@@ -219,20 +222,20 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn shared_scans_are_those_of_one_thread(case in case(), part_series in 1..4_usize, count in 0..3_usize) {
+    fn shared_scans_are_those_of_one_thread(case in case(), morsel_series in 1..4_usize, count in 0..3_usize) {
         let mut case = case;
         let snapshot = Arc::new(snapshot_of(&mut case));
         let (_folder, workers) = workers(count);
         let mut alone = rows(&snapshot, case.request.clone(), no_check()).unwrap();
         let cursor = rows(&snapshot, case.request.clone(), no_check()).unwrap();
-        let mut shared = Shared::new((case.request.clone(), cursor), &snapshot, &workers, part_series);
+        let mut shared = Shared::new((case.request.clone(), cursor), &snapshot, &workers, morsel_series);
         while let Some(expected) = alone.next_rows().unwrap() {
             prop_assert_eq!(shared.next_item().unwrap(), Some(expected));
         }
         prop_assert_eq!(shared.next_item().unwrap(), None);
         let request = aggregates_of(&case.request, &case.edges);
         let cursor = aggregates(&snapshot, request.clone(), no_check()).unwrap();
-        let mut shared = Shared::new((request, cursor), &snapshot, &workers, part_series);
+        let mut shared = Shared::new((request, cursor), &snapshot, &workers, morsel_series);
         let found: Vec<_> = std::iter::from_fn(|| shared.next_item().unwrap()).collect();
         assert_windows(&found, &expected_windows(&case));
     }
