@@ -2,13 +2,55 @@
 
 use hashbrown::HashMap;
 use silverback_storage::model::{
-    FieldColumn, FieldType, KeyRef, MeasurementRows, Presence, Values,
+    Column, FieldColumn, FieldType, KeyRef, MeasurementRows, Presence, Values,
 };
 
 use super::key::unescape;
 use super::number::Scalar;
 
 type FastMap<K, V> = HashMap<K, V, foldhash::fast::FixedState>;
+
+/// How much of a body is read: what is to come is guessed by it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Room {
+    /// Bytes of the body.
+    pub(super) text: usize,
+    /// Bytes before what is being read.
+    pub(super) read: usize,
+}
+
+impl Room {
+    /// How many entries a list will have that has `len` by now, if the rest of the body is like what
+    /// is read: a sixteenth more, at least half as many again.
+    fn expected(self, len: usize) -> usize {
+        let all = len.saturating_mul(self.text) / self.read.max(1);
+        (all + all / 16 + 1).max(len + len / 2)
+    }
+}
+
+/// Entries that a list begins with, before anything can be guessed.
+const FIRST_ENTRIES: usize = 4;
+
+/// Appends to `list`, which grows to what it will hold: to double it again and again would write it
+/// twice.
+#[inline]
+fn push_into<T>(list: &mut Vec<T>, value: T, room: Room) {
+    if list.len() == list.capacity() {
+        grow(list, room);
+    }
+    list.push(value);
+}
+
+#[cold]
+fn grow<T>(list: &mut Vec<T>, room: Room) {
+    let len = list.len();
+    let expected = if len < FIRST_ENTRIES {
+        FIRST_ENTRIES
+    } else {
+        room.expected(len)
+    };
+    list.reserve_exact(expected - len);
+}
 
 /// All groups of a body.
 #[derive(Debug, Default)]
@@ -25,7 +67,7 @@ pub(super) struct Group {
     /// The measurement as the body writes it.
     text: Box<[u8]>,
     rows: MeasurementRows,
-    /// The names of `rows.fields` as the body writes them.
+    /// The names of `rows.fields` as the body writes them, with the equals sign behind.
     names: Vec<Box<[u8]>>,
     /// The columns the present line has filled, to take it back if it turns out bad.
     filled: Vec<usize>,
@@ -109,15 +151,28 @@ impl Group {
         self.predicted = 0;
     }
 
-    /// The text of the field name expected next, if there is one.
+    /// The length of the field name that is expected next, where `text` begins with it and an equals
+    /// sign.
     #[inline]
-    pub(super) fn expected(&self) -> Option<&[u8]> {
-        self.names.get(self.predicted).map(|name| &**name)
+    pub(super) fn expected(&self, text: &[u8]) -> Option<usize> {
+        let name = self.names.get(self.predicted)?;
+        begins_with(text, name).then(|| name.len() - 1)
+    }
+
+    /// Puts `value` into the field that was expected, written `name`.
+    #[inline]
+    pub(super) fn put_expected(&mut self, name: &[u8], value: Scalar<'_>, room: Room) {
+        let (row, at) = (self.rows.timestamps.len(), self.predicted);
+        if append(&mut self.rows.fields[at].column, row, value, room) {
+            self.predicted = at + 1;
+            self.filled.push(at);
+        } else {
+            self.put(name, value, room);
+        }
     }
 
     /// Puts `value` into the field written `name` of the present line; of two the later stays.
-    #[inline]
-    pub(super) fn put(&mut self, name: &[u8], value: Scalar<'_>) {
+    pub(super) fn put(&mut self, name: &[u8], value: Scalar<'_>, room: Room) {
         let row = self.rows.timestamps.len();
         let column = self.column(name, value.field_type(), row);
         self.predicted = column + 1;
@@ -126,24 +181,20 @@ impl Group {
             take_back(field, row);
             self.filled.retain(|filled| *filled != column);
         }
-        push(field, row, value);
+        push(field, row, value, room);
         self.filled.push(column);
     }
 
-    /// The column of field `name` with this type: the predicted one, or whichever it is.
-    #[inline]
+    /// The column of field `name` with this type.
     fn column(&mut self, name: &[u8], field_type: FieldType, row: usize) -> usize {
         let fits = |index: usize| {
-            *self.names[index] == *name
+            self.names[index][..].strip_suffix(b"=") == Some(name)
                 && self.rows.fields[index].column.values.field_type() == field_type
         };
-        if self.predicted < self.names.len() && fits(self.predicted) {
-            return self.predicted;
-        }
         if let Some(index) = (0..self.names.len()).find(|index| fits(*index)) {
             return index;
         }
-        self.names.push(name.into());
+        self.names.push([name, b"="].concat().into_boxed_slice());
         self.rows.fields.push(FieldColumn::absent(
             &unescape(name, b",= "),
             field_type,
@@ -154,10 +205,10 @@ impl Group {
 
     /// Ends a good line.
     #[inline]
-    pub(super) fn commit(&mut self, key: KeyRef, timestamp: i64, line: u32) {
-        self.rows.keys.push(key);
-        self.rows.timestamps.push(timestamp);
-        self.rows.lines.push(line);
+    pub(super) fn commit(&mut self, key: KeyRef, timestamp: i64, line: u32, room: Room) {
+        push_into(&mut self.rows.keys, key, room);
+        push_into(&mut self.rows.timestamps, timestamp, room);
+        push_into(&mut self.rows.lines, line, room);
     }
 
     /// Takes back what the present line has put.
@@ -178,8 +229,25 @@ impl Group {
             .retain(|field| !field.column.values.is_empty());
         for field in &mut self.rows.fields {
             field.pad(rows);
+            match &mut field.column.values {
+                Values::Float(values) => give_back(values),
+                Values::Integer(values) => give_back(values),
+                Values::Unsigned(values) => give_back(values),
+                Values::Boolean(values) => give_back(values),
+                Values::String(_) => {}
+            }
         }
+        give_back(&mut self.rows.keys);
+        give_back(&mut self.rows.timestamps);
+        give_back(&mut self.rows.lines);
         Some(self.rows)
+    }
+}
+
+/// Gives back what was guessed far too high.
+fn give_back<T>(list: &mut Vec<T>) {
+    if list.len() < list.capacity() / 2 {
+        list.shrink_to_fit();
     }
 }
 
@@ -197,8 +265,30 @@ fn has_row(field: &FieldColumn, row: usize) -> bool {
     spanned(field) > row
 }
 
+/// Appends the value of `row` to a column that has one in each row before it, and none in this; gives
+/// whether it is such a column, and of this type.
 #[inline]
-fn push(field: &mut FieldColumn, row: usize, value: Scalar<'_>) {
+fn append(column: &mut Column, row: usize, value: Scalar<'_>, room: Room) -> bool {
+    fn next<T>(values: &mut Vec<T>, row: usize, value: T, room: Room) -> bool {
+        let is_next = values.len() == row;
+        if is_next {
+            push_into(values, value, room);
+        }
+        is_next
+    }
+    if !matches!(column.presence, Presence::All) {
+        return false;
+    }
+    match (&mut column.values, value) {
+        (Values::Float(values), Scalar::Float(value)) => next(values, row, value, room),
+        (Values::Integer(values), Scalar::Integer(value)) => next(values, row, value, room),
+        (Values::Unsigned(values), Scalar::Unsigned(value)) => next(values, row, value, room),
+        (Values::Boolean(values), Scalar::Boolean(value)) => next(values, row, value, room),
+        _ => false,
+    }
+}
+
+fn push(field: &mut FieldColumn, row: usize, value: Scalar<'_>, room: Room) {
     if spanned(field) < row {
         field.pad(row);
     }
@@ -206,10 +296,10 @@ fn push(field: &mut FieldColumn, row: usize, value: Scalar<'_>) {
         bits.push(true);
     }
     match (&mut field.column.values, value) {
-        (Values::Float(values), Scalar::Float(value)) => values.push(value),
-        (Values::Integer(values), Scalar::Integer(value)) => values.push(value),
-        (Values::Unsigned(values), Scalar::Unsigned(value)) => values.push(value),
-        (Values::Boolean(values), Scalar::Boolean(value)) => values.push(value),
+        (Values::Float(values), Scalar::Float(value)) => push_into(values, value, room),
+        (Values::Integer(values), Scalar::Integer(value)) => push_into(values, value, room),
+        (Values::Unsigned(values), Scalar::Unsigned(value)) => push_into(values, value, room),
+        (Values::Boolean(values), Scalar::Boolean(value)) => push_into(values, value, room),
         (Values::String(values), Scalar::String(value)) => {
             if memchr::memchr(b'\\', value).is_none() {
                 values.push(value);
@@ -270,4 +360,22 @@ impl Scalar<'_> {
             Scalar::String(_) => FieldType::String,
         }
     }
+}
+
+/// Whether `text` begins with `name`. Names are short: a few words are compared in place, the last of
+/// them once more with what stands before it.
+#[inline]
+fn begins_with(text: &[u8], name: &[u8]) -> bool {
+    let len = name.len();
+    if text.len() < len {
+        return false;
+    }
+    let (Some(first), Some(last)) = (name.first_chunk::<8>(), name.last_chunk::<8>()) else {
+        return text[..len] == *name;
+    };
+    let word = |at: usize| text[at..].first_chunk::<8>();
+    if word(0) != Some(first) || word(len - 8) != Some(last) {
+        return false;
+    }
+    len <= 16 || text[8..len - 8] == name[8..len - 8]
 }

@@ -2,9 +2,9 @@
 
 use silverback_storage::model::{KeyRef, TIMESTAMP_MAX, TIMESTAMP_MIN};
 
-use super::columns::{Group, Groups};
+use super::columns::{Group, Groups, Room};
 use super::key::parse_key;
-use super::number::{Scalar, boolean, number, string};
+use super::number::{DIGITS_SURE, Scalar, boolean, digits, number, string};
 use super::{LineError, LineErrorKind, ParseOptions};
 
 /// InfluxDB's bound on an escaped series key together with a field name and four bytes.
@@ -26,6 +26,17 @@ impl Fault {
             reason: reason.into(),
         }
     }
+}
+
+/// The fields of a line, as they stand in it.
+#[derive(Debug)]
+struct Fields {
+    /// Where they end.
+    end: usize,
+    /// Where a field named `time` stood, which is left out.
+    timed: Option<usize>,
+    /// Whether a value is a string, which may have line feeds.
+    has_string: bool,
 }
 
 /// Reads a body line by line.
@@ -98,20 +109,18 @@ impl<'text> Reader<'text> {
         groups: &mut Groups,
         errors: &mut Vec<LineError>,
     ) -> Result<(), Fault> {
-        let key_end = self.key_end(start)?;
+        let (key_end, mut is_plain) = self.key_end(start)?;
         let key = &self.text[start..key_end];
         if key[0] == b',' {
             return Err(Fault::new(start, "missing measurement"));
         }
         let group = groups.of(key);
         group.begin();
-        let result = self
-            .fields(key_end, group, key.len())
-            .and_then(|(at, timed)| {
-                let (timestamp, end) = self.timestamp(at)?;
-                Ok((timestamp, end, timed))
-            });
-        let (timestamp, end, timed) = match result {
+        let result = self.fields(key_end, group, key.len()).and_then(|read| {
+            let (timestamp, end) = self.timestamp(read.end)?;
+            Ok((timestamp, end, read))
+        });
+        let (timestamp, end, read) = match result {
             Ok(read) => read,
             Err(fault) => {
                 group.abandon();
@@ -121,7 +130,11 @@ impl<'text> Reader<'text> {
             }
         };
         self.at = end;
-        if let Some(at) = timed {
+        is_plain &= !read.has_string;
+        if is_plain {
+            self.counted = end;
+        }
+        if let Some(at) = read.timed {
             let fault = time_field(at, group);
             if fault.kind == LineErrorKind::Dropped {
                 group.abandon();
@@ -132,23 +145,30 @@ impl<'text> Reader<'text> {
         let offset = u32::try_from(start).expect("a body has fewer than 2^31 bytes");
         let len = u32::try_from(key.len()).expect("a key is inside the body");
         let hash = self.options.hasher.hash(key);
-        group.commit(KeyRef { offset, len, hash }, timestamp, line);
+        let room = Room {
+            text: self.text.len(),
+            read: end,
+        };
+        group.commit(KeyRef { offset, len, hash }, timestamp, line, room);
         Ok(())
     }
 
-    /// The first space behind `start` without a backslash right before it.
+    /// The first space behind `start` without a backslash right before it, and whether there is no
+    /// escaped byte before it, and so no line feed.
     #[inline]
-    fn key_end(&self, start: usize) -> Result<usize, Fault> {
+    fn key_end(&self, start: usize) -> Result<(usize, bool), Fault> {
         let mut at = start;
+        let mut is_plain = true;
         while let Some(found) = memchr::memchr2(b' ', b'\n', &self.text[at..]) {
             at += found;
             let escaped = at > start && self.text[at - 1] == b'\\';
             if !escaped {
                 if self.text[at] == b' ' {
-                    return Ok(at);
+                    return Ok((at, is_plain));
                 }
                 break;
             }
+            is_plain = false;
             at += 1;
         }
         let end = line_end(self.text, start);
@@ -156,30 +176,21 @@ impl<'text> Reader<'text> {
         Err(Fault::new(end, "missing fields"))
     }
 
-    /// Reads the fields behind the key into `group`. Gives where they end, and where a field named
-    /// `time` stood, which is left out.
+    /// Reads the fields behind the key into `group`.
     #[inline]
-    fn fields(
-        &self,
-        key_end: usize,
-        group: &mut Group,
-        key_len: usize,
-    ) -> Result<(usize, Option<usize>), Fault> {
+    fn fields(&self, key_end: usize, group: &mut Group, key_len: usize) -> Result<Fields, Fault> {
         let text = self.text;
         let mut at = key_end;
         while text.get(at) == Some(&b' ') {
             at += 1;
         }
-        let mut timed = None;
+        let (mut timed, mut has_string) = (None, false);
         loop {
             let name_start = at;
-            let name_len = match group.expected() {
-                Some(name)
-                    if text[at..].starts_with(name) && text.get(at + name.len()) == Some(&b'=') =>
-                {
-                    name.len()
-                }
-                _ => name_len(text, at)?,
+            let expected = group.expected(&text[at..]);
+            let name_len = match expected {
+                Some(len) => len,
+                None => name_len(text, at)?,
             };
             let name = &text[name_start..name_start + name_len];
             if key_len + 4 + name_len > KEY_BYTES_MAX {
@@ -189,14 +200,26 @@ impl<'text> Reader<'text> {
             }
             at += name_len + 1;
             let (value, len) = value(&text[at..]).map_err(|reason| Fault::new(at, reason))?;
-            if name == b"time" {
+            has_string |= matches!(value, Scalar::String(_));
+            let room = Room {
+                text: text.len(),
+                read: at,
+            };
+            if expected.is_some() {
+                group.put_expected(name, value, room);
+            } else if name == b"time" {
                 timed = Some(name_start);
             } else {
-                group.put(name, value);
+                group.put(name, value, room);
             }
             at += len;
             if text.get(at) != Some(&b',') {
-                return Ok((at, timed));
+                let end = at;
+                return Ok(Fields {
+                    end,
+                    timed,
+                    has_string,
+                });
             }
             at += 1;
         }
@@ -212,17 +235,9 @@ impl<'text> Reader<'text> {
         let start = at;
         let negative = text.get(at) == Some(&b'-');
         at += usize::from(negative);
-        let digits = at;
-        let mut value = 0_i64;
-        while let Some(digit) = text
-            .get(at)
-            .map(|b| b.wrapping_sub(b'0'))
-            .filter(|d| *d < 10)
-        {
-            value = value.wrapping_mul(10).wrapping_add(i64::from(digit));
-            at += 1;
-        }
-        let end = at;
+        let first = at;
+        let (number, end) = digits(text, first, 0);
+        at = end;
         while text.get(at) == Some(&b' ') {
             at += 1;
         }
@@ -244,15 +259,19 @@ impl<'text> Reader<'text> {
                 format!("strconv.ParseInt: parsing \"{number}\": {what}"),
             )
         };
-        if end == digits {
+        if end == first {
             return Err(out_of("invalid syntax"));
         }
-        if end - digits > 18 {
+        let value = if end - first > DIGITS_SURE {
+            // Zeros may stand in front.
             let number = String::from_utf8_lossy(&text[start..end]);
-            value = number.parse().map_err(|_| out_of("value out of range"))?;
+            number.parse().ok()
         } else if negative {
-            value = -value;
-        }
+            0_i64.checked_sub_unsigned(number)
+        } else {
+            i64::try_from(number).ok()
+        };
+        let value = value.ok_or_else(|| out_of("value out of range"))?;
         let scaled = value.checked_mul(self.options.precision.nanoseconds());
         match scaled {
             Some(scaled) if (TIMESTAMP_MIN..=TIMESTAMP_MAX).contains(&scaled) => Ok((scaled, at)),
