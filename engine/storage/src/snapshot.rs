@@ -128,10 +128,23 @@ impl Snapshot {
             let stores = self.policies.get(&policy).into_iter();
             let memtables = stores.flat_map(|stores| &stores.memtables);
             memtables
-                .flat_map(|memtable| memtable.runs(measurement))
+                .flat_map(|memtable| memtable.settled_runs(measurement))
                 .collect()
         });
         Arc::clone(runs)
+    }
+
+    /// The same rows for who does not read them: in more runs, where they wait for a reader.
+    fn unread_runs(&self, policy: PolicyId, measurement: MeasurementId) -> Vec<Arc<Run>> {
+        let pinned = self.runs.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(runs) = pinned.get(&(policy, measurement)) {
+            return runs.to_vec();
+        }
+        let stores = self.policies.get(&policy).into_iter();
+        let memtables = stores.flat_map(|stores| &stores.memtables);
+        memtables
+            .flat_map(|memtable| memtable.runs(measurement))
+            .collect()
     }
 
     /// Whether `measurement` has no row in any policy that a delete does not hide. Cost: a look at
@@ -143,7 +156,7 @@ impl Snapshot {
         self.check_blocks(None, TimeRange::ALL)?;
         for policy in self.policies.keys() {
             let is_whole = |last| (self.tombstones.hides(last, *policy, measurement)).is_empty();
-            let runs = self.runs(*policy, measurement);
+            let runs = self.unread_runs(*policy, measurement);
             if runs.iter().any(|run| is_whole(run.sequences().1)) {
                 return Ok(false);
             }
@@ -174,7 +187,7 @@ impl Snapshot {
         policies
             .filter(|own| policy.is_none_or(|wanted| wanted == *own))
             .any(|policy| {
-                let runs = self.runs(policy, measurement);
+                let runs = self.unread_runs(policy, measurement);
                 runs.iter().any(|run| {
                     let (first, last) = run.times();
                     range.overlaps(first, last)

@@ -329,10 +329,6 @@ impl Core {
         self.settle_seen(seen);
         for database in self.all_databases() {
             forget_without_rows(&database);
-            let stores = database.stores().clone();
-            for memtable in stores.policies.values().flat_map(|state| &state.memtables) {
-                memtable.settle();
-            }
         }
         assert!(self.wal.set(wal).is_ok(), "the log is opened once");
         Ok(report.is_complete())
@@ -452,7 +448,7 @@ impl Core {
             if catalog.measurement_by_id(rows.measurement).is_some() && !rows.is_empty() {
                 let run = Run::charged(rows, sequence, &self.budget);
                 bytes += run.size_bytes();
-                memtable.push_replayed(Arc::new(run), now);
+                memtable.push(Arc::new(run), now);
             }
         }
         sequencer

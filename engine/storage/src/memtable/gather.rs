@@ -39,17 +39,15 @@ pub(super) fn arrange(parts: &[&Rows]) -> Rows {
     }
 }
 
-/// The same of parts that are nobody else's: a sorted one stays as it is.
+/// The same of rows that are nobody else's: they stay as they are where they are sorted.
 ///
 /// # Panics
 /// As [`arrange`].
-pub(crate) fn arrange_owned(mut parts: Vec<Rows>) -> Rows {
-    if let [only] = &parts[..]
-        && ascends(&only.series, &only.timestamps)
-    {
-        return parts.remove(0);
+pub(crate) fn arrange_owned(rows: Rows) -> Rows {
+    if ascends(&rows.series, &rows.timestamps) {
+        return rows;
     }
-    arrange(&parts.iter().collect::<Vec<&Rows>>())
+    arrange(&[&rows])
 }
 
 fn end_to_end<'rows, T: Copy>(

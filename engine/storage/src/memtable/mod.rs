@@ -2,10 +2,12 @@
 //! measurement, oldest first.
 //!
 //! A memtable does not know the log, files or names; it takes only rows that are durable already,
-//! in order of their sequences. Small runs are merged into larger ones as they come, so that a
-//! reader meets few; a merged run covers consecutive sequences of its measurement, and never those
-//! on both sides of a delete. Readers hold the
-//! lock while they copy a short list of pointers, never while rows are read.
+//! in order of their sequences. While somebody reads, small runs are merged into larger ones as they
+//! come, so that a reader meets few. While nobody does, all but the smallest wait: the flush puts rows
+//! in order anyhow, and to merge them before costs a sixth of what it costs to take a write. The
+//! first reader merges what waits. A merged run covers consecutive sequences of its measurement, and
+//! never those on both sides of a delete. Readers hold the lock of the lists while they copy a short
+//! list of pointers, never while rows are read or merged.
 
 mod gather;
 mod order;
@@ -15,7 +17,8 @@ mod slice;
 #[cfg(test)]
 mod tests;
 
-use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
 use hashbrown::HashMap;
@@ -33,21 +36,35 @@ const MERGE_RUNS: usize = 16;
 /// pushed last, and this bounds it to about 20 ms for ten fields.
 const MERGED_ROWS_MAX: usize = 1 << 18;
 
-/// While the log is replayed nobody reads: small runs wait until so many are there, or rows enough for
-/// a run that is merged no more, so that most rows are copied once.
-const REPLAYED_RUNS: usize = 1024;
+/// So long after a read the next one is expected, and runs are merged for it as they come: panels are
+/// shown anew every five or ten seconds.
+const READ_LATELY: Duration = Duration::from_secs(15);
+
+/// Runs of this tier and above wait where nobody reads. Below it they are merged whoever reads: a
+/// run of one row takes fifty times its row.
+const WAITING_TIER: u32 = 2;
+
+/// Rows of a measurement that wait at most: the first reader merges them, in a tenth of a second for
+/// ten fields.
+const WAITING_ROWS_MAX: usize = 1 << 20;
 
 /// Rows of one database and policy in memory: open until [`Memtable::freeze`], then as it is.
 #[derive(Debug, Default)]
 pub struct Memtable {
     state: RwLock<State>,
-    /// Held through a push or a removal, so that only one at a time changes the lists.
+    /// Held through a push or a removal, so that only one at a time makes the lists longer or shorter.
     writer: Mutex<()>,
+    /// Held while runs are merged and take the place of others; behind `writer` where both are held.
+    merging: Mutex<()>,
+    /// Whether somebody has read since the last push.
+    is_read: AtomicBool,
 }
 
 #[derive(Debug, Default)]
 struct State {
     runs: HashMap<MeasurementId, Vec<Arc<Run>>, foldhash::fast::FixedState>,
+    /// When the last push saw that somebody had read.
+    read_at: Option<Duration>,
     size_bytes: usize,
     row_count: usize,
     sequences: Option<(Sequence, Sequence)>,
@@ -70,46 +87,84 @@ impl Memtable {
     /// # Panics
     /// If the memtable is frozen, or the run's sequence lies below the last one.
     pub fn push(&self, run: Arc<Run>, now: Duration) {
-        let _writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        let measurement = run.measurement();
-        self.write().push(run, now);
-        while let Some((start, tail)) = self.mergeable(measurement) {
-            let merged = Arc::new(Run::merge(&tail));
-            self.write().replace_tail(measurement, start, merged);
-        }
-    }
-
-    /// As [`Memtable::push`], of a run that the log had and nobody reads yet: see [`Memtable::settle`].
-    ///
-    /// # Panics
-    /// As [`Memtable::push`].
-    pub fn push_replayed(&self, run: Arc<Run>, now: Duration) {
-        let _writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        let measurement = run.measurement();
-        self.write().push(run, now);
-        let full = self.read().replayed_start(measurement);
-        if let Some(start) = full {
-            let tail = self.read().list(measurement)[start..].to_vec();
-            let merged = Arc::new(Run::merge(&tail));
-            self.write().replace_tail(measurement, start, merged);
-        }
-    }
-
-    /// Merges what [`Memtable::push_replayed`] left, so that readers meet few runs.
-    pub fn settle(&self) {
-        let _writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        for measurement in self.measurements() {
-            while let Some((start, tail)) = self.mergeable(measurement) {
-                let merged = Arc::new(Run::merge(&tail));
-                self.write().replace_tail(measurement, start, merged);
+        let _writer = lock(&self.writer);
+        let (measurement, rows) = (run.measurement(), run.rows().len());
+        let highest = {
+            let mut state = self.write();
+            state.push(run, now);
+            if self.is_read.swap(false, Ordering::Relaxed) {
+                state.read_at = Some(now);
             }
+            state.highest_merged(now)
+        };
+        // A reader that merges leaves little to do.
+        let Ok(merging) = self.merging.try_lock() else {
+            return;
+        };
+        while let Some((start, tail)) = self.mergeable(measurement, highest) {
+            self.merge(measurement, start, &tail);
+        }
+        if tier(rows) >= WAITING_TIER && self.read().waiting_rows(measurement) > WAITING_ROWS_MAX {
+            self.settle(measurement, &merging);
         }
     }
 
-    /// The newest runs of `measurement` where they are to be merged, and the place of the first.
-    fn mergeable(&self, measurement: MeasurementId) -> Option<(usize, Vec<Arc<Run>>)> {
+    /// The runs of `measurement` as [`Memtable::runs`] has them, few of them: merges what waited for
+    /// a reader.
+    pub fn settled_runs(&self, measurement: MeasurementId) -> Vec<Arc<Run>> {
+        self.is_read.store(true, Ordering::Relaxed);
+        if self.mergeable(measurement, HIGHEST_TIER).is_some() {
+            self.settle(measurement, &lock(&self.merging));
+        }
+        self.runs(measurement)
+    }
+
+    /// Merges all small runs of `measurement`, oldest first, until they are no longer small.
+    fn settle(&self, measurement: MeasurementId, _merging: &MutexGuard<'_, ()>) {
+        let mut start = 0;
+        loop {
+            let group: Vec<Arc<Run>> = {
+                let state = self.read();
+                let runs = state.list(measurement);
+                start += runs[start.min(runs.len())..]
+                    .iter()
+                    .take_while(|run| !state.is_small(run))
+                    .count();
+                let mut rows = 0;
+                runs[start.min(runs.len())..]
+                    .iter()
+                    .take_while(|run| {
+                        let is_open = rows < MERGED_ROWS_MAX && state.is_small(run);
+                        rows += run.rows().len();
+                        is_open
+                    })
+                    .cloned()
+                    .collect()
+            };
+            match group.len() {
+                0 => return,
+                1 => {}
+                _ => self.merge(measurement, start, &group),
+            }
+            start += 1;
+        }
+    }
+
+    /// Puts one run in the place of `group`, which stands from `start` on.
+    fn merge(&self, measurement: MeasurementId, start: usize, group: &[Arc<Run>]) {
+        let merged = Arc::new(Run::merge(group));
+        self.write().replace(measurement, start, group, merged);
+    }
+
+    /// The newest runs of `measurement` where they are to be merged, none of a tier above `highest`,
+    /// and the place of the first.
+    fn mergeable(
+        &self,
+        measurement: MeasurementId,
+        highest: u32,
+    ) -> Option<(usize, Vec<Arc<Run>>)> {
         let state = self.read();
-        let start = state.merge_start(measurement)?;
+        let start = state.merge_start(measurement, highest)?;
         Some((start, state.list(measurement)[start..].to_vec()))
     }
 
@@ -128,7 +183,7 @@ impl Memtable {
 
     /// Takes all runs of a dropped measurement away. Readers that hold them keep them.
     pub fn remove(&self, measurement: MeasurementId) {
-        let _writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let _writer = lock(&self.writer);
         let mut state = self.write();
         let gone = state.runs.remove(&measurement).unwrap_or_default();
         state.size_bytes -= gone.iter().map(|run| run.size_bytes()).sum::<usize>();
@@ -136,16 +191,22 @@ impl Memtable {
     }
 
     /// Keeps what was written up to a delete apart from what comes behind it, so that the delete
-    /// hides whole runs' rows or none.
+    /// hides whole runs' rows or none. Merges what waits before it.
     pub fn bar(&self, sequence: Sequence) {
-        let _writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let _writer = lock(&self.writer);
+        let merging = lock(&self.merging);
+        for measurement in self.measurements() {
+            if self.mergeable(measurement, HIGHEST_TIER).is_some() {
+                self.settle(measurement, &merging);
+            }
+        }
         let mut state = self.write();
         state.barrier = state.barrier.max(Some(sequence));
     }
 
     /// Ends the time of writing, once a push that is under way has returned. Safe to call twice.
     pub fn freeze(&self) {
-        let _writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let _writer = lock(&self.writer);
         self.write().is_frozen = true;
     }
 
@@ -214,43 +275,73 @@ impl State {
         is_apart && run.rows().len() < MERGED_ROWS_MAX
     }
 
-    /// From where on the newest runs of `measurement` are to be merged during a replay, if they are.
-    fn replayed_start(&self, measurement: MeasurementId) -> Option<usize> {
-        let runs = self.list(measurement);
-        let small = runs.iter().rev().take_while(|run| self.is_small(run));
-        let (count, rows) = small.fold((0, 0), |(count, rows), run| {
-            (count + 1, rows + run.rows().len())
-        });
-        let is_due = count > 1 && (rows >= MERGED_ROWS_MAX || count >= REPLAYED_RUNS);
-        is_due.then(|| runs.len() - count)
+    /// The highest tier whose runs are merged as they come, at `now`.
+    fn highest_merged(&self, now: Duration) -> u32 {
+        let is_read = self
+            .read_at
+            .is_some_and(|read| now.saturating_sub(read) <= READ_LATELY);
+        if is_read {
+            HIGHEST_TIER
+        } else {
+            WAITING_TIER - 1
+        }
+    }
+
+    /// Rows of `measurement` in runs that may be merged.
+    fn waiting_rows(&self, measurement: MeasurementId) -> usize {
+        let runs = self.list(measurement).iter().rev();
+        let small = runs.take_while(|run| self.is_small(run));
+        small.map(|run| run.rows().len()).sum()
     }
 
     /// From where on the newest runs of `measurement` are to be merged, if they are: the shortest
-    /// tail of [`MERGE_RUNS`] or more whose runs are of one tier or lower ones.
-    fn merge_start(&self, measurement: MeasurementId) -> Option<usize> {
+    /// tail of [`MERGE_RUNS`] or more whose runs are of one tier, none above `highest`, or lower ones.
+    fn merge_start(&self, measurement: MeasurementId, highest: u32) -> Option<usize> {
         let runs = self.list(measurement);
-        (0..=tier(MERGED_ROWS_MAX - 1)).find_map(|highest| {
+        (0..=highest).find_map(|highest| {
             let small = |run: &&Arc<Run>| self.is_small(run) && tier(run.rows().len()) <= highest;
             let count = runs.iter().rev().take_while(small).count();
             (count >= MERGE_RUNS).then(|| runs.len() - count)
         })
     }
 
-    fn replace_tail(&mut self, measurement: MeasurementId, start: usize, merged: Arc<Run>) {
-        let runs = self
-            .runs
-            .get_mut(&measurement)
-            .expect("its runs were just read");
-        let gone = runs.split_off(start);
+    /// Puts `merged` in the place of `group`, if that is still there: its measurement may have been
+    /// dropped meanwhile.
+    fn replace(
+        &mut self,
+        measurement: MeasurementId,
+        start: usize,
+        group: &[Arc<Run>],
+        merged: Arc<Run>,
+    ) {
+        let places = start..start + group.len();
+        let Some(runs) = self.runs.get_mut(&measurement) else {
+            return;
+        };
+        let is_there = runs.get(places.clone()).is_some_and(|there| {
+            let mut pairs = there.iter().zip(group);
+            pairs.all(|(one, other)| Arc::ptr_eq(one, other))
+        });
+        if !is_there {
+            return;
+        }
         self.size_bytes += merged.size_bytes();
         self.row_count += merged.rows().len();
-        self.size_bytes -= gone.iter().map(|run| run.size_bytes()).sum::<usize>();
-        self.row_count -= gone.iter().map(|run| run.rows().len()).sum::<usize>();
-        runs.push(merged);
+        self.size_bytes -= group.iter().map(|run| run.size_bytes()).sum::<usize>();
+        self.row_count -= group.iter().map(|run| run.rows().len()).sum::<usize>();
+        runs.splice(places, [merged]);
     }
 }
 
+/// The tier of the largest run that is merged.
+const HIGHEST_TIER: u32 = tier(MERGED_ROWS_MAX - 1);
+
 /// The order of magnitude of a run, in powers of sixteen.
-fn tier(rows: usize) -> u32 {
-    rows.max(1).ilog2() / 4
+const fn tier(rows: usize) -> u32 {
+    (rows | 1).ilog2() / 4
+}
+
+// A panic while it is held leaves the lists whole, so a poisoned lock is as good as any.
+fn lock(mutex: &Mutex<()>) -> MutexGuard<'_, ()> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

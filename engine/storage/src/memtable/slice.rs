@@ -88,7 +88,7 @@ impl<'rows> Slice<'rows> {
     ///
     /// # Panics
     /// If the values are of another type.
-    pub(super) fn floats(&self) -> &'rows [f64] {
+    pub(crate) fn floats(&self) -> &'rows [f64] {
         match self.values() {
             None => &[],
             Some(Values::Float(values)) => &values[self.dense.clone()],
@@ -96,7 +96,7 @@ impl<'rows> Slice<'rows> {
         }
     }
 
-    pub(super) fn integers(&self) -> &'rows [i64] {
+    pub(crate) fn integers(&self) -> &'rows [i64] {
         match self.values() {
             None => &[],
             Some(Values::Integer(values)) => &values[self.dense.clone()],
@@ -104,7 +104,7 @@ impl<'rows> Slice<'rows> {
         }
     }
 
-    pub(super) fn unsigned(&self) -> &'rows [u64] {
+    pub(crate) fn unsigned(&self) -> &'rows [u64] {
         match self.values() {
             None => &[],
             Some(Values::Unsigned(values)) => &values[self.dense.clone()],
@@ -112,7 +112,7 @@ impl<'rows> Slice<'rows> {
         }
     }
 
-    pub(super) fn booleans(&self) -> &'rows [bool] {
+    pub(crate) fn booleans(&self) -> &'rows [bool] {
         match self.values() {
             None => &[],
             Some(Values::Boolean(values)) => &values[self.dense.clone()],
@@ -121,7 +121,7 @@ impl<'rows> Slice<'rows> {
     }
 
     /// All strings of the column, those of the slice among them.
-    pub(super) fn strings(&self) -> Option<&'rows Strings> {
+    pub(crate) fn strings(&self) -> Option<&'rows Strings> {
         match self.values()? {
             Values::String(values) => Some(values),
             other @ (Values::Float(_)

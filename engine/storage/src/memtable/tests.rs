@@ -171,49 +171,116 @@ proptest! {
     }
 }
 
-/// A memtable after a replay, a delete behind every run of `deletes`.
-fn replayed(all: &[Rows], deletes: &[usize]) -> Memtable {
-    let memtable = Memtable::new();
-    for (index, rows) in all.iter().enumerate() {
-        let sequence = Sequence(index as u64 + 1);
-        let run = Run::new(rows.clone(), sequence);
-        memtable.push_replayed(Arc::new(run), Duration::ZERO);
-        if deletes.contains(&index) {
-            memtable.bar(sequence);
-        }
-    }
-    memtable
-}
-
 proptest! {
     #[test]
-    fn what_was_replayed_is_read_as_if_it_had_been_pushed(
+    fn readers_that_come_and_go_and_deletes_between_hide_no_row(
         all in runs(1..80),
-        delete in 0..80_usize,
+        deletes in prop::collection::btree_set(0..80_usize, 0..4),
+        reads in prop::collection::btree_set(0..80_usize, 0..4),
     ) {
-        let memtable = replayed(&all, &[delete]);
-        memtable.settle();
-        let runs = memtable.runs(MeasurementId(1));
+        let memtable = Memtable::new();
+        for (index, rows) in all.iter().enumerate() {
+            let sequence = Sequence(index as u64 + 1);
+            let now = READ_LATELY * u32::try_from(index).unwrap() / 10;
+            memtable.push(Arc::new(Run::new(rows.clone(), sequence)), now);
+            if deletes.contains(&index) {
+                memtable.bar(sequence);
+            }
+            if reads.contains(&index) {
+                let runs = memtable.settled_runs(MeasurementId(1));
+                prop_assert_eq!(model_of(runs.iter().map(|run| run.rows())), model_of(&all[..=index]));
+            }
+        }
+        let runs = memtable.settled_runs(MeasurementId(1));
         prop_assert!(runs.len() < 6 * MERGE_RUNS, "{} runs", runs.len());
         prop_assert_eq!(model_of(runs.iter().map(|run| run.rows())), model_of(&all));
-        let barrier = Sequence(delete as u64 + 1);
+        prop_assert_eq!(memtable.row_count(), runs.iter().map(|run| run.rows().len()).sum::<usize>());
+        prop_assert_eq!(memtable.size_bytes(), runs.iter().map(|run| run.size_bytes()).sum::<usize>());
         for run in &runs {
             let (first, last) = run.sequences();
-            prop_assert!(last <= barrier || first > barrier, "a run lies across a delete");
+            for delete in &deletes {
+                let barrier = Sequence(*delete as u64 + 1);
+                prop_assert!(last <= barrier || first > barrier, "a run lies across a delete");
+            }
         }
+    }
+}
+
+/// `count` rows of one series from `start` on.
+fn many(start: i64, count: usize) -> Rows {
+    let end = start + i64::try_from(count).unwrap();
+    let times: Vec<i64> = (start..end).collect();
+    let column = Column {
+        values: Values::Integer(times.clone()),
+        presence: Presence::All,
+    };
+    Rows {
+        measurement: MeasurementId(1),
+        series: vec![SeriesId(1); count],
+        timestamps: times,
+        columns: vec![(FieldId(1), column)],
+    }
+}
+
+/// Runs of 300 rows, too many to wait for `seconds`.
+fn push_many(memtable: &Memtable, sequences: std::ops::Range<u64>, second: u64) {
+    for sequence in sequences {
+        let rows = many(i64::try_from(sequence).unwrap() * 300, 300);
+        let run = Run::new(rows, Sequence(sequence));
+        memtable.push(Arc::new(run), Duration::from_secs(second));
     }
 }
 
 #[test]
-fn a_replay_of_many_small_writes_ends_with_few_runs() {
-    let all: Vec<Rows> = (0..5000).map(|time| one(1, time, time)).collect();
-    let memtable = replayed(&all, &[]);
-    let before = memtable.runs(MeasurementId(1)).len();
-    assert!(before > MERGE_RUNS, "they wait: {before}");
-    assert!(before < 2 * REPLAYED_RUNS, "{before} runs");
-    memtable.settle();
-    assert!(memtable.runs(MeasurementId(1)).len() < MERGE_RUNS);
-    assert_eq!(memtable.row_count(), 5000);
+fn runs_wait_where_nobody_reads_and_the_first_reader_merges_them() {
+    let memtable = Memtable::new();
+    push_many(&memtable, 0..100, 1);
+    assert_eq!(memtable.runs(MeasurementId(1)).len(), 100, "nobody reads");
+    assert_eq!(memtable.settled_runs(MeasurementId(1)).len(), 1);
+    push_many(&memtable, 100..200, 2);
+    let read = memtable.runs(MeasurementId(1)).len();
+    assert!(read < 2 * MERGE_RUNS, "{read} runs while somebody reads");
+    push_many(&memtable, 200..300, 2 + READ_LATELY.as_secs());
+    let read = memtable.runs(MeasurementId(1)).len();
+    assert!(
+        read < 3 * MERGE_RUNS,
+        "{read} runs while the next is expected"
+    );
+    push_many(&memtable, 300..400, 3 + READ_LATELY.as_secs());
+    let waiting = memtable.runs(MeasurementId(1)).len();
+    assert!(waiting >= 100, "{waiting} runs after a while");
+    assert!(memtable.settled_runs(MeasurementId(1)).len() < 3 * MERGE_RUNS);
+    assert_eq!(memtable.row_count(), 400 * 300);
+}
+
+#[test]
+fn what_waits_is_bounded() {
+    let memtable = Memtable::new();
+    let count = WAITING_ROWS_MAX / 8192 + 2;
+    for sequence in 0..count {
+        let rows = many(i64::try_from(sequence * 8192).unwrap(), 8192);
+        let run = Run::new(rows, Sequence(sequence as u64));
+        memtable.push(Arc::new(run), Duration::ZERO);
+    }
+    let runs = memtable.runs(MeasurementId(1));
+    assert!(runs.len() < 10, "{} runs", runs.len());
+    let small = |run: &&Arc<Run>| run.rows().len() < MERGED_ROWS_MAX;
+    assert!(runs.iter().filter(small).count() <= 2);
+    assert_eq!(memtable.row_count(), count * 8192);
+}
+
+#[test]
+fn a_measurement_dropped_while_its_runs_are_merged_stays_dropped() {
+    let memtable = Memtable::new();
+    push_many(&memtable, 0..2, 1);
+    let group = memtable.runs(MeasurementId(1));
+    memtable.remove(MeasurementId(1));
+    memtable.merge(MeasurementId(1), 0, &group);
+    assert_eq!((memtable.row_count(), memtable.size_bytes()), (0, 0));
+    push_many(&memtable, 2..4, 1);
+    memtable.merge(MeasurementId(1), 0, &group);
+    assert_eq!(memtable.row_count(), 600, "others stand there now");
+    assert_eq!(memtable.runs(MeasurementId(1)).len(), 2);
 }
 
 /// One row of one integer field.
@@ -241,22 +308,11 @@ fn the_number_of_runs_grows_with_the_logarithm_of_the_writes() {
 
 #[test]
 fn a_large_run_is_left_alone() {
-    let rows = |start: i64| {
-        let count = i64::try_from(MERGED_ROWS_MAX).unwrap();
-        let times: Vec<i64> = (start..start + count).collect();
-        let column = Column {
-            values: Values::Integer(times.clone()),
-            presence: Presence::All,
-        };
-        Rows {
-            measurement: MeasurementId(1),
-            series: vec![SeriesId(1); MERGED_ROWS_MAX],
-            timestamps: times,
-            columns: vec![(FieldId(1), column)],
-        }
-    };
-    let memtable = memtable_of(&vec![rows(0); MERGE_RUNS + 1]);
-    assert_eq!(memtable.runs(MeasurementId(1)).len(), MERGE_RUNS + 1);
+    let memtable = memtable_of(&vec![many(0, MERGED_ROWS_MAX); MERGE_RUNS + 1]);
+    assert_eq!(
+        memtable.settled_runs(MeasurementId(1)).len(),
+        MERGE_RUNS + 1
+    );
 }
 
 #[test]
@@ -298,7 +354,7 @@ fn readers_never_miss_a_pushed_row_while_runs_are_merged() {
                     let mut looks = 0_u32;
                     while !done.load(Ordering::Acquire) {
                         let before = pushed.load(Ordering::Acquire);
-                        let runs = memtable.runs(MeasurementId(1));
+                        let runs = memtable.settled_runs(MeasurementId(1));
                         let model = model_of(runs.iter().map(|run| run.rows()));
                         let seen = match model.get(&(SeriesId(1), 7)).map(|row| &row[&FieldId(1)]) {
                             Some(FieldValue::Integer(seen)) => *seen,

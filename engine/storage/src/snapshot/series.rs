@@ -176,7 +176,7 @@ impl Snapshot {
     fn shown_runs(&self, measurement: MeasurementId, policy: Option<PolicyId>) -> ShownRuns {
         let policies = self.policies.keys().copied();
         let own = policies.filter(|own| policy.is_none_or(|wanted| wanted == *own));
-        let runs = own.map(|policy| (policy, self.runs(policy, measurement)));
+        let runs = own.map(|policy| (policy, self.unread_runs(policy, measurement)));
         ShownRuns::new(runs, measurement, &self.tombstones)
     }
 }

@@ -19,7 +19,7 @@ pub(super) struct ShownRuns {
 impl ShownRuns {
     /// Of each policy the runs. Sorts them where deletes touch any.
     pub(super) fn new(
-        policies: impl Iterator<Item = (PolicyId, Arc<[Arc<Run>]>)>,
+        policies: impl Iterator<Item = (PolicyId, Vec<Arc<Run>>)>,
         measurement: MeasurementId,
         tombstones: &Tombstones,
     ) -> ShownRuns {

@@ -2,7 +2,7 @@
 //!
 //! It knows memtables and the writer of blocks; not the log, nor the manifest, nor who reads. Rows
 //! are put in order a batch of whole series at a time: besides the memtables there is in memory
-//! where each series' rows stand, 16 bytes for each piece of a run, and one batch.
+//! where each series' rows stand, 12 bytes for each piece of a run, and one batch.
 
 mod gather;
 mod pieces;
