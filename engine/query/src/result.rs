@@ -233,34 +233,50 @@ impl Default for QueryLimits {
 
 /// Set from outside to stop a query, asked by the query every few thousand rows.
 #[derive(Debug, Default)]
-pub struct StopFlag(AtomicU8);
+pub struct StopFlag {
+    state: AtomicU8,
+    /// Called whenever the query asks, on whichever of its threads.
+    on_check: Option<fn()>,
+}
 
 const GO_ON: u8 = 0;
 const INTERRUPTED: u8 = 1;
 const TIMED_OUT: u8 = 2;
 
 impl StopFlag {
+    /// A flag that calls `on_check` whenever the query asks, on whichever of its threads: for who lends
+    /// it a thread and wants to know when it takes long.
+    pub fn calling(on_check: fn()) -> StopFlag {
+        StopFlag {
+            state: AtomicU8::new(GO_ON),
+            on_check: Some(on_check),
+        }
+    }
+
     /// Stops the query: it was killed, or its client left.
     pub fn interrupt(&self) {
-        self.0.store(INTERRUPTED, Ordering::Relaxed);
+        self.state.store(INTERRUPTED, Ordering::Relaxed);
     }
 
     /// Stops the query: its time is over.
     pub fn time_out(&self) {
-        self.0.store(TIMED_OUT, Ordering::Relaxed);
+        self.state.store(TIMED_OUT, Ordering::Relaxed);
     }
 
     /// Stops the query: memory is short, and writes come first.
     pub fn give_way(&self) {
-        self.0.store(TIMED_OUT + 1, Ordering::Relaxed);
+        self.state.store(TIMED_OUT + 1, Ordering::Relaxed);
     }
 
-    /// Whether the query may go on. Cost: one relaxed load.
+    /// Whether the query may go on. Cost: one relaxed load, and the call that was asked for.
     ///
     /// # Errors
     /// `Interrupted`, `Timeout` or `Limit`, as it was told.
     pub fn check(&self) -> Result<(), QueryError> {
-        match self.0.load(Ordering::Relaxed) {
+        if let Some(on_check) = self.on_check {
+            on_check();
+        }
+        match self.state.load(Ordering::Relaxed) {
             GO_ON => Ok(()),
             INTERRUPTED => Err(Stopped.into()),
             TIMED_OUT => Err(QueryError::new(

@@ -1,8 +1,10 @@
 //! `GET` and `POST /query`: `InfluxQL` in, a stream of results out.
 //!
-//! The query runs on a thread that may block and writes into a short pipe; the answer's head is
-//! sent with its first piece, so that a query that cannot be parsed still gets its 400.
+//! The query runs as a task of its own, on a thread that is lent to it, and writes into a short pipe;
+//! the answer's head is sent with its first piece, so that a query that cannot be parsed still gets its
+//! 400.
 
+mod lent;
 mod multipart;
 mod pipe;
 mod render;
@@ -53,8 +55,8 @@ pub(super) async fn query(
             stop.time_out();
         })
     });
-    let run = tokio::task::spawn_blocking(move || {
-        let outcome = render::run(&app, &text, &options, &style, pipe);
+    let run = tokio::spawn(async move {
+        let outcome = lent::run(|| render::run(&app, &text, &options, &style, pipe));
         drop(permit);
         if let Some(timer) = timer {
             timer.abort();
@@ -109,7 +111,7 @@ fn options(app: &App, form: &Form, is_get: bool) -> Result<QueryOptions, Refusal
             memory_bytes_max: app.config.query_memory_bytes_max,
             ..app.config.limits.query
         },
-        stop: Arc::new(StopFlag::default()),
+        stop: Arc::new(StopFlag::calling(lent::on_check)),
         memory: None,
         running: None,
     })

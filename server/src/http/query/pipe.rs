@@ -13,6 +13,8 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::{SendTimeoutError, TrySendError};
 
+use super::lent;
+
 /// How long a reader may stand still before its query is stopped: it holds memory and a permit.
 const READER_PAUSE_MAX: Duration = Duration::from_secs(60);
 
@@ -35,7 +37,7 @@ enum Piece {
     End,
 }
 
-/// A pipe of one query, made inside a runtime and written outside. `stop` is set when the reading end goes before the end of the answer.
+/// A pipe of one query, made inside a runtime. `stop` is set when the reading end goes before the end of the answer.
 pub(super) fn pipe(stop: Arc<StopFlag>) -> (Pipe, Drain) {
     let (sender, receiver) = mpsc::channel(PIECES_MAX);
     let pipe = Pipe {
@@ -43,6 +45,7 @@ pub(super) fn pipe(stop: Arc<StopFlag>) -> (Pipe, Drain) {
         runtime: Handle::current(),
         gathered: Vec::new(),
         written: 0,
+        is_long: false,
         stop: Arc::clone(&stop),
     };
     let drain = Drain {
@@ -60,6 +63,8 @@ pub(super) struct Pipe {
     runtime: Handle,
     gathered: Vec<u8>,
     written: u64,
+    /// Whether a part of the answer was sent.
+    is_long: bool,
     stop: Arc<StopFlag>,
 }
 
@@ -74,11 +79,17 @@ impl Pipe {
         self.send(Piece::End)
     }
 
+    /// Sends what is gathered, as a part of the answer.
     fn send_gathered(&mut self) -> io::Result<()> {
         if self.gathered.is_empty() {
             return Ok(());
         }
         let piece = std::mem::take(&mut self.gathered);
+        if !self.is_long {
+            // Whoever reads it is served by another thread from here on.
+            lent::hand_over();
+            self.is_long = true;
+        }
         self.send(Piece::Data(piece.into()))
     }
 
@@ -97,7 +108,7 @@ impl Pipe {
         };
         for _ in 0..READER_PAUSE_MAX.as_millis() / STOP_LOOK.as_millis() {
             let sent = self.sender.send_timeout(piece, STOP_LOOK);
-            piece = match self.runtime.block_on(sent) {
+            piece = match tokio::task::block_in_place(|| self.runtime.block_on(sent)) {
                 Ok(()) => return Ok(()),
                 Err(SendTimeoutError::Closed(_)) => return Err(broken("the client left")),
                 Err(SendTimeoutError::Timeout(piece)) => piece,
