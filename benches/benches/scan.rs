@@ -95,6 +95,7 @@ fn request() -> ScanRequest {
         fields: (1..=FIELDS).map(FieldId).collect(),
         range: TimeRange::ALL,
         descending: false,
+        filter: None,
     }
 }
 

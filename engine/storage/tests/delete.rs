@@ -62,6 +62,7 @@ fn count_and_sum(db: &Db) -> (u64, f64) {
             fields: vec![measurement.field(b"f").unwrap().id],
             range: TimeRange::ALL,
             descending: false,
+            filter: None,
         },
         wanted: vec![AggregateSet::SUM],
         edges: [-10_000, 1_000_000].into(),

@@ -240,6 +240,7 @@ fn count(db: &Db) -> u64 {
         fields: vec![info.fields[0].id],
         range: TimeRange::ALL,
         descending: false,
+        filter: None,
     };
     let request = AggregateRequest {
         scan,

@@ -391,6 +391,11 @@ impl<'p> PreparedMeasurement<'p> {
         self.filters.get(index)?.as_deref()
     }
 
+    /// Which rows count of the series numbered `members`; empty: all.
+    pub(super) fn filters_of(&self, members: Range<usize>) -> &[Option<Arc<Expr>>] {
+        self.filters.get(members).unwrap_or_default()
+    }
+
     /// Whether rows are filtered by their values.
     pub(super) fn is_filtered(&self) -> bool {
         !self.filters.is_empty()

@@ -24,6 +24,10 @@ const OPEN_SCANS_MAX: usize = 64;
 /// Rows of the first slice: enough for a limit, little where none is reached.
 pub(super) const FIRST_SLICE_ROWS: u64 = 16 * 1024;
 
+/// Rows of the first slice where a filter leaves some of them: enough to tell how many, which is how long
+/// the next ones may be.
+pub(super) const FILTERED_SLICE_ROWS: u64 = 128 * 1024;
+
 /// Rows of a slice at most, as far as rows are spread evenly.
 pub(super) const SLICE_ROWS_MAX: u64 = 1024 * 1024;
 

@@ -7,20 +7,24 @@ use silverback_storage::model::{
 };
 
 use crate::exec::groups::PreparedMeasurement;
-use crate::exec::selection::chosen;
+use crate::exec::selection::{Filter, chosen};
 use crate::exec::{Context, Flow, Visit};
 use crate::functions::arithmetic::cast;
 use crate::result::QueryError;
 use crate::source::RowScan;
 
-/// A request for rows of some series of a measurement.
+/// A request for rows of some series of a measurement. Rows that its filter does not let through may come
+/// all the same.
 pub(super) fn request(
     own: &PreparedMeasurement<'_>,
     members: Range<usize>,
     range: TimeRange,
     descending: bool,
 ) -> ScanRequest {
-    let series: Vec<SeriesId> = own.series[members].iter().map(|series| series.id).collect();
+    let series: Vec<SeriesId> = own.series[members.clone()]
+        .iter()
+        .map(|series| series.id)
+        .collect();
     ScanRequest {
         policy: own.input.policy,
         measurement: own.input.info.id,
@@ -28,6 +32,7 @@ pub(super) fn request(
         fields: own.fields.clone(),
         range,
         descending,
+        filter: Filter::of(own, members),
     }
 }
 

@@ -7,7 +7,7 @@ use silverback_storage::scan::pick;
 use crate::exec::groups::{Part, Prepared, PreparedInput, PreparedMeasurement};
 use crate::exec::newest::shows_one_row;
 use crate::exec::ordered::{
-    FIRST_SLICE_ROWS, Inputs, Order, SLICE_ROWS_MAX, each_slice, inputs_of,
+    FILTERED_SLICE_ROWS, Inputs, Order, SLICE_ROWS_MAX, each_slice, inputs_of,
 };
 use crate::exec::pieces::{put_tags, request};
 use crate::exec::selection::chosen;
@@ -125,9 +125,8 @@ impl<'p> Plain<'p> {
     ) -> Result<(), QueryError> {
         let own = inputs_of(self.prepared, parts);
         let filtered = own.iter().any(|(own, _)| own.is_filtered());
-        // How many rows pass a filter shows at a small slice.
         let first = if filtered {
-            FIRST_SLICE_ROWS
+            FILTERED_SLICE_ROWS
         } else {
             SLICE_ROWS_MAX
         };

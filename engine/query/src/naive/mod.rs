@@ -438,6 +438,7 @@ mod tests {
             fields: info.fields.iter().map(|field| field.id).collect(),
             range,
             descending: true,
+            filter: None,
         };
         let mut rows = source.scan(scan.clone()).unwrap();
         let first = rows.next_rows().unwrap().unwrap();

@@ -186,6 +186,7 @@ mod tests {
             fields: vec![cpu.field(b"value").unwrap().id],
             range: TimeRange::ALL,
             descending: false,
+            filter: None,
         };
         let mut scan = source.scan(request.clone()).unwrap();
         let mut found = Vec::new();

@@ -14,8 +14,8 @@ use crate::format::block::bytes::{Damage, Taker};
 use crate::format::block::directory::FieldEntry;
 use crate::format::block::stats::{self, ChunkTimes, StatsPage};
 use crate::model::{
-    AggregateSet, Bitmap, Column, FieldId, FieldWindows, Presence, SeriesId, TimeRange, Values,
-    WindowPartial,
+    AggregateSet, Bitmap, Column, FieldId, FieldWindows, Presence, RowFilter, SeriesId, TimeRange,
+    Values, WindowPartial,
 };
 
 /// A series' rows in one group: consecutive, in time order.
@@ -359,7 +359,7 @@ impl<'block> BlockCursor<'block> {
     pub fn rows(&mut self, chunk: &Chunk) -> Result<Option<BlockRows>> {
         let group_rows = self.measurement.group_row_count(chunk.group)?;
         if chunk.rows == (0..group_rows) {
-            return self.rows_alone(chunk);
+            return Ok(self.rows_alone(chunk, None)?.map(|(rows, _)| rows));
         }
         let measurement = &self.measurement;
         let mut is_decoded = false;
@@ -409,9 +409,35 @@ impl<'block> BlockCursor<'block> {
         }))
     }
 
+    /// As [`BlockCursor::rows`], and which of the rows a filter chose for the series with this number in its
+    /// request, where it was asked: where that may spare decoding others. Columns then end at some row
+    /// behind the last chosen one.
+    ///
+    /// # Errors
+    /// As [`BlockCursor::chunks`].
+    ///
+    /// # Panics
+    /// As [`BlockCursor::rows`].
+    pub fn chosen_rows(
+        &mut self,
+        chunk: &Chunk,
+        filter: (&dyn RowFilter, usize),
+    ) -> Result<Option<(BlockRows, Option<Vec<u32>>)>> {
+        let group_rows = self.measurement.group_row_count(chunk.group)?;
+        if chunk.rows == (0..group_rows) {
+            return self.rows_alone(chunk, Some(filter));
+        }
+        Ok(self.rows(chunk)?.map(|rows| (rows, None)))
+    }
+
     /// As [`BlockCursor::rows`], of a chunk that is all of its group: nobody else wants its pages, so
-    /// that no more of them is decoded than is asked for, and nothing is kept.
-    fn rows_alone(&mut self, chunk: &Chunk) -> Result<Option<BlockRows>> {
+    /// that no more of them is decoded than is asked for, and nothing is kept. The fields that a filter
+    /// looks at come first, the others then up to the last row that it chooses.
+    fn rows_alone(
+        &mut self,
+        chunk: &Chunk,
+        filter: Option<(&dyn RowFilter, usize)>,
+    ) -> Result<Option<(BlockRows, Option<Vec<u32>>)>> {
         let measurement = &self.measurement;
         let mut timestamps = measurement.timestamps_with(chunk.group, &mut self.time_sets)?;
         let wanted = wanted(measurement, &timestamps, self.range)?;
@@ -420,18 +446,49 @@ impl<'block> BlockCursor<'block> {
         }
         timestamps.truncate(wanted.end);
         timestamps.drain(..wanted.start);
-        let mut columns = Vec::with_capacity(self.fields.len());
-        for FieldReader { entry, sets, .. } in &mut self.fields {
-            columns.push(match entry {
-                Some(entry) => read_page(measurement, entry, (chunk.group, wanted.clone()), sets)?,
-                None => None,
-            });
+        let mut columns = vec![None; self.fields.len()];
+        let mut left: Vec<usize> = (0..columns.len()).collect();
+        let mut rows = wanted.clone();
+        let mut chosen = None;
+        if let Some((filter, series)) = filter {
+            left.retain(|place| !filter.places().contains(place));
+            self.read_alone(chunk, rows.clone(), (filter.places(), &mut columns))?;
+            let seen: Vec<Option<&Column>> = columns.iter().map(Option::as_ref).collect();
+            chosen = filter.chosen(series, timestamps.len(), &seen);
+            let last = chosen.as_ref().map(|chosen| chosen.last().copied());
+            match last {
+                Some(None) => {
+                    self.measurement.block().check_intact()?;
+                    return Ok(None);
+                }
+                Some(Some(last)) => rows.end = rows.start + last as usize + 1,
+                None => {}
+            }
         }
-        measurement.block().check_intact()?;
-        Ok(Some(BlockRows {
+        self.read_alone(chunk, rows, (&left, &mut columns))?;
+        self.measurement.block().check_intact()?;
+        let rows = BlockRows {
             timestamps,
             columns,
-        }))
+        };
+        Ok(Some((rows, chosen)))
+    }
+
+    /// Reads `rows` of a chunk that is all of its group, of the fields at `places`.
+    fn read_alone(
+        &mut self,
+        chunk: &Chunk,
+        rows: Range<usize>,
+        (places, columns): (&[usize], &mut [Option<Column>]),
+    ) -> Result<()> {
+        for place in places {
+            let FieldReader { entry, sets, .. } = &mut self.fields[*place];
+            if let Some(entry) = entry {
+                let rows = (chunk.group, rows.clone());
+                columns[*place] = read_page(&self.measurement, entry, rows, sets)?;
+            }
+        }
+        Ok(())
     }
 }
 

@@ -23,7 +23,8 @@ pub use ids::{DatabaseId, FieldId, MeasurementId, PolicyId, Sequence, SeriesId, 
 pub use policy::{PolicyChange, PolicyInfo, PolicySpec};
 pub use predicate::{TagPredicate, ValueMatcher, Wanted};
 pub use request::{
-    Extreme, FloatSum, ScanRequest, SeriesRequest, SeriesRows, Sum, VECTOR_ROWS_MAX, WindowPartial,
+    Extreme, FloatSum, RowFilter, ScanRequest, SeriesRequest, SeriesRows, Sum, VECTOR_ROWS_MAX,
+    WindowPartial,
 };
 pub use rows::{Rows, SeriesEntry};
 pub use schema::{Alteration, FieldInfo, MeasurementInfo};

@@ -1,6 +1,9 @@
 //! What a reader asks of a snapshot, and the shapes of the answers; aggregates by windows have
 //! a file of their own.
 
+use std::fmt;
+use std::sync::Arc;
+
 use crate::model::{
     Column, FieldId, FieldValue, MeasurementId, PolicyId, SeriesId, TagPredicate, TimeRange,
 };
@@ -22,6 +25,17 @@ pub struct SeriesRequest<'a> {
     pub range: TimeRange,
 }
 
+/// Says which rows count by their values, so that others need not be read, or brought along.
+pub trait RowFilter: fmt::Debug + Send + Sync {
+    /// The places in [`ScanRequest::fields`] that it looks at.
+    fn places(&self) -> &[usize];
+
+    /// The numbers of those that count, ascending, of `count` rows of series number `series` of the
+    /// request; `None` where all do. `columns` are over these rows, by place; `None` where there is no
+    /// value, or the filter does not look.
+    fn chosen(&self, series: usize, count: usize, columns: &[Option<&Column>]) -> Option<Vec<u32>>;
+}
+
 /// Rows wanted: some series, some fields, a span of time, of one measurement in one policy.
 #[derive(Clone, Debug)]
 pub struct ScanRequest {
@@ -37,6 +51,8 @@ pub struct ScanRequest {
     pub range: TimeRange,
     /// Newest first. Default is oldest first.
     pub descending: bool,
+    /// Rows that do not count may be left out; of aggregates it is not asked.
+    pub filter: Option<Arc<dyn RowFilter>>,
 }
 
 /// Consecutive rows of one series. A row has a value in at least one of the requested fields.

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::block::{Block, BlockCursor, Chunk};
 use crate::error::Result;
-use crate::model::{FieldWindows, ScanRequest, SeriesId, TimeRange};
+use crate::model::{FieldWindows, RowFilter, ScanRequest, SeriesId, TimeRange};
 use crate::scan::piece::{Decoded, Piece, Pieces, Store};
 
 /// The rows of a block that one request asks for. Series that are read one after another share
@@ -15,6 +15,7 @@ pub(super) struct BlockStore<'snapshot> {
     block: &'snapshot Block,
     cursor: Arc<Mutex<BlockCursor<'snapshot>>>,
     range: TimeRange,
+    filter: Option<Arc<dyn RowFilter>>,
 }
 
 impl<'snapshot> BlockStore<'snapshot> {
@@ -46,6 +47,7 @@ impl<'snapshot> BlockStore<'snapshot> {
             block,
             cursor: Arc::new(Mutex::new(cursor)),
             range,
+            filter: request.filter.clone(),
         }))
     }
 }
@@ -53,7 +55,7 @@ impl<'snapshot> BlockStore<'snapshot> {
 impl<'snapshot> Store<'snapshot> for BlockStore<'snapshot> {
     fn open(
         &self,
-        series: SeriesId,
+        (number, series): (usize, SeriesId),
         _range: TimeRange,
         descending: bool,
     ) -> Result<Option<Box<dyn Pieces + 'snapshot>>> {
@@ -67,6 +69,8 @@ impl<'snapshot> Store<'snapshot> for BlockStore<'snapshot> {
         Ok(Some(Box::new(BlockPieces {
             cursor: Arc::clone(&self.cursor),
             range: self.range,
+            filter: self.filter.clone(),
+            number,
             chunks,
         })))
     }
@@ -100,6 +104,9 @@ impl<'snapshot> Store<'snapshot> for BlockStore<'snapshot> {
 struct BlockPieces<'snapshot> {
     cursor: Arc<Mutex<BlockCursor<'snapshot>>>,
     range: TimeRange,
+    filter: Option<Arc<dyn RowFilter>>,
+    /// Of the series in the request.
+    number: usize,
     /// Those not read yet, the next one last.
     chunks: Vec<Chunk>,
 }
@@ -123,18 +130,26 @@ impl Pieces for BlockPieces<'_> {
         Some((range.start, range.end - 1))
     }
 
-    fn next_piece(&mut self) -> Result<Piece> {
+    fn next_piece(&mut self, alone: bool) -> Result<Piece> {
         let chunk = self
             .chunks
             .pop()
             .expect("asked only where there is a piece");
-        let rows = lock(&self.cursor).rows(&chunk)?;
-        Ok(Piece::Decoded(match rows {
-            Some(rows) => Decoded {
-                timestamps: rows.timestamps,
-                columns: rows.columns,
-            },
-            None => Decoded::default(),
+        let mut cursor = lock(&self.cursor);
+        let found = match self.filter.as_deref().filter(|_| alone) {
+            Some(filter) => cursor.chosen_rows(&chunk, (filter, self.number))?,
+            None => cursor.rows(&chunk)?.map(|rows| (rows, None)),
+        };
+        let Some((rows, chosen)) = found else {
+            return Ok(Piece::Decoded(Decoded::default()));
+        };
+        let all = Decoded {
+            timestamps: rows.timestamps,
+            columns: rows.columns,
+        };
+        Ok(Piece::Decoded(match chosen {
+            Some(chosen) => all.pick(&chosen),
+            None => all,
         }))
     }
 

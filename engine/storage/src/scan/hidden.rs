@@ -17,7 +17,7 @@ pub(super) struct HiddenStore<'snapshot> {
 impl<'snapshot> Store<'snapshot> for HiddenStore<'snapshot> {
     fn open(
         &self,
-        series: SeriesId,
+        (number, series): (usize, SeriesId),
         range: TimeRange,
         descending: bool,
     ) -> Result<Option<Box<dyn Pieces + 'snapshot>>> {
@@ -25,7 +25,7 @@ impl<'snapshot> Store<'snapshot> for HiddenStore<'snapshot> {
         if covers(&ranges, range.start, range.end - 1) {
             return Ok(None);
         }
-        let inner = self.inner.open(series, range, descending)?;
+        let inner = self.inner.open((number, series), range, descending)?;
         Ok(inner.map(|inner| {
             if ranges.is_empty() {
                 return inner;
@@ -62,7 +62,7 @@ impl Pieces for HiddenPieces<'_> {
         self.inner.span()
     }
 
-    fn next_piece(&mut self) -> Result<Piece> {
+    fn next_piece(&mut self, alone: bool) -> Result<Piece> {
         if let Some((first, last)) = self.inner.span()
             && covers(&self.ranges, first, last)
         {
@@ -70,7 +70,7 @@ impl Pieces for HiddenPieces<'_> {
             self.inner.skip_piece();
             return Ok(Piece::Decoded(Decoded::default()));
         }
-        let piece = self.inner.next_piece()?;
+        let piece = self.inner.next_piece(alone)?;
         let Some(rows) = visible(&self.ranges, piece.timestamps()) else {
             return Ok(piece);
         };

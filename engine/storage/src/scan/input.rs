@@ -41,13 +41,18 @@ impl<'snapshot> Input<'snapshot> {
         self.open.as_ref().map_or(0, |(_, rows)| rows.len())
     }
 
-    /// Opens the next piece; no rows may be left of the last.
+    /// Opens the next piece; no rows may be left of the last. `alone`: whether a piece with this highest
+    /// key meets no other store's.
     ///
     /// # Errors
     /// As [`Pieces::next_piece`].
-    pub(super) fn open(&mut self) -> Result<()> {
+    pub(super) fn open(&mut self, alone: impl FnOnce(i64) -> bool) -> Result<()> {
         debug_assert!(self.left() == 0, "a piece is read to its end");
-        let piece = self.pieces.next_piece()?;
+        let last = self
+            .pieces
+            .span()
+            .map(|(first, last)| self.key_of(if self.descending { first } else { last }));
+        let piece = self.pieces.next_piece(last.is_some_and(alone))?;
         let rows = 0..piece.timestamps().len();
         self.open = Some((piece, rows));
         Ok(())

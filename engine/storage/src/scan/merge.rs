@@ -40,7 +40,7 @@ impl<'snapshot> Merge<'snapshot> {
     /// `Corrupt` or `Io` where a directory cannot be read.
     pub(super) fn open(
         stores: &[Box<dyn Store<'snapshot> + 'snapshot>],
-        series: SeriesId,
+        series: (usize, SeriesId),
         (range, descending): (TimeRange, bool),
         types: &Arc<[FieldType]>,
     ) -> Result<Merge<'snapshot>> {
@@ -79,7 +79,7 @@ impl<'snapshot> Merge<'snapshot> {
                 if let Some(start) = input.take_summary(alone, into)? {
                     return Ok(Some(Step::Summary(start)));
                 }
-                input.open()?;
+                input.open(|last| last < others)?;
                 continue;
             }
             let solo = input.count(|key| key < others).min(VECTOR_ROWS_MAX);

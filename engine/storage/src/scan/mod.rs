@@ -62,6 +62,8 @@ pub fn aggregates(
     check: Check,
 ) -> Result<WindowCursor<'_>> {
     request.scan.range = window::within(request.scan.range, &request.edges);
+    // Statistics know nothing of it, so that it would hold for some rows and not for others.
+    request.scan.filter = None;
     let types = types(snapshot, &request.scan)?;
     let stores = stores(snapshot, &request.scan)?;
     Ok(WindowCursor::new(request, types, stores, check))

@@ -5,19 +5,19 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::error::Result;
-use crate::memtable::{Run, Slice};
+use crate::memtable::{Run, Slice, pick_rows};
 use crate::model::{Column, FieldWindows, SeriesId, TimeRange};
 
 /// A run or a block, with the fields of one request in mind.
 pub(super) trait Store<'snapshot>: fmt::Debug + Send {
-    /// The rows of `series` in `range`, or `None` where there are none. Reads no values. Pieces
-    /// are read of one series at a time.
+    /// The rows of `series`, which has this number in the request, in `range`; `None` where there are
+    /// none. Reads no values. Pieces are read of one series at a time.
     ///
     /// # Errors
     /// `Corrupt` or `Io` where the directory of a block cannot be read.
     fn open(
         &self,
-        series: SeriesId,
+        series: (usize, SeriesId),
         range: TimeRange,
         descending: bool,
     ) -> Result<Option<Box<dyn Pieces + 'snapshot>>>;
@@ -41,11 +41,13 @@ pub(super) trait Pieces: fmt::Debug + Send {
     /// piece. The tighter, the less is decoded.
     fn span(&self) -> Option<(i64, i64)>;
 
-    /// The next piece; only asked where there is one. It may turn out empty.
+    /// The next piece; only asked where there is one. It may turn out empty. Where no other store has rows
+    /// between its first and its last, it is `alone`: rows that the request's filter does not choose may
+    /// be left out.
     ///
     /// # Errors
     /// `Corrupt` or `Io` where the values cannot be read.
-    fn next_piece(&mut self) -> Result<Piece>;
+    fn next_piece(&mut self, alone: bool) -> Result<Piece>;
 
     /// Appends the aggregates of all rows of the next piece, an entry to each column, where they are
     /// known without decoding it and its span is exact; else appends nothing and says so.
@@ -80,6 +82,22 @@ pub(super) struct RunFields {
 pub(super) struct Decoded {
     pub(super) timestamps: Vec<i64>,
     pub(super) columns: Vec<Option<Column>>,
+}
+
+impl Decoded {
+    /// Some of the rows, ascending.
+    pub(super) fn pick(&self, rows: &[u32]) -> Decoded {
+        let column = |column: &Option<Column>| {
+            let column = pick_rows(column.as_ref()?, rows);
+            (!column.values.is_empty()).then_some(column)
+        };
+        Decoded {
+            timestamps: (rows.iter())
+                .map(|row| self.timestamps[*row as usize])
+                .collect(),
+            columns: self.columns.iter().map(column).collect(),
+        }
+    }
 }
 
 impl Piece {

@@ -5,7 +5,8 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::error::Result;
-use crate::model::{FieldType, ScanRequest, SeriesRows};
+use crate::memtable::pick_rows;
+use crate::model::{Column, FieldType, ScanRequest, SeriesRows};
 use crate::scan::Check;
 use crate::scan::check_intact;
 use crate::scan::merge::{Merge, Step};
@@ -57,11 +58,15 @@ impl<'snapshot> RowCursor<'snapshot> {
             if let Some(merge) = &mut self.merge {
                 (self.check)()?;
                 if let Some(Step::Rows(timestamps, columns)) = merge.step(|_, _| false, &mut [])? {
-                    return Ok(Some(SeriesRows {
+                    let rows = SeriesRows {
                         index: self.next - 1,
                         timestamps,
                         columns,
-                    }));
+                    };
+                    match self.chosen(rows) {
+                        Some(rows) => return Ok(Some(rows)),
+                        None => continue,
+                    }
                 }
             }
             let Some(series) = self.request.series[..self.end].get(self.next) else {
@@ -70,9 +75,35 @@ impl<'snapshot> RowCursor<'snapshot> {
                 return Ok(None);
             };
             let way = (self.request.range, self.request.descending);
-            self.merge = Some(Merge::open(&self.stores, *series, way, &self.types)?);
+            let series = (self.next, *series);
+            self.merge = Some(Merge::open(&self.stores, series, way, &self.types)?);
             self.next += 1;
         }
+    }
+}
+
+impl RowCursor<'_> {
+    /// Those of `rows` that count; `None` where none does.
+    fn chosen(&self, rows: SeriesRows) -> Option<SeriesRows> {
+        let Some(filter) = &self.request.filter else {
+            return Some(rows);
+        };
+        let columns: Vec<Option<&Column>> = rows.columns.iter().map(Some).collect();
+        let Some(chosen) = filter.chosen(rows.index, rows.timestamps.len(), &columns) else {
+            return Some(rows);
+        };
+        if chosen.len() == rows.timestamps.len() {
+            return Some(rows);
+        }
+        (!chosen.is_empty()).then(|| SeriesRows {
+            index: rows.index,
+            timestamps: (chosen.iter())
+                .map(|row| rows.timestamps[*row as usize])
+                .collect(),
+            columns: (rows.columns.iter())
+                .map(|column| pick_rows(column, &chosen))
+                .collect(),
+        })
     }
 }
 

@@ -31,7 +31,7 @@ impl RunStore {
 impl<'snapshot> Store<'snapshot> for RunStore {
     fn open(
         &self,
-        series: SeriesId,
+        (_, series): (usize, SeriesId),
         range: TimeRange,
         _descending: bool,
     ) -> Result<Option<Box<dyn Pieces + 'snapshot>>> {
@@ -70,7 +70,7 @@ impl Pieces for RunPieces {
         Some((*times.first()?, *times.last()?))
     }
 
-    fn next_piece(&mut self) -> Result<Piece> {
+    fn next_piece(&mut self, _alone: bool) -> Result<Piece> {
         Ok(self.0.take().expect("asked only where there is a piece"))
     }
 

@@ -1,6 +1,7 @@
 //! Scans and aggregates against a map from time to the newest value of each field.
 
 mod blocks;
+mod filter;
 mod shared;
 
 use std::collections::BTreeMap;
@@ -82,7 +83,7 @@ struct ChunkedPieces {
 impl Store<'static> for Chunked {
     fn open(
         &self,
-        series: SeriesId,
+        (_, series): (usize, SeriesId),
         range: TimeRange,
         descending: bool,
     ) -> Result<Option<Box<dyn Pieces>>> {
@@ -122,7 +123,7 @@ impl Pieces for ChunkedPieces {
         Some((*times.first()?, *times.last()?))
     }
 
-    fn next_piece(&mut self) -> Result<Piece> {
+    fn next_piece(&mut self, _: bool) -> Result<Piece> {
         let whole = self.chunks.pop().unwrap();
         let inside = |time: &&i64| self.range.contains(**time);
         let before = whole
@@ -283,6 +284,7 @@ fn case() -> impl Strategy<Value = Case> {
                     fields,
                     range: TimeRange { start, end },
                     descending,
+                    filter: None,
                 },
                 edges: (0..=(2 * times + width) / width)
                     .map(|at| at * width - 3)
@@ -557,6 +559,7 @@ fn integer_case(writes: Vec<Write>) -> Case {
             fields: vec![FieldId(2)],
             range: TimeRange::ALL,
             descending: false,
+            filter: None,
         },
         edges: vec![0, 1 << 40],
     }
@@ -604,7 +607,7 @@ struct UndecodablePieces(Box<dyn Pieces>);
 impl Store<'static> for Undecodable {
     fn open(
         &self,
-        series: SeriesId,
+        series: (usize, SeriesId),
         range: TimeRange,
         descending: bool,
     ) -> Result<Option<Box<dyn Pieces>>> {
@@ -622,7 +625,7 @@ impl Pieces for UndecodablePieces {
         self.0.span()
     }
 
-    fn next_piece(&mut self) -> Result<Piece> {
+    fn next_piece(&mut self, _: bool) -> Result<Piece> {
         Err(Error::corrupt("blocks/1.blk", 1, "decoded"))
     }
 
@@ -704,7 +707,7 @@ fn rows_that_a_scan_does_not_reach_are_not_sorted_for_it() {
 struct Cut;
 
 impl Store<'static> for Cut {
-    fn open(&self, _: SeriesId, _: TimeRange, _: bool) -> Result<Option<Box<dyn Pieces>>> {
+    fn open(&self, _: (usize, SeriesId), _: TimeRange, _: bool) -> Result<Option<Box<dyn Pieces>>> {
         Ok(None)
     }
 

@@ -72,7 +72,12 @@ impl<'snapshot> WindowCursor<'snapshot> {
         };
         let mut rows = 0;
         while let Some(series) = self.request.scan.series[..self.end].get(self.next) {
-            let merge = Merge::open(&self.stores, *series, (range, false), &self.types)?;
+            let merge = Merge::open(
+                &self.stores,
+                (self.next, *series),
+                (range, false),
+                &self.types,
+            )?;
             let start = batch.windows.len();
             rows += self.windows(merge, (&mut batch, start))?;
             if batch.windows.len() > start {

@@ -51,6 +51,7 @@ fn sums_of_whole_numbers_of_any_width_are_exact() {
                     fields: vec![measurement.field(b"f").unwrap().id],
                     range: TimeRange::ALL,
                     descending: false,
+                    filter: None,
                 },
                 wanted: vec![AggregateSet::SUM],
                 edges: edges.into(),

@@ -214,6 +214,7 @@ pub(crate) fn each_piece(
                 fields: measurement.fields.iter().map(|field| field.id).collect(),
                 range: TimeRange::ALL,
                 descending: false,
+                filter: None,
             };
             let mut cursor = scan::rows(&snapshot, request, Arc::new(|| Ok(())))?;
             while let Some(rows) = cursor.next_rows()? {

@@ -99,7 +99,10 @@ pub(super) fn snapshot_of(case: &mut Case) -> Snapshot {
     Snapshot::new(Sequence(9), catalog(), policies, vec![Arc::new(index)])
 }
 
-fn scanned(snapshot: &Snapshot, case: &Case) -> Vec<Vec<(i64, Vec<Option<FieldValue>>)>> {
+pub(super) fn scanned(
+    snapshot: &Snapshot,
+    case: &Case,
+) -> Vec<Vec<(i64, Vec<Option<FieldValue>>)>> {
     let mut found = vec![Vec::new(); case.request.series.len()];
     let mut cursor = rows(snapshot, case.request.clone(), no_check()).unwrap();
     while let Some(piece) = cursor.next_rows().unwrap() {
