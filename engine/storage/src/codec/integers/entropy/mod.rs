@@ -27,6 +27,8 @@ const MODEL_BITS: usize = 256;
 const BATCH: usize = 1024;
 /// Offsets of more bits are read in two parts.
 const WINDOW_BITS: u8 = 57;
+/// Up to so many symbols that have offsets are looked for one after another.
+const WIDE_SOUGHT_MAX: usize = 4;
 /// Offsets that fewer than one of so many words has are looked for.
 const RARE: usize = 16;
 /// What a window may reach behind the end of its section.
@@ -253,7 +255,7 @@ pub(super) fn read<T: Word>(
         };
         cursor.take(size)
     };
-    let (symbols, offsets) = (section(true)?, section(decoding.bits_max > 0)?);
+    let (symbols, offsets) = (section(true)?, section(!decoding.wide.is_empty())?);
     // With zeros behind, every place of a section is read alike.
     let padded = [symbols, &PADDING, offsets, &PADDING].concat();
     let (symbols, offsets) = padded.split_at(symbols.len() + PADDING.len());
@@ -401,11 +403,16 @@ impl Offsets<'_> {
 impl Decoding {
     /// Whether any of `symbols` has an offset.
     fn has_offsets(&self, symbols: &[u8]) -> bool {
-        self.bits_max > 0
-            && symbols
+        if self.wide.len() > WIDE_SOUGHT_MAX {
+            // Many have one, so that the first of them is soon found.
+            return symbols
                 .iter()
-                .fold(0, |any, symbol| any | self.bits[usize::from(*symbol)])
-                != 0
+                .any(|symbol| self.bits[usize::from(*symbol)] > 0);
+        }
+        // Without an end before the last, so that many symbols are compared at once.
+        let is_there =
+            |wide: &u8| (symbols.iter()).fold(false, |any, symbol| any | (symbol == wide));
+        self.wide.iter().any(is_there)
     }
 }
 

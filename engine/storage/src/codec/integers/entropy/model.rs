@@ -31,7 +31,8 @@ pub(super) struct Decoding {
     pub(super) masks: [u64; SYMBOLS_MAX],
     /// How many they are.
     pub(super) bits: [u8; SYMBOLS_MAX],
-    pub(super) bits_max: u8,
+    /// The symbols that have an offset.
+    pub(super) wide: Vec<u8>,
 }
 
 impl std::fmt::Debug for Model {
@@ -61,7 +62,7 @@ impl Model {
     /// Memory that it takes once it has been used for decoding, bytes.
     pub(in crate::codec) fn decoded_bytes(&self) -> usize {
         let bins = self.bins.all.len() * size_of::<Bin>();
-        size_of::<Decoding>() + DecodeTable::BYTES + bins
+        size_of::<Decoding>() + SYMBOLS_MAX + DecodeTable::BYTES + bins
     }
 
     /// Appends the model's bytes.
@@ -142,13 +143,15 @@ impl Model {
                 lows: [0; SYMBOLS_MAX],
                 masks: [0; SYMBOLS_MAX],
                 bits: [0; SYMBOLS_MAX],
-                bits_max: 0,
+                wide: Vec::new(),
             });
             for (at, bin) in self.bins.all.iter().enumerate() {
                 decoding.lows[at] = bin.low;
                 decoding.masks[at] = u64::MAX.checked_shr(64 - u32::from(bin.bits)).unwrap_or(0);
                 decoding.bits[at] = bin.bits;
-                decoding.bits_max = decoding.bits_max.max(bin.bits);
+                if bin.bits > 0 {
+                    (decoding.wide).push(u8::try_from(at).expect("there are at most 256 bins"));
+                }
             }
             decoding
         })
