@@ -550,8 +550,13 @@ impl Database {
         let mut stores = self.stores_mut();
         let mut policies = Vec::new();
         for (id, state) in &mut stores.policies {
-            if is_busy || state.memtables.last().is_none_or(|open| !open.is_empty()) {
-                state.memtables.push(Arc::new(Memtable::new()));
+            match state.memtables.last() {
+                Some(open) if is_busy || !open.is_empty() => {
+                    let next = Arc::new(open.successor());
+                    state.memtables.push(next);
+                }
+                Some(_) => {}
+                None => state.memtables.push(Arc::new(Memtable::new())),
             }
             let frozen = state.memtables.len() - 1;
             policies.push((*id, state.memtables[..frozen].to_vec()));

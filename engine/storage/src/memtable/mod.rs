@@ -56,15 +56,32 @@ pub struct Memtable {
     writer: Mutex<()>,
     /// Held while runs are merged and take the place of others; behind `writer` where both are held.
     merging: Mutex<()>,
+    reads: Arc<Reads>,
+}
+
+/// When somebody read last, as far as a push has seen. Memtables that follow one another share it.
+#[derive(Debug, Default)]
+struct Reads {
     /// Whether somebody has read since the last push.
     is_read: AtomicBool,
+    /// When the last push came that saw so.
+    seen: Mutex<Option<Duration>>,
+}
+
+impl Reads {
+    /// Whether the next read is to be expected soon, at a push at `now`.
+    fn are_likely(&self, now: Duration) -> bool {
+        let mut seen = lock(&self.seen);
+        if self.is_read.swap(false, Ordering::Relaxed) {
+            *seen = Some(now);
+        }
+        seen.is_some_and(|seen| now.saturating_sub(seen) <= READ_LATELY)
+    }
 }
 
 #[derive(Debug, Default)]
 struct State {
     runs: HashMap<MeasurementId, Vec<Arc<Run>>, foldhash::fast::FixedState>,
-    /// When the last push saw that somebody had read.
-    read_at: Option<Duration>,
     size_bytes: usize,
     row_count: usize,
     sequences: Option<(Sequence, Sequence)>,
@@ -80,6 +97,16 @@ impl Memtable {
         Memtable::default()
     }
 
+    /// An empty memtable for what is written after this one has been frozen: whoever read this one will
+    /// read that one.
+    #[must_use]
+    pub fn successor(&self) -> Memtable {
+        Memtable {
+            reads: Arc::clone(&self.reads),
+            ..Memtable::default()
+        }
+    }
+
     /// Adds a run at `now` of the monotonic clock: readers see it from here on. Sequences never
     /// fall from one push to the next. Now and then merges some runs before it returns, while
     /// readers go on.
@@ -89,13 +116,11 @@ impl Memtable {
     pub fn push(&self, run: Arc<Run>, now: Duration) {
         let _writer = lock(&self.writer);
         let (measurement, rows) = (run.measurement(), run.rows().len());
-        let highest = {
-            let mut state = self.write();
-            state.push(run, now);
-            if self.is_read.swap(false, Ordering::Relaxed) {
-                state.read_at = Some(now);
-            }
-            state.highest_merged(now)
+        self.write().push(run, now);
+        let highest = if self.reads.are_likely(now) {
+            HIGHEST_TIER
+        } else {
+            WAITING_TIER - 1
         };
         // A reader that merges leaves little to do.
         let Ok(merging) = self.merging.try_lock() else {
@@ -112,7 +137,7 @@ impl Memtable {
     /// The runs of `measurement` as [`Memtable::runs`] has them, few of them: merges what waited for
     /// a reader.
     pub fn settled_runs(&self, measurement: MeasurementId) -> Vec<Arc<Run>> {
-        self.is_read.store(true, Ordering::Relaxed);
+        self.reads.is_read.store(true, Ordering::Relaxed);
         if self.mergeable(measurement, HIGHEST_TIER).is_some() {
             self.settle(measurement, &lock(&self.merging));
         }
@@ -275,18 +300,6 @@ impl State {
         is_apart && run.rows().len() < MERGED_ROWS_MAX
     }
 
-    /// The highest tier whose runs are merged as they come, at `now`.
-    fn highest_merged(&self, now: Duration) -> u32 {
-        let is_read = self
-            .read_at
-            .is_some_and(|read| now.saturating_sub(read) <= READ_LATELY);
-        if is_read {
-            HIGHEST_TIER
-        } else {
-            WAITING_TIER - 1
-        }
-    }
-
     /// Rows of `measurement` in runs that may be merged.
     fn waiting_rows(&self, measurement: MeasurementId) -> usize {
         let runs = self.list(measurement).iter().rev();
@@ -342,6 +355,6 @@ const fn tier(rows: usize) -> u32 {
 }
 
 // A panic while it is held leaves the lists whole, so a poisoned lock is as good as any.
-fn lock(mutex: &Mutex<()>) -> MutexGuard<'_, ()> {
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -254,6 +254,18 @@ fn runs_wait_where_nobody_reads_and_the_first_reader_merges_them() {
 }
 
 #[test]
+fn who_reads_one_memtable_is_expected_to_read_the_next() {
+    let first = Memtable::new();
+    push_many(&first, 0..100, 1);
+    first.settled_runs(MeasurementId(1));
+    first.freeze();
+    let next = first.successor();
+    push_many(&next, 100..200, 2);
+    let runs = next.runs(MeasurementId(1)).len();
+    assert!(runs < 2 * MERGE_RUNS, "{runs} runs");
+}
+
+#[test]
 fn what_waits_is_bounded() {
     let memtable = Memtable::new();
     let count = WAITING_ROWS_MAX / 8192 + 2;
