@@ -44,6 +44,9 @@ const READ_LATELY: Duration = Duration::from_secs(15);
 /// run of one row takes fifty times its row.
 const WAITING_TIER: u32 = 2;
 
+/// As many small runs as there are while they are merged as they come: sixteen of each tier.
+const READ_RUNS_MAX: usize = 4 * MERGE_RUNS;
+
 /// Rows of a measurement that wait at most: the first reader merges them, in a tenth of a second for
 /// ten fields.
 const WAITING_ROWS_MAX: usize = 1 << 20;
@@ -129,16 +132,16 @@ impl Memtable {
         while let Some((start, tail)) = self.mergeable(measurement, highest) {
             self.merge(measurement, start, &tail);
         }
-        if tier(rows) >= WAITING_TIER && self.read().waiting_rows(measurement) > WAITING_ROWS_MAX {
+        if tier(rows) >= WAITING_TIER && self.read().waiting(measurement).1 > WAITING_ROWS_MAX {
             self.settle(measurement, &merging);
         }
     }
 
     /// The runs of `measurement` as [`Memtable::runs`] has them, few of them: merges what waited for
-    /// a reader.
+    /// a reader, but waits for no merge that only keeps them few.
     pub fn settled_runs(&self, measurement: MeasurementId) -> Vec<Arc<Run>> {
         self.reads.is_read.store(true, Ordering::Relaxed);
-        if self.mergeable(measurement, HIGHEST_TIER).is_some() {
+        if self.read().waiting(measurement).0 >= READ_RUNS_MAX {
             self.settle(measurement, &lock(&self.merging));
         }
         self.runs(measurement)
@@ -300,11 +303,13 @@ impl State {
         is_apart && run.rows().len() < MERGED_ROWS_MAX
     }
 
-    /// Rows of `measurement` in runs that may be merged.
-    fn waiting_rows(&self, measurement: MeasurementId) -> usize {
+    /// How many of the newest runs of `measurement` may be merged, and how many rows they have.
+    fn waiting(&self, measurement: MeasurementId) -> (usize, usize) {
         let runs = self.list(measurement).iter().rev();
         let small = runs.take_while(|run| self.is_small(run));
-        small.map(|run| run.rows().len()).sum()
+        small.fold((0, 0), |(count, rows), run| {
+            (count + 1, rows + run.rows().len())
+        })
     }
 
     /// From where on the newest runs of `measurement` are to be merged, if they are: the shortest
