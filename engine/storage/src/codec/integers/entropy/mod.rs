@@ -410,9 +410,9 @@ impl Decoding {
                 .any(|symbol| self.bits[usize::from(*symbol)] > 0);
         }
         // Without an end before the last, so that many symbols are compared at once.
-        let is_there =
-            |wide: &u8| (symbols.iter()).fold(false, |any, symbol| any | (symbol == wide));
-        self.wide.iter().any(is_there)
+        let found =
+            |wide: &u8| (symbols.iter()).fold(0, |any, symbol| any | u8::from(symbol == wide));
+        self.wide.iter().any(|wide| found(wide) > 0)
     }
 }
 
