@@ -14,8 +14,51 @@ pub(super) struct Values {
     starts: Steps<u32>,
     /// Who has each: a slot, or [`MANY`] and a place in `many`.
     postings: Steps<u32>,
-    many: Vec<RoaringBitmap>,
+    many: Vec<Slots>,
     by_text: Table<Numbered>,
+}
+
+/// The slots of several series. They come ascending, and to find a place for each alone costs as much as
+/// for many of them: where there are many, the newest wait for one another.
+#[derive(Debug, Default)]
+struct Slots {
+    settled: RoaringBitmap,
+    newest: Vec<u32>,
+}
+
+/// As many slots stand in a [`Slots`] before any waits: a buffer would be larger than they are.
+const SETTLED_MIN: u64 = 512;
+/// As many wait at most.
+const NEWEST_MAX: usize = 32;
+
+impl Slots {
+    /// Adds a slot, which lies behind all others.
+    fn push(&mut self, slot: u32) {
+        if self.newest.is_empty() && self.settled.len() < SETTLED_MIN {
+            self.settled.insert(slot);
+            return;
+        }
+        self.newest.push(slot);
+        if self.newest.len() == NEWEST_MAX {
+            let added = self.settled.append(self.newest.drain(..));
+            assert!(added.is_ok(), "slots come ascending");
+        }
+    }
+
+    fn add_to(&self, slots: &mut RoaringBitmap) {
+        *slots |= &self.settled;
+        slots.extend(&self.newest);
+    }
+
+    fn meets(&self, slots: &RoaringBitmap) -> bool {
+        !self.settled.is_disjoint(slots) || self.newest.iter().any(|slot| slots.contains(*slot))
+    }
+
+    fn size_bytes(&self) -> usize {
+        self.settled.serialized_size()
+            + self.newest.capacity() * size_of::<u32>()
+            + size_of::<Slots>()
+    }
 }
 
 /// Of a posting: several series have the value.
@@ -42,10 +85,13 @@ impl Values {
         let posting = self.postings.get(number as usize);
         if posting & MANY == 0 {
             let place = u32::try_from(self.many.len()).expect("no more values than series");
-            self.many.push([posting, slot].into_iter().collect());
+            self.many.push(Slots {
+                settled: [posting, slot].into_iter().collect(),
+                newest: Vec::new(),
+            });
             self.postings.set(number as usize, MANY | place);
         } else {
-            self.many[(posting & !MANY) as usize].insert(slot);
+            self.many[(posting & !MANY) as usize].push(slot);
         }
     }
 
@@ -74,7 +120,7 @@ impl Values {
         if posting & MANY == 0 {
             slots.insert(posting);
         } else {
-            *slots |= &self.many[(posting & !MANY) as usize];
+            self.many[(posting & !MANY) as usize].add_to(slots);
         }
     }
 
@@ -84,20 +130,39 @@ impl Values {
         if posting & MANY == 0 {
             slots.contains(posting)
         } else {
-            !self.many[(posting & !MANY) as usize].is_disjoint(slots)
+            self.many[(posting & !MANY) as usize].meets(slots)
         }
     }
 
     pub(super) fn size_bytes(&self) -> usize {
-        let many: usize = self
-            .many
-            .iter()
-            .map(|slots| slots.serialized_size() + size_of::<RoaringBitmap>())
-            .sum();
+        let many: usize = self.many.iter().map(Slots::size_bytes).sum();
         self.text.size_bytes()
             + self.starts.size_bytes()
             + self.postings.size_bytes()
             + self.by_text.size_bytes()
             + many
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slots_that_wait_are_seen_like_others() {
+        let mut slots = Slots::default();
+        let mut expected = RoaringBitmap::new();
+        for slot in (0..200_000).filter(|slot| slot % 3 != 1) {
+            slots.push(slot);
+            expected.insert(slot);
+            let one: RoaringBitmap = [slot].into_iter().collect();
+            assert!(slots.meets(&one));
+            if slot % 997 == 0 {
+                let mut all = RoaringBitmap::new();
+                slots.add_to(&mut all);
+                assert_eq!(all, expected);
+            }
+        }
+        assert!(!slots.meets(&[1, 4, 200_001].into_iter().collect()));
     }
 }
