@@ -6,18 +6,24 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use silverback_storage::block::{Block, BlockWriter, FieldStats};
+use silverback_storage::block::{Block, BlockWriter, DecodedSets, FieldStats};
 use silverback_storage::codec::Effort;
 use silverback_storage::env::{Env, RealEnv, RealOptions};
 use silverback_storage::format::block::{BlockInfo, BlockMeta, SequenceRange};
+use silverback_storage::format::definitions::Names;
+use silverback_storage::manifest::catalog::DatabaseCatalog;
 use silverback_storage::model::{
-    CanonicalKey, Column, DatabaseId, FieldId, MeasurementId, PolicyId, Presence, Rows, Sequence,
-    SeriesEntry, SeriesId, TagKeyId, TagPredicate, TimeRange, Values,
+    AggregateRequest, AggregateSet, CanonicalKey, Column, DatabaseId, FieldId, FieldInfo,
+    FieldType, MeasurementId, PolicyId, Presence, Rows, ScanRequest, Sequence, SeriesEntry,
+    SeriesId, TagKeyId, TagPredicate, TimeRange, Values,
 };
+use silverback_storage::scan::aggregates;
+use silverback_storage::snapshot::{PolicyStores, Snapshot};
 
 const FIELDS: u32 = 10;
 const MEASUREMENT: MeasurementId = MeasurementId(1);
 const STEP_NS: i64 = 10_000_000_000;
+const HOUR_NS: i64 = 3_600_000_000_000;
 
 /// A fixed sequence that looks random.
 struct Noise(u64);
@@ -47,20 +53,38 @@ struct Shape {
     series: u64,
     rows: i64,
     effort: Effort,
+    /// Integers, or the same as floats.
+    integers: bool,
 }
 
-const SHAPES: [Shape; 2] = [
+const SHAPES: [Shape; 4] = [
     Shape {
         name: "flush of ten minutes",
         series: 4000,
         rows: 60,
         effort: Effort::Hot,
+        integers: false,
     },
     Shape {
         name: "day, compacted",
         series: 100,
         rows: 8640,
         effort: Effort::Cold,
+        integers: false,
+    },
+    Shape {
+        name: "half a day of integers, flushed",
+        series: 100,
+        rows: 4320,
+        effort: Effort::Hot,
+        integers: true,
+    },
+    Shape {
+        name: "half a day of integers, compacted",
+        series: 100,
+        rows: 4320,
+        effort: Effort::Cold,
+        integers: true,
     },
 ];
 
@@ -98,7 +122,7 @@ fn pieces(shape: &Shape) -> Vec<(Rows, Vec<SeriesEntry>)> {
                     .push(1_600_000_000_000_000_000 + row * STEP_NS);
                 for (gauge, column) in gauges.iter_mut().zip(&mut columns) {
                     *gauge = (*gauge + noise.below(5) - 2).clamp(0, 100);
-                    column.push(f64::from(*gauge));
+                    column.push(*gauge);
                 }
             }
         }
@@ -106,7 +130,11 @@ fn pieces(shape: &Shape) -> Vec<(Rows, Vec<SeriesEntry>)> {
             .map(FieldId)
             .zip(columns)
             .map(|(id, values)| {
-                let values = Values::Float(values);
+                let values = if shape.integers {
+                    Values::Integer(values.into_iter().map(i64::from).collect())
+                } else {
+                    Values::Float(values.into_iter().map(f64::from).collect())
+                };
                 let presence = Presence::All;
                 (id, Column { values, presence })
             })
@@ -153,6 +181,59 @@ fn scan(block: &Block, fields: &[FieldId]) -> usize {
     values
 }
 
+/// The sum of each field of each series in each hour, by the scan that queries use, on one thread.
+fn hourly(snapshot: &Snapshot, shape: &Shape) -> usize {
+    let hours = (shape.rows * STEP_NS + HOUR_NS - 1) / HOUR_NS;
+    let request = AggregateRequest {
+        scan: ScanRequest {
+            policy: PolicyId(1),
+            measurement: MEASUREMENT,
+            series: (1..=shape.series).map(SeriesId).collect(),
+            fields: (1..=FIELDS).map(FieldId).collect(),
+            range: TimeRange::ALL,
+            descending: false,
+            filter: None,
+        },
+        wanted: vec![AggregateSet::SUM; FIELDS as usize],
+        edges: (0..=hours)
+            .map(|hour| 1_600_000_000_000_000_000 + hour * HOUR_NS)
+            .collect(),
+    };
+    let mut cursor = aggregates(snapshot, request, Arc::new(|| Ok(()))).expect("it is whole");
+    let mut windows = 0;
+    while let Some(batch) = cursor.next_windows().expect("it is whole") {
+        windows += black_box(batch).windows.len();
+    }
+    windows
+}
+
+/// A database that is this block.
+fn snapshot(block: Block, shape: &Shape) -> Snapshot {
+    let field_type = if shape.integers {
+        FieldType::Integer
+    } else {
+        FieldType::Float
+    };
+    let field = |id| FieldInfo {
+        id: FieldId(id),
+        name: format!("field{id}").into_bytes().into(),
+        field_type,
+    };
+    let names = Names {
+        measurements: vec![(MEASUREMENT, b"cpu"[..].into())],
+        fields: (1..=FIELDS).map(|id| (MEASUREMENT, field(id))).collect(),
+        ..Names::default()
+    };
+    let mut catalog = DatabaseCatalog::new(DatabaseId(1), "db");
+    catalog.define(&names).expect("the names are new");
+    let stores = PolicyStores {
+        blocks: vec![Arc::new(block)],
+        ..PolicyStores::default()
+    };
+    let policies = [(PolicyId(1), stores)].into();
+    Snapshot::new(Sequence(9), Arc::new(catalog), policies, Vec::new())
+}
+
 fn statistics(block: &Block, fields: &[FieldId]) -> usize {
     let measurement = block.measurement(MEASUREMENT).expect("it is whole");
     let measurement = measurement.expect("it is there");
@@ -193,19 +274,26 @@ fn blocks(criterion: &mut Criterion) {
         group.bench_function("write", |bencher| {
             bencher.iter(|| write(&env, &shape, &pieces));
         });
-        let block = Block::open(&*env, 7, &meta).expect("it is whole");
+        // As in a database: models outlive the query that decoded them.
+        let sets = Arc::new(DecodedSets::new(16 << 20));
+        let block = || Block::open(&*env, 7, &meta).map(|block| block.with_sets(&sets));
         let all: Vec<FieldId> = (1..=FIELDS).map(FieldId).collect();
+        let whole = block().expect("it is whole");
         group.bench_function("scan all fields", |bencher| {
-            bencher.iter(|| scan(&block, &all));
+            bencher.iter(|| scan(&whole, &all));
         });
         group.throughput(Throughput::Elements(values / u64::from(FIELDS)));
         group.bench_function("scan one field", |bencher| {
-            bencher.iter(|| scan(&block, &all[..1]));
+            bencher.iter(|| scan(&whole, &all[..1]));
         });
         if shape.rows > 256 {
             group.throughput(Throughput::Elements(values));
             group.bench_function("statistics of all fields", |bencher| {
-                bencher.iter(|| statistics(&block, &all));
+                bencher.iter(|| statistics(&whole, &all));
+            });
+            let snapshot = snapshot(block().expect("it is whole"), &shape);
+            group.bench_function("sums of all fields by the hour", |bencher| {
+                bencher.iter(|| hourly(&snapshot, &shape));
             });
         }
         group.finish();
@@ -216,7 +304,7 @@ fn blocks(criterion: &mut Criterion) {
         let names: &dyn Fn(&[u8]) -> Option<TagKeyId> = &|_| Some(TagKeyId(3));
         criterion.bench_function(&format!("block/{}, select", shape.name), |bencher| {
             bencher.iter(|| {
-                let measurement = block.measurement(MEASUREMENT).expect("it is whole");
+                let measurement = whole.measurement(MEASUREMENT).expect("it is whole");
                 let measurement = measurement.expect("it is there");
                 measurement
                     .select(black_box(&equal), names)
