@@ -12,6 +12,7 @@ mod check;
 mod compare;
 mod fuzz;
 mod metadata;
+mod models;
 mod sabotage;
 mod test;
 mod tools;
@@ -35,6 +36,7 @@ usage: cargo xtask COMMAND
   test            every test; installs or names the real clients that tests need
   test FILTER     tests whose name contains FILTER
   fuzz [SECONDS]  every fuzz target for SECONDS seconds (default 20)
+  models          lock-free code in every order of its threads
   sabotage        every deliberate fault of the engine, which the tests must find
   verify          kills and power cuts under load, checked by a ledger
   restart         how long a start takes after a kill with 250 MiB in the log
@@ -48,6 +50,7 @@ fn main() -> ExitCode {
     let outcome = match words[..] {
         ["check"] => check::run(),
         ["test"] => test::run(None)
+            .and_then(|()| models::run(models::PREEMPTIONS_IN_GATE))
             .and_then(|()| verify(SEED_IN_GATE))
             .and_then(|()| sabotage::check_absent())
             .and_then(|()| sabotage::run(Which::Quick).map(drop))
@@ -58,6 +61,7 @@ fn main() -> ExitCode {
             Ok(seconds) => fuzz::run(seconds),
             Err(_) => Err(format!("\"{seconds}\" is no number of seconds")),
         },
+        ["models"] => models::run(models::PREEMPTIONS_IN_GATE),
         ["sabotage"] => sabotage::run(Which::All).map(drop),
         ["verify"] => verify(SEED_IN_GATE),
         ["restart"] => restart(),

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use serde_json::{Value, json};
 
 use crate::verifier::{self, Mode};
-use crate::{Outcome, cargo, fuzz, root, sabotage, succeed};
+use crate::{Outcome, cargo, fuzz, models, root, sabotage, succeed};
 
 /// The ledger of runs.
 const LEDGER: &str = "docs/torture.jsonl";
@@ -18,6 +18,8 @@ const LEDGER: &str = "docs/torture.jsonl";
 const FUZZ_SECONDS: u32 = 10;
 /// Cycles of kills, and of power cuts, in one turn.
 const CYCLES: u64 = 100;
+/// As [`models::PREEMPTIONS_IN_GATE`]; 30 s of two cores.
+const PREEMPTIONS: u32 = 5;
 
 /// A test by its name in the ledger; it gets a seed.
 type Test = (&'static str, fn(u64) -> Turn);
@@ -70,7 +72,7 @@ pub(crate) fn run(minutes: u64) -> Outcome {
 }
 
 /// Every test, by its name in the ledger.
-const TESTS: [Test; 9] = [
+const TESTS: [Test; 10] = [
     ("sabotage", |_| {
         sabotage::run(sabotage::Which::All).map(|said| json!(said))
     }),
@@ -78,6 +80,9 @@ const TESTS: [Test; 9] = [
     ("ext4 power cuts", |seed| cycles(Mode::PowerCut, seed)),
     ("crash images", |seed| proof("every_disk", seed, 10)),
     ("model lists", |seed| proof("a_store_shows", seed, 50)),
+    ("lock-free models", |_| {
+        models::run(PREEMPTIONS).map(|()| json!({"preemptions": PREEMPTIONS}))
+    }),
     ("overload", overload),
     ("fuzz", |_| {
         fuzz::run(FUZZ_SECONDS).map(|()| json!({"seconds_per_target": FUZZ_SECONDS}))

@@ -21,6 +21,7 @@ pub mod model;
 pub mod sabotage;
 pub mod scan;
 pub mod snapshot;
+mod sync;
 pub mod upkeep;
 pub mod wal;
 pub mod workers;

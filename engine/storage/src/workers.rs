@@ -3,15 +3,19 @@
 //!
 //! Invariant: a job may never run. Who offers one must not wait for it to begin.
 
+#[cfg(test)]
+mod models;
+
 use std::collections::VecDeque;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use crate::env::{Env, StepHandle, StepOutcome};
 use crate::error::{Error, Result};
+use crate::sync::atomic::{AtomicBool, Ordering};
+use crate::sync::{Mutex, MutexGuard};
 
 /// How often a thread that nobody wakes looks for jobs.
 const LOOK_INTERVAL: Duration = Duration::from_secs(60);

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 /// From the ground up. `error` and `model` share the ground: ids, values and errors hold no handle.
 const FLOORS: &[&[&str]] = &[
-    &["error", "model", "sabotage"],
+    &["error", "model", "sabotage", "sync"],
     &["budget", "codec", "env"],
     &["format", "workers"],
     &["block", "index", "manifest", "memtable", "wal"],

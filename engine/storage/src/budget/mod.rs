@@ -5,16 +5,18 @@
 //! event is missed and none is needed. Queries have a share that they cannot pass, so writers
 //! always find the rest; and a query is stopped before a write is refused.
 
+#[cfg(test)]
+mod models;
 mod pressure;
 mod share;
 #[cfg(test)]
 mod tests;
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 
 pub use pressure::{Pressure, Usage};
 pub use share::QueryShare;
@@ -263,8 +265,10 @@ impl Budget {
             (query.held_bytes() + pinned, query)
         });
         if let Some((_, query)) = weighed.max_by_key(|(bytes, _)| *bytes) {
-            query.stop();
-            self.queries_stopped.fetch_add(1, Relaxed);
+            // Another may have chosen the same.
+            if query.stop() {
+                self.queries_stopped.fetch_add(1, Relaxed);
+            }
         }
     }
 

@@ -2,10 +2,10 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 
 use super::{Budget, Class, pressure};
 use crate::error::{Error, ErrorKind, Result};
+use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 
 /// One query's memory; all of it is given back when it is dropped.
 pub struct QueryShare {
@@ -31,11 +31,15 @@ impl QueryShare {
     /// `Limit` where all queries together would pass their share, or writers need it.
     pub fn charge(&self, bytes: usize) -> Result<()> {
         let budget = &self.budget;
-        let counter = budget.counter(Class::Query);
-        let held = counter.fetch_add(bytes, Relaxed).saturating_add(bytes);
         let max = pressure::queries_max(budget.limit_bytes());
-        if held > max {
-            counter.fetch_sub(bytes, Relaxed);
+        // Never above the line, even for a moment: another's charge that fits would be refused.
+        let charged = budget
+            .counter(Class::Query)
+            .fetch_update(Relaxed, Relaxed, |held| {
+                held.checked_add(bytes).filter(|held| *held <= max)
+            });
+        if let Err(held) = charged {
+            let held = held.saturating_add(bytes);
             let message = format!(
                 "queries would hold {held} of the {max} bytes that they may together; ask for less, \
                  run fewer at a time, or raise memory_budget ({} bytes)",
@@ -49,9 +53,10 @@ impl QueryShare {
 
     /// The query holds `bytes` less.
     pub fn release(&self, bytes: usize) {
-        let held = self.held_bytes.load(Relaxed);
-        let bytes = bytes.min(held);
-        self.held_bytes.fetch_sub(bytes, Relaxed);
+        let held = &self.held_bytes;
+        let before = held.fetch_update(Relaxed, Relaxed, |held| Some(held.saturating_sub(bytes)));
+        // No more than it held: what it does not know of is not its own.
+        let bytes = bytes.min(before.unwrap_or_default());
         self.budget.counter(Class::Query).fetch_sub(bytes, Relaxed);
     }
 
@@ -64,15 +69,19 @@ impl QueryShare {
         self.stopped.load(Relaxed)
     }
 
-    pub(super) fn stop(&self) {
-        self.stopped.store(true, Relaxed);
-        (self.stop)();
+    /// Says whether nobody had stopped it before.
+    pub(super) fn stop(&self) -> bool {
+        let is_first = !self.stopped.swap(true, Relaxed);
+        if is_first {
+            (self.stop)();
+        }
+        is_first
     }
 }
 
 impl Drop for QueryShare {
     fn drop(&mut self) {
-        let held = *self.held_bytes.get_mut();
+        let held = self.held_bytes();
         self.budget.counter(Class::Query).fetch_sub(held, Relaxed);
     }
 }

@@ -18,17 +18,20 @@
 //! Invariants: each CRC is seeded with file id and offset of what it covers, so that a piece that
 //! lands in another place or file is damage; no byte of the file lies outside a check.
 
+mod pieces;
+
 use std::borrow::Cow;
 use std::io::{self, IoSlice};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use crate::env::{Env, ReadFile, WriteFile};
 use crate::error::{Error, Result};
 use crate::format::header::{FileHeader, HEADER_BYTES};
 use crate::sabotage::{self, Fault};
+
+use pieces::Pieces;
 
 /// Bytes under one checksum.
 pub const PIECE_BYTES: usize = 16 * 1024;
@@ -184,11 +187,7 @@ pub struct SealedReader {
     contents: u64,
     /// The checksum section, where it cannot be read in place.
     checksums: Option<Box<[u8]>>,
-    /// One bit per piece: its checksum was found right.
-    verified: Box<[AtomicU64]>,
-    /// One bit per piece: its checksum was found wrong, once and for ever.
-    damaged: Box<[AtomicU64]>,
-    damaged_count: AtomicU64,
+    pieces: Pieces,
     /// From where on the file was lost while it was open.
     lost: OnceLock<u64>,
     /// What readers met, the first [`FOUND_MAX`] places.
@@ -221,17 +220,13 @@ impl SealedReader {
                     .into_boxed_slice(),
             ),
         };
-        let words = index(contents.div_ceil(PIECE).div_ceil(64));
-        let bits = || (0..words).map(|_| AtomicU64::new(0)).collect();
         drop(head);
         Ok(SealedReader {
             path: path.into(),
             header,
             contents,
             checksums,
-            verified: bits(),
-            damaged: bits(),
-            damaged_count: AtomicU64::new(0),
+            pieces: Pieces::new(index(contents.div_ceil(PIECE))),
             lost: OnceLock::new(),
             found: Mutex::default(),
             file,
@@ -260,7 +255,7 @@ impl SealedReader {
 
     /// How many pieces have been found damaged so far.
     pub fn damaged_count(&self) -> u64 {
-        self.damaged_count.load(Ordering::Relaxed)
+        self.pieces.wrong_count()
     }
 
     /// What is wrong with the file as far as readers have met it since it was opened, the first of
@@ -415,8 +410,7 @@ impl SealedReader {
     }
 
     fn is_verified(&self, piece: u64) -> bool {
-        let word = &self.verified[index(piece / 64)];
-        word.load(Ordering::Relaxed) >> (piece % 64) & 1 == 1
+        self.pieces.is_right(index(piece))
     }
 
     fn verify(&self, piece: u64, bytes: &[u8]) -> Result<()> {
@@ -430,17 +424,10 @@ impl SealedReader {
             u32::from_le_bytes([sum[0], sum[1], sum[2], sum[3]])
         });
         let computed = checksum(self.header.file_id, piece * PIECE, bytes);
-        let (word, mask) = (index(piece / 64), 1 << (piece % 64));
-        let was_damaged = self.damaged[word].load(Ordering::Relaxed) & mask != 0;
         let fits = stored == computed || sabotage::is(Fault::PieceChecksumIgnored);
-        if fits && !was_damaged {
-            self.verified[word].fetch_or(mask, Ordering::Relaxed);
+        if self.pieces.note(index(piece), fits) {
             return Ok(());
         }
-        if self.damaged[word].fetch_or(mask, Ordering::Relaxed) & mask == 0 {
-            self.damaged_count.fetch_add(1, Ordering::Relaxed);
-        }
-        self.verified[word].fetch_and(!mask, Ordering::Relaxed);
         let message = format!("checksum is {stored:08x}, the bytes give {computed:08x}");
         Err(self.corrupt(piece * PIECE, message))
     }

@@ -4,11 +4,12 @@
 
 use std::fmt;
 use std::io;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use crate::env::{StepHandle, StepOutcome};
+use crate::sync::thread::{self, JoinHandle};
+use crate::sync::{Condvar, Mutex, MutexGuard};
 
 #[derive(Debug, Default)]
 struct Asked {
@@ -51,7 +52,7 @@ pub(super) fn start(
 ) -> io::Result<RealStep> {
     let signal = Arc::new(Signal::default());
     let shared = Arc::clone(&signal);
-    let thread = std::thread::Builder::new()
+    let thread = thread::Builder::new()
         .name(name.to_owned())
         .spawn(move || run(&shared, interval, step))?;
     Ok(RealStep {
@@ -62,11 +63,14 @@ pub(super) fn start(
 
 fn run(signal: &Signal, interval: Duration, mut step: Box<dyn FnMut() -> StepOutcome + Send>) {
     loop {
-        let asked = signal.asked();
-        let waited = signal
-            .changed
-            .wait_timeout_while(asked, interval, |asked| !asked.wake && !asked.stop);
-        let (mut asked, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        let mut asked = signal.asked();
+        let mut is_time = false;
+        while !asked.wake && !asked.stop && !is_time {
+            let waited = signal.changed.wait_timeout(asked, interval);
+            let (now, outcome) = waited.unwrap_or_else(PoisonError::into_inner);
+            asked = now;
+            is_time = outcome.timed_out();
+        }
         asked.wake = false;
         if asked.stop {
             return;
@@ -89,7 +93,7 @@ impl StepHandle for RealStep {
         self.signal.ask(|asked| asked.stop = true);
         // Held while joining, so that a second caller returns no earlier than the first.
         let mut thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
-        let own = |thread: &JoinHandle<()>| thread.thread().id() == std::thread::current().id();
+        let own = |thread: &JoinHandle<()>| thread.thread().id() == thread::current().id();
         if thread.as_ref().is_some_and(own) {
             return;
         }

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::Mutex;
+use std::sync::atomic::Ordering;
 
 use super::*;
 use crate::error::ErrorKind;
