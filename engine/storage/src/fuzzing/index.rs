@@ -65,7 +65,7 @@ pub fn fuzz_index(data: &[u8]) {
     check(index, &series, &|answer, expected| {
         assert_eq!(answer.as_deref(), Some(expected), "a sound index is right");
     });
-    let spans = index.spans();
+    let spans = parts(&block, &contents);
     let mut lying = contents.clone();
     for change in changes.chunks_exact(3) {
         let place = usize::from(u16::from_le_bytes([change[0], change[1]]));
@@ -87,6 +87,19 @@ pub fn fuzz_index(data: &[u8]) {
             );
         });
     }
+}
+
+/// Where keys, terms, postings and the directory lie in the file.
+fn parts(block: &Block, contents: &[u8]) -> Vec<Range<u64>> {
+    let own = block.measurement(MEASUREMENT).expect("it is whole");
+    let index = own.as_ref().expect("it is there").index();
+    let directory = index.directory_bytes();
+    let mut places = contents.windows(directory.len());
+    let start = places.position(|bytes| bytes == directory);
+    let start = (start.expect("the file has it") + HEADER_BYTES) as u64;
+    let mut parts = index.spans().to_vec();
+    parts.push(start..start + directory.len() as u64);
+    parts
 }
 
 /// The place in the file of byte `place` of all spans together, counted round.
@@ -210,7 +223,10 @@ fn check(index: InvertedIndex<'_>, series: &Series, judge: &Judge<'_>) {
         if walked.len() > SERIES_MAX {
             break;
         }
-        index.ordinal(entry.id).ok();
+        let found = index.ordinal(entry.id).ok();
+        let found = found.map(|place| place.and_then(|place| u32::try_from(place).ok()));
+        let right = u32::try_from(ordinal).expect("they are few");
+        judge(found.map(|place| place.into_iter().collect()), &[right]);
     }
     judge(
         Some(walked),
@@ -235,6 +251,7 @@ fn predicates(series: &Series) -> Vec<TagPredicate> {
                 key,
                 value: value.into(),
             };
+            all.push(opens.clone());
             all.push(TagPredicate::Not(Box::new(equal.clone())));
             all.push(TagPredicate::Or(vec![equal.clone(), opens.clone()]));
             all.push(TagPredicate::And(vec![
@@ -287,7 +304,7 @@ mod tests {
         let contents = contents(&series, Effort::Hot);
         let block = open(&contents).unwrap();
         let own = block.measurement(MEASUREMENT).unwrap().unwrap();
-        let spans = own.index().spans();
+        let spans = parts(&block, &contents);
         assert!(spans.iter().all(|span| !span.is_empty()), "{spans:?}");
         let all: u64 = spans.iter().map(|span| span.end - span.start).sum();
         let places = (0..usize::try_from(all).unwrap()).map(|place| at(&spans, place).unwrap());

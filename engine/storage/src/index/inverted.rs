@@ -323,6 +323,11 @@ impl<'block> InvertedIndex<'block> {
         [keys, terms, postings].map(|span| span.offset..span.end())
     }
 
+    /// The bytes that the directory was found in.
+    pub fn directory_bytes(&self) -> &'block [u8] {
+        self.bytes
+    }
+
     /// The series at `ordinal`.
     ///
     /// # Errors

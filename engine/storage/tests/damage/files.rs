@@ -1,8 +1,10 @@
 //! Files that nothing refers to.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::time::Duration;
 
-use silverback_storage::env::SimEnv;
+use silverback_storage::env::{Env, SimEnv};
 
 use crate::check;
 use crate::small::{float, open_with};
@@ -51,4 +53,50 @@ fn a_check_lists_each_file_that_nothing_refers_to_and_no_other() {
     let left = check(&env.after_kill()).unwrap().orphans;
     let left: Vec<_> = left.iter().map(|one| one.file.to_str().unwrap()).collect();
     assert_eq!(left, ["wal/core"]);
+}
+
+/// Whether a row of the page names the file: as it is, or by what stands before and behind its number.
+fn is_on_page(page: &str, path: &str) -> bool {
+    let rows = page.lines().filter_map(|line| line.strip_prefix("| `"));
+    let mut names = rows.filter_map(|row| row.split('`').next());
+    names.any(|name| match (name.split_once('<'), name.rsplit_once('>')) {
+        (Some((start, _)), Some((_, end))) => path.starts_with(start) && path.ends_with(end),
+        _ => name == path,
+    })
+}
+
+#[test]
+fn the_page_of_the_directory_names_every_file_of_a_store_at_work() {
+    let page = include_str!("../../../../docs/format/directory.md");
+    assert!(is_on_page(page, "wal/1.wal") && is_on_page(page, "LOCK"));
+    assert!(!is_on_page(page, "other") && !is_on_page(page, "blocks/1.reg"));
+    let env = SimEnv::new(1);
+    let db = open_with(&env, "db");
+    for time in 0..3 {
+        write(&db, "db", &[row("cpu", &[], time, &[("f", float(0.5))])]).unwrap();
+        db.flush().unwrap();
+    }
+    db.compact().unwrap();
+    // What background steps make.
+    env.advance(Duration::from_secs(3601));
+    env.run_steps(8);
+    let mut folders = BTreeSet::new();
+    let mut open = vec![PathBuf::new()];
+    while let Some(folder) = open.pop() {
+        for entry in env.list(&folder).unwrap() {
+            let path = folder.join(&entry.name);
+            if entry.is_dir {
+                open.push(path);
+                continue;
+            }
+            assert!(
+                is_on_page(page, path.to_str().unwrap()),
+                "{}",
+                path.display()
+            );
+            folders.insert(folder.clone());
+        }
+    }
+    assert_eq!(folders.len(), 5, "{folders:?}");
+    assert!(env.peek("RESERVE").is_ok(), "all of it is there");
 }

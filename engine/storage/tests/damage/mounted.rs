@@ -51,6 +51,12 @@ impl Mounted {
         assert!(mount(&options, self.folder.path()), "{options}");
     }
 
+    fn copy_to(&self, folder: &Path) {
+        let mut copy = Command::new("cp");
+        copy.arg("-r").arg(self.folder.path().join("data"));
+        assert!(copy.arg(folder).status().unwrap().success(), "cp");
+    }
+
     fn env(&self) -> Arc<dyn Env> {
         let data: PathBuf = self.folder.path().join("data");
         Arc::new(RealEnv::new(data, RealOptions { mmap: true }))
@@ -91,6 +97,14 @@ fn a_disk_without_a_free_name_refuses_writes_and_loses_nothing() {
     assert_eq!(refused.kind(), ErrorKind::NoSpace, "{refused}");
     assert!(acknowledged > 3, "{acknowledged}");
     assert_eq!(read(&db).unwrap().len(), acknowledged);
+    let problems = db.stats().problems;
+    assert!(!problems.is_empty(), "whoever looks after it is told");
+    // What a crash would leave now has all of it, too: nothing let go of the log too early.
+    let left = tempfile::tempdir().unwrap();
+    disk.copy_to(left.path());
+    let crashed = RealEnv::new(left.path().join("data"), RealOptions { mmap: false });
+    let crashed = Db::open(Arc::new(crashed), options()).unwrap();
+    assert_eq!(read(&crashed).unwrap().len(), acknowledged);
     // Names are free again: the store goes on by itself.
     disk.remount(INODES_MANY);
     put(&db, FLUSHES_MAX).unwrap();
