@@ -14,6 +14,7 @@ use super::{Answers, status};
 use crate::app::App;
 use crate::door::bind;
 use crate::door::clock;
+use crate::door::time_limit::TimeLimit;
 
 /// Rows of a batch where the client does not say, and at most.
 const BATCH_ROWS: usize = 4096;
@@ -60,18 +61,19 @@ pub(super) async fn run(
     let permit = app.queries.enter().await;
     let permit = permit.map_err(|text| status::of(&Error::new(ErrorKind::Busy, text)))?;
     let (sender, receiver) = mpsc::channel(PIECES_MAX);
+    let time_limit = TimeLimit::start(app.config.query_timeout_ms, &options.stop);
     tokio::task::spawn_blocking(move || {
-        let mut results = Results::new(sender, batch_rows);
+        let mut results = Results::new(sender, Arc::clone(&options.stop), batch_rows);
         let outcome = app
             .engine
             .query_into(&request.query, &options, &mut results);
-        drop(permit);
-        match outcome {
-            Ok(()) => {}
-            Err(error) if error.kind() == QueryErrorKind::Interrupted => {
+        drop((permit, time_limit));
+        if let Err(error) = outcome {
+            if error.kind() == QueryErrorKind::Interrupted {
                 app.metrics.queries_cancelled.add(1);
             }
-            Err(error) => results.fail(status::of_query(&error)),
+            // A killed query's reader is still there, and what it has is not the whole answer.
+            results.fail(status::of_query(&error));
         }
     });
     // The stream holds `stop`: a client that leaves drops both.

@@ -1,8 +1,9 @@
 //! A query's results as batches of columns.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use silverback::query::result::{Cell, ResultSink, SeriesHeader, Stopped};
+use silverback::query::result::{Cell, ResultSink, SeriesHeader, StopFlag, Stopped};
 use silverback_protos::v1;
 use silverback_protos::v1::query_response::Piece;
 use silverback_protos::v1::result_column::Values;
@@ -10,15 +11,21 @@ use silverback_protos::v1::value::Kind;
 use silverback_protos::v1::{QueryResponse, ResultColumn, RowBatch, StatementEnd, Value};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::Sender;
+use tokio::sync::mpsc::error::SendTimeoutError;
 use tonic::Status;
 
 /// How long a reader may stand still before its query is stopped.
 const READER_PAUSE_MAX: Duration = Duration::from_secs(60);
+/// How often a query that waits for its reader looks whether it is to stop.
+const STOP_LOOK: Duration = Duration::from_millis(100);
 
 /// Takes a query's results and sends them by batches of rows.
 #[derive(Debug)]
 pub(super) struct Results {
     sender: Sender<Result<QueryResponse, Status>>,
+    stop: Arc<StopFlag>,
+    /// A piece was lost: nothing but the failure may follow it.
+    is_broken: bool,
     runtime: Handle,
     batch_rows: usize,
     statement_id: u32,
@@ -28,10 +35,16 @@ pub(super) struct Results {
 }
 
 impl Results {
-    /// Sends to `sender`, at most `batch_rows` rows at a time.
-    pub(super) fn new(sender: Sender<Result<QueryResponse, Status>>, batch_rows: usize) -> Results {
+    /// Sends to `sender`, at most `batch_rows` rows at a time, until `stop` says otherwise.
+    pub(super) fn new(
+        sender: Sender<Result<QueryResponse, Status>>,
+        stop: Arc<StopFlag>,
+        batch_rows: usize,
+    ) -> Results {
         Results {
             sender,
+            stop,
+            is_broken: false,
             runtime: Handle::current(),
             batch_rows,
             statement_id: 0,
@@ -49,12 +62,31 @@ impl Results {
     }
 
     fn send(&mut self, piece: Piece) -> Result<(), Stopped> {
+        if self.is_broken {
+            return Err(Stopped);
+        }
+        let sent = self.hand_over(piece);
+        self.is_broken = sent.is_err();
+        sent
+    }
+
+    /// Waits for the reader, but no longer than the query may run.
+    fn hand_over(&self, piece: Piece) -> Result<(), Stopped> {
         let response = QueryResponse {
             statement_id: self.statement_id,
             piece: Some(piece),
         };
-        let sent = self.sender.send_timeout(Ok(response), READER_PAUSE_MAX);
-        self.runtime.block_on(sent).map_err(|_| Stopped)
+        let mut response = Ok(response);
+        for _ in 0..READER_PAUSE_MAX.as_millis() / STOP_LOOK.as_millis() {
+            let sent = self.sender.send_timeout(response, STOP_LOOK);
+            response = match self.runtime.block_on(sent) {
+                Ok(()) => return Ok(()),
+                Err(SendTimeoutError::Closed(_)) => return Err(Stopped),
+                Err(SendTimeoutError::Timeout(response)) => response,
+            };
+            self.stop.check().map_err(|_| Stopped)?;
+        }
+        Err(Stopped)
     }
 
     fn send_rows(&mut self) -> Result<(), Stopped> {

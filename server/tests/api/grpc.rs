@@ -6,8 +6,8 @@ use silverback_protos::v1::silverback_client::SilverbackClient;
 use silverback_protos::v1::write_request::Batch;
 use silverback_protos::v1::write_stream_response::Outcome;
 use silverback_protos::v1::{
-    Durability, FieldColumn, Integers, LineProtocol, MeasurementColumns, QueryRequest, TagColumn,
-    TypedColumns, WriteRequest, WriteStreamRequest, field_column,
+    Durability, FieldColumn, Integers, LineProtocol, MeasurementColumns, QueryRequest,
+    QueryResponse, TagColumn, TypedColumns, WriteRequest, WriteStreamRequest, field_column,
 };
 use tonic::Code;
 use tonic::transport::Channel;
@@ -18,7 +18,7 @@ use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
 use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
 use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
 
-use crate::harness::Server;
+use crate::harness::{Request, Server};
 
 fn block_on<F: Future>(future: F) -> F::Output {
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -272,5 +272,78 @@ fn health_and_reflection_answer_on_both_listeners() {
                     .any(|service| service.name == "silverback.v1.Silverback")
             );
         }
+    });
+}
+
+/// A server with rows for an answer that no buffer between it and its reader holds.
+async fn filled(client: &mut SilverbackClient<Channel>) {
+    for first in (0..1_000_000).step_by(50_000) {
+        let line = |row: i32| format!("m f={row},s=\"a string that takes some room\" {row}\n");
+        let body: String = (first..first + 50_000).map(line).collect();
+        client.write(lines(&body)).await.unwrap();
+    }
+}
+
+fn select(query: &str) -> QueryRequest {
+    QueryRequest {
+        query: query.to_owned(),
+        database: "g".to_owned(),
+        ..QueryRequest::default()
+    }
+}
+
+/// How an answer ends: by a status, or by what its last piece says of its statement.
+async fn end(mut answer: tonic::Streaming<QueryResponse>) -> (Code, String) {
+    let mut said = String::new();
+    loop {
+        match answer.message().await {
+            Ok(Some(response)) => {
+                if let Some(Piece::End(end)) = response.piece {
+                    said = end.error;
+                }
+            }
+            Ok(None) => return (Code::Ok, said),
+            Err(status) => return (status.code(), status.message().to_owned()),
+        }
+    }
+}
+
+#[test]
+fn a_killed_query_ends_with_an_error_although_its_reader_stands_still() {
+    let (server, _dir) = server();
+    block_on(async {
+        let mut client = SilverbackClient::new(connect(&server).await);
+        filled(&mut client).await;
+        let answer = client.query(select("SELECT * FROM m")).await.unwrap();
+        // The first query of this server; nobody reads its answer.
+        let text = || server.get("/query?q=SHOW+QUERIES").text();
+        // It stands still before its reader meanwhile.
+        assert!((0..300).all(|_| text().contains("FROM m")), "{}", text());
+        let kill = Request::new("POST", "/query?q=KILL+QUERY+1");
+        assert_eq!(server.send(&kill).status, 200);
+        let is_gone = (0..10_000).any(|_| !text().contains("FROM m"));
+        assert!(is_gone, "it is listed: {}", text());
+        let (code, said) = end(answer.into_inner()).await;
+        assert_eq!(
+            (code, said.as_str()),
+            (Code::Cancelled, "query interrupted")
+        );
+    });
+}
+
+#[test]
+fn a_query_is_stopped_when_its_time_is_over() {
+    let dir = tempfile::tempdir().unwrap();
+    let flags = ["--query-timeout-ms", "1", "--auto-create", "always"];
+    let server = Server::at(dir.path(), &flags);
+    block_on(async {
+        let mut client = SilverbackClient::new(connect(&server).await);
+        client.write(lines("m f=1 1")).await.unwrap();
+        // Four million windows take longer than a millisecond, however fast the machine.
+        let long = "SELECT mean(f) FROM m WHERE time >= 0 AND time < 3900000s GROUP BY time(1s)";
+        let answer = client.query(select(long)).await.unwrap().into_inner();
+        let (code, said) = end(answer).await;
+        assert_eq!(code, Code::Ok, "the statement failed, not the call");
+        assert!(said.contains("query-timeout limit exceeded"), "{said}");
     });
 }

@@ -45,6 +45,14 @@ fn a_long_answer_is_whole() {
     assert!(last["partial"].is_null() && documents[2]["results"][0]["partial"] == true);
 }
 
+/// Waits until one query has been.
+fn is_counted_as_cancelled(server: &Server) -> bool {
+    (0..100_000).any(|_| {
+        let metrics = server.get("/metrics").text();
+        metrics.contains("\nsilverback_queries_cancelled_total 1\n")
+    })
+}
+
 #[test]
 fn a_client_that_leaves_stops_its_query() {
     let (server, _dir) = server_with(300_000);
@@ -56,16 +64,61 @@ fn a_client_that_leaves_stops_its_query() {
     stream.read_exact(&mut first).unwrap();
     assert_eq!(&first, b"HTTP/1.1 200");
     drop(stream);
-    let stopped = |_| {
-        server
-            .get("/metrics")
-            .text()
-            .contains("\nsilverback_queries_cancelled_total 1\n")
-    };
     assert!(
-        (0..100_000).any(stopped),
+        is_counted_as_cancelled(&server),
         "the query ends when its client has left"
     );
+}
+
+/// Numbers of the queries that are listed with `text`.
+fn listed(server: &Server, text: &str) -> Vec<u64> {
+    let answer = server.get("/query?q=SHOW+QUERIES").text();
+    let answer: serde_json::Value = serde_json::from_str(&answer).unwrap();
+    let rows = answer["results"][0]["series"][0]["values"].as_array();
+    let rows = rows.unwrap().iter();
+    let own = rows.filter(|row| row[1].as_str().is_some_and(|own| own.contains(text)));
+    own.map(|row| row[0].as_u64().unwrap()).collect()
+}
+
+fn kill(server: &Server, id: u64) -> String {
+    let path = format!("/query?q=KILL+QUERY+{id}");
+    server.send(&Request::new("POST", &path)).text()
+}
+
+#[test]
+fn a_slow_readers_query_is_listed_until_it_is_killed_and_then_ends_early() {
+    // More than all buffers on the way to the reader hold.
+    let (server, _dir) = server_with(700_000);
+    assert!(listed(&server, "FROM m").is_empty());
+    let mut stream = server.connect();
+    let request =
+        "GET /query?db=q&q=SELECT+*+FROM+m HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut first = [0; 12];
+    stream.read_exact(&mut first).unwrap();
+    assert_eq!(&first, b"HTTP/1.1 200");
+    let found = listed(&server, "FROM m");
+    let [id] = found[..] else {
+        panic!("{found:?} are listed");
+    };
+    // It stands still before its reader meanwhile.
+    assert!((0..300).all(|_| listed(&server, "FROM m") == [id]));
+    assert_eq!(kill(&server, id), "{\"results\":[{\"statement_id\":0}]}\n");
+    let is_gone = (0..10_000).any(|_| listed(&server, "FROM m").is_empty());
+    assert!(is_gone, "a killed query is listed");
+    let mut rest = Vec::new();
+    // A connection that is reset has ended, too.
+    let read = stream.read_to_end(&mut rest);
+    let is_whole = rest.ends_with(b"\r\n0\r\n\r\n");
+    let says_so = memchr::memmem::find(&rest, b"query interrupted").is_some();
+    assert!(
+        !is_whole || says_so,
+        "{} bytes look whole: {read:?}",
+        rest.len()
+    );
+    assert!(rest.len() < 20_000_000, "{} bytes of it came", rest.len());
+    assert!(says_so || is_counted_as_cancelled(&server));
+    assert!(kill(&server, id).contains(&format!("no such query id: {id}")));
 }
 
 #[test]

@@ -24,6 +24,7 @@ use super::reply::{Refusal, wants_csv, wants_gzip};
 use crate::app::App;
 use crate::door::bind;
 use crate::door::clock;
+use crate::door::time_limit::TimeLimit;
 use render::Wanted;
 use request::Form;
 
@@ -47,20 +48,10 @@ pub(super) async fn query(
     let permit = app.queries.enter().await;
     let permit = permit.map_err(|text| Refusal::from(Error::new(ErrorKind::Busy, text)))?;
     let (pipe, mut drain) = pipe::pipe(Arc::clone(&stop));
-    let limit_ms = app.config.query_timeout_ms;
-    let timer = (limit_ms > 0).then(|| {
-        let stop = Arc::clone(&stop);
-        tokio::spawn(async move {
-            tokio::time::sleep(std::time::Duration::from_millis(limit_ms)).await;
-            stop.time_out();
-        })
-    });
+    let time_limit = TimeLimit::start(app.config.query_timeout_ms, &stop);
     let run = tokio::spawn(async move {
         let outcome = lent::run(|| render::run(&app, &text, &options, &style, pipe));
-        drop(permit);
-        if let Some(timer) = timer {
-            timer.abort();
-        }
+        drop((permit, time_limit));
         let interrupted = |error: &QueryError| error.kind() == QueryErrorKind::Interrupted;
         if outcome.as_ref().is_err_and(interrupted) {
             app.metrics.queries_cancelled.add(1);

@@ -46,6 +46,7 @@ pub(super) fn pipe(stop: Arc<StopFlag>) -> (Pipe, Drain) {
         gathered: Vec::new(),
         written: 0,
         is_long: false,
+        is_broken: false,
         stop: Arc::clone(&stop),
     };
     let drain = Drain {
@@ -65,6 +66,8 @@ pub(super) struct Pipe {
     written: u64,
     /// Whether a part of the answer was sent.
     is_long: bool,
+    /// A piece was lost: nothing may follow it.
+    is_broken: bool,
     stop: Arc<StopFlag>,
 }
 
@@ -98,8 +101,20 @@ impl Pipe {
         self.written
     }
 
+    /// Sends unless a piece was lost before: what says that the query was stopped would otherwise end an
+    /// answer with a hole as if it were whole.
+    fn send(&mut self, piece: Piece) -> io::Result<()> {
+        if self.is_broken {
+            let why = "a piece of the answer was lost";
+            return Err(io::Error::new(io::ErrorKind::BrokenPipe, why));
+        }
+        let sent = self.pass_on(piece);
+        self.is_broken = sent.is_err();
+        sent
+    }
+
     /// Waits for the reader, but no longer than the query may run: what it holds is wanted by others.
-    fn send(&self, piece: Piece) -> io::Result<()> {
+    fn pass_on(&self, piece: Piece) -> io::Result<()> {
         let broken = |why: &str| io::Error::new(io::ErrorKind::BrokenPipe, why);
         let mut piece = match self.sender.try_send(piece) {
             Ok(()) => return Ok(()),
@@ -255,6 +270,28 @@ mod tests {
             assert!(drain.first().await);
             drain.into_body().collect().await.unwrap_err();
         });
+    }
+
+    #[test]
+    fn nothing_follows_a_piece_that_was_lost() {
+        let stop = Arc::new(StopFlag::default());
+        // Its clock goes while the pipe waits.
+        let runtime = tokio::runtime::Builder::new_multi_thread();
+        let runtime = { runtime }.worker_threads(1).enable_time().build().unwrap();
+        let (mut pipe, mut drain) = runtime.block_on(async { pipe(Arc::clone(&stop)) });
+        for _ in 0..PIECES_MAX {
+            pipe.write_all(b"a piece ").unwrap();
+            pipe.flush().unwrap();
+        }
+        stop.interrupt();
+        pipe.write_all(b"the lost one").unwrap();
+        pipe.flush().unwrap_err();
+        // There is room again.
+        assert!(runtime.block_on(drain.first()));
+        pipe.write_all(b"and what became of the query").unwrap();
+        pipe.finish().unwrap_err();
+        drop(pipe);
+        runtime.block_on(async { drain.into_body().collect().await.unwrap_err() });
     }
 
     #[test]
