@@ -305,8 +305,8 @@ pub(crate) struct Config {
 /// What an open connection takes: 18 KiB were resident for each of 2,000 that had asked once, 26 after a body
 /// of 60 KB. What one reads ahead of a body is more, bounded by itself, and soon counted with the body.
 pub(crate) const CONNECTION_BYTES: usize = 32 << 10;
-/// Connections take at most this part of the memory budget.
-const CONNECTIONS_PART: usize = 8;
+/// Connections take at most this part of the memory budget, and windows of HTTP/2 as much again.
+pub(crate) const CONNECTIONS_PART: usize = 8;
 
 /// Bodies take at most this part of the memory budget: what is parsed of them, and the rows, take
 /// as much again each.

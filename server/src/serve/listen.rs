@@ -6,18 +6,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
+use axum::http::{Request, Version};
 use hyper::service::Service;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::{GracefulConnection, GracefulShutdown};
 use hyper_util::service::TowerToHyperService;
-use silverback::storage::budget::Class;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
 
+use super::room::{Place, Room};
 use crate::app::App;
-use crate::config::CONNECTION_BYTES;
 
 /// How long accepting rests after the system refused a connection, as it does without descriptors.
 const ACCEPT_REST: Duration = Duration::from_millis(50);
@@ -41,25 +41,29 @@ impl Listener {
 }
 
 /// Serves `router` on `listener`.
-pub(super) fn start(app: &Arc<App>, listener: TcpListener, router: Router) -> Listener {
+pub(super) fn start(
+    app: &Arc<App>,
+    room: &Arc<Room>,
+    (listener, router): (TcpListener, Router),
+) -> Listener {
     let (stop, stopped) = oneshot::channel();
-    let task = tokio::spawn(accept(Arc::clone(app), listener, router, stopped));
+    let (app, room) = (Arc::clone(app), Arc::clone(room));
+    let task = tokio::spawn(accept(app, room, (listener, router), stopped));
     Listener { stop, task }
 }
 
 /// Accepts until told to stop, then waits for the connections.
 async fn accept(
     app: Arc<App>,
-    listener: TcpListener,
-    router: Router,
+    room: Arc<Room>,
+    (listener, router): (TcpListener, Router),
     mut stopped: oneshot::Receiver<()>,
 ) {
-    let builder = Arc::new(protocol(&app));
+    let builder = protocol(&app);
     let graceful = GracefulShutdown::new();
-    let free = Arc::new(Semaphore::new(app.config.connections_max));
     loop {
         let next = async {
-            let permit = Arc::clone(&free).acquire_owned().await;
+            let permit = room.wait().await;
             (permit, listener.accept().await)
         };
         let (permit, accepted) = tokio::select! {
@@ -74,31 +78,33 @@ async fn accept(
                 continue;
             }
         };
+        let place = room.enter(permit);
         let service = Seen::new(TowerToHyperService::new(router.clone()));
-        let has_asked = Arc::clone(&service.has_asked);
+        let asked = Arc::clone(&service.asked);
+        let builder = with_window(&builder, place.window_bytes());
         let connection = graceful.watch(connection(&builder, stream, service));
-        tokio::spawn(drive(Arc::clone(&app), connection, has_asked, permit));
+        tokio::spawn(drive(Arc::clone(&app), connection, asked, place));
     }
     drop(listener);
     graceful.shutdown().await;
 }
 
-/// Drives a connection to its end, or until it has not asked anything in time.
-async fn drive<C>(
-    app: Arc<App>,
-    connection: C,
-    has_asked: Arc<AtomicBool>,
-    permit: Result<OwnedSemaphorePermit, AcquireError>,
-) where
+/// Drives a connection to its end, or until it has not asked anything in time, or has no room.
+async fn drive<C>(app: Arc<App>, connection: C, asked: Arc<Asked>, mut place: Place)
+where
     C: Future<Output = Result<(), Box<dyn Error + Send + Sync>>>,
 {
     app.metrics.connections_total.add(1);
-    let budget = app.engine.budget();
-    let held = budget.charge(Class::Ingest, CONNECTION_BYTES);
     let open = app.metrics.connections.enter();
     let silent = async {
         tokio::time::sleep(Duration::from_millis(app.config.header_timeout_ms)).await;
-        if has_asked.load(Ordering::Relaxed) {
+        if asked.anything.load(Ordering::Relaxed) {
+            std::future::pending::<()>().await;
+        }
+    };
+    let crowded = async {
+        asked.http2.notified().await;
+        if place.take_window() {
             std::future::pending::<()>().await;
         }
     };
@@ -107,37 +113,50 @@ async fn drive<C>(
             tracing::debug!(error, "a connection ended early");
         },
         () = silent => tracing::debug!("a connection asked nothing in time"),
+        () = crowded => tracing::warn!(
+            "a connection of HTTP/2 was closed: windows take an eighth of the memory budget"
+        ),
     }
-    drop((open, held));
-    drop(permit);
+    drop((open, place));
+}
+
+/// What a connection has asked so far.
+#[derive(Debug, Default)]
+struct Asked {
+    anything: AtomicBool,
+    /// Told at the first request, if it came by HTTP/2.
+    http2: Notify,
 }
 
 /// A service that notes that it was asked.
 #[derive(Debug)]
 struct Seen<S> {
     inner: S,
-    has_asked: Arc<AtomicBool>,
+    asked: Arc<Asked>,
 }
 
 impl<S> Seen<S> {
     fn new(inner: S) -> Seen<S> {
         Seen {
             inner,
-            has_asked: Arc::default(),
+            asked: Arc::default(),
         }
     }
 }
 
-impl<S, R> Service<R> for Seen<S>
+impl<S, B> Service<Request<B>> for Seen<S>
 where
-    S: Service<R>,
+    S: Service<Request<B>>,
 {
     type Response = S::Response;
     type Error = S::Error;
     type Future = S::Future;
 
-    fn call(&self, request: R) -> S::Future {
-        self.has_asked.store(true, Ordering::Relaxed);
+    fn call(&self, request: Request<B>) -> S::Future {
+        let is_first = !self.asked.anything.swap(true, Ordering::Relaxed);
+        if is_first && request.version() == Version::HTTP_2 {
+            self.asked.http2.notify_one();
+        }
         self.inner.call(request)
     }
 }
@@ -160,10 +179,18 @@ fn protocol(app: &App) -> Builder<TokioExecutor> {
     builder
         .http2()
         .timer(TokioTimer::new())
-        .initial_stream_window_size(1 << 20)
-        .initial_connection_window_size(4 << 20)
         .max_concurrent_streams(256)
         .keep_alive_interval(Duration::from_secs(30));
+    builder
+}
+
+/// The same, with the window of one connection. Its streams share it.
+fn with_window(builder: &Builder<TokioExecutor>, bytes: u32) -> Builder<TokioExecutor> {
+    let mut builder = builder.clone();
+    builder
+        .http2()
+        .initial_stream_window_size(bytes)
+        .initial_connection_window_size(bytes);
     builder
 }
 

@@ -4,11 +4,13 @@
 //! engine is closed. A second signal ends the process at once, which the log makes safe.
 
 mod listen;
+mod room;
 mod signals;
 mod watch;
 
 use std::sync::Arc;
 
+use room::Room;
 use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 
@@ -69,9 +71,11 @@ async fn run(config: Config) -> Result<Exit, Failure> {
 
     let grpc = grpc::router(&app).await;
     let all = http::router(&app, grpc.clone());
-    let mut listeners = vec![listen::start(&app, http_listener, all)];
+    let room = Room::new(app.config.connections_max, app.engine.budget());
+    let room = Arc::new(room);
+    let mut listeners = vec![listen::start(&app, &room, (http_listener, all))];
     if let Some(listener) = grpc_listener {
-        listeners.push(listen::start(&app, listener, grpc));
+        listeners.push(listen::start(&app, &room, (listener, grpc)));
     }
     let watch = tokio::spawn(watch::watch(Arc::clone(&app)));
     let signal = signals.next().await;

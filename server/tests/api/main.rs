@@ -8,6 +8,7 @@
 
 mod backup;
 mod commands;
+mod connections;
 mod damage;
 mod delete;
 mod grpc;
