@@ -18,9 +18,9 @@ pub(crate) use std::{
 #[cfg(all(test, feature = "loom"))]
 const PREEMPTIONS_MAX: usize = 3;
 
-/// Times that a model runs as an ordinary test.
+/// Times that a model runs as an ordinary test; an interpreter takes long, and mixes the threads itself.
 #[cfg(all(test, not(feature = "loom")))]
-const RUNS: usize = 300;
+const RUNS: usize = if cfg!(miri) { 5 } else { 300 };
 
 /// Runs `body`, whose threads and memory are this module's, in every order of them; without loom some
 /// times as it comes.

@@ -13,7 +13,11 @@ use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use crate::sync::{Mutex, MutexGuard};
 
 /// Slots that the table grows by.
-const SLOTS: usize = if cfg!(feature = "loom") { 2 } else { 256 };
+const SLOTS: usize = if cfg!(any(feature = "loom", miri)) {
+    2
+} else {
+    256
+};
 /// No page of the mapping was missing so far.
 const NONE: u64 = u64::MAX;
 
