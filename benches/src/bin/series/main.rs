@@ -17,6 +17,7 @@
 )]
 
 mod process;
+mod terms;
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -32,10 +33,11 @@ use process::Process;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const USAGE: &str = "\
-usage: series [--series N] [--points N] [--fields N]
+usage: series [--series N] [--points N] [--fields N] [--terms 1]
 
 Writes N series of TSBS's ten devops tags with a few points each and shows what they cost: at a
-hundredth, a tenth and the whole of N, then after flush, compaction and restart.";
+hundredth, a tenth and the whole of N, then after flush, compaction and restart. With --terms 1
+nothing is written: the terms of their index are compared with an fst.";
 
 /// Lines in one write, about a mebibyte.
 const LINES: usize = 5000;
@@ -52,6 +54,7 @@ struct Settings {
     series: usize,
     points: usize,
     fields: usize,
+    terms: usize,
 }
 
 fn settings() -> Option<Settings> {
@@ -59,6 +62,7 @@ fn settings() -> Option<Settings> {
         series: 1_000_000,
         points: 3,
         fields: 1,
+        terms: 0,
     };
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
@@ -67,6 +71,7 @@ fn settings() -> Option<Settings> {
             "--series" => settings.series = number,
             "--points" => settings.points = number,
             "--fields" => settings.fields = number,
+            "--terms" => settings.terms = number,
             _ => return None,
         }
     }
@@ -111,6 +116,9 @@ fn main() {
     if std::env::var_os(PURGE_DELAY).is_none() {
         give_back_soon();
         return;
+    }
+    if settings.terms > 0 {
+        return terms::compare(settings);
     }
     if let Some(folder) = std::env::var_os(REOPEN) {
         return reopen(Path::new(&folder), settings);
