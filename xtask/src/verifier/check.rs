@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
+use super::grpc;
 use super::http::Connection;
 use super::ledger::{Ending, Intent};
 use super::points::{MEASUREMENT, SERIES, values};
@@ -40,6 +41,7 @@ pub(crate) fn check(
     let found = read_json(connection, seed)?;
     let counts = compare(&found, requests)?;
     compare_csv(connection, &found)?;
+    compare_grpc(connection, seed, &found)?;
     compare_aggregates(connection, seed, &found)?;
     Ok(counts)
 }
@@ -170,6 +172,38 @@ fn compare_csv(connection: &mut Connection, found: &Found) -> Outcome {
             found.len(),
             seen.len()
         ))
+    }
+}
+
+/// The same points with all their values through gRPC, which has another encoder of its own.
+fn compare_grpc(connection: &Connection, seed: u64, found: &Found) -> Outcome {
+    let query = format!("SELECT i, f, t, n FROM {MEASUREMENT} GROUP BY w, s");
+    let mut seen = Found::new();
+    for series in grpc::query(connection.address(), &query)? {
+        let writer = series.tags.iter().find(|(key, _)| key == "w");
+        let writer = writer.and_then(|(_, value)| value.strip_prefix('w'));
+        let writer: u64 = parse(writer.unwrap_or_default())?;
+        let [times, integers, floats, texts, smalls] = &series.columns[..] else {
+            return Err(format!("{} columns through gRPC", series.columns.len()));
+        };
+        for (row, number) in times.words.iter().enumerate() {
+            let own = values(seed, writer, *number);
+            let is_own = integers.words.get(row) == Some(&own.integer.cast_unsigned())
+                && floats.words.get(row) == Some(&own.float_bits)
+                && texts.texts.get(row) == Some(&own.text)
+                && smalls.words.get(row) == Some(&own.small.cast_unsigned());
+            if !is_own || !seen.insert((writer, *number)) {
+                return Err(format!(
+                    "writer {writer} point {number} is another through gRPC, not {own:?}"
+                ));
+            }
+        }
+    }
+    if seen == *found {
+        Ok(())
+    } else {
+        let (json, grpc) = (found.len(), seen.len());
+        Err(format!("{json} points as JSON, {grpc} through gRPC"))
     }
 }
 

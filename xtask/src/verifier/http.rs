@@ -27,6 +27,11 @@ impl Connection {
         }
     }
 
+    /// Where the server listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// Sends a request; status and body of the answer. After an error it is unknown whether the
     /// server acted.
     pub(crate) fn send(

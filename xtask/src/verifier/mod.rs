@@ -4,6 +4,7 @@
 
 mod check;
 mod disk;
+mod grpc;
 mod http;
 mod ledger;
 mod load;
