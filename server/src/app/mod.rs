@@ -1,6 +1,7 @@
 //! What all requests share: limits, counters, and whether the server takes work.
 
 pub(crate) mod ledger;
+mod lending;
 pub(crate) mod submit;
 pub(crate) mod turns;
 
@@ -12,6 +13,7 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use crate::app::ledger::Ledger;
+pub(crate) use crate::app::lending::Lending;
 use crate::app::turns::Turns;
 use crate::config::Config;
 use crate::metrics::Metrics;
@@ -45,6 +47,8 @@ pub(crate) struct App {
     pub(crate) metrics: Metrics,
     /// When the process began to serve.
     pub(crate) started: Instant,
+    /// Whether queries begin on the threads that serve connections.
+    pub(crate) lending: Lending,
     draining: AtomicBool,
 }
 
@@ -65,6 +69,7 @@ impl App {
             config,
             metrics: Metrics::default(),
             started: Instant::now(),
+            lending: Lending::default(),
             draining: AtomicBool::new(false),
         })
     }

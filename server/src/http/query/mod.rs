@@ -49,15 +49,22 @@ pub(super) async fn query(
     let permit = permit.map_err(|text| Refusal::from(Error::new(ErrorKind::Busy, text)))?;
     let (pipe, mut drain) = pipe::pipe(Arc::clone(&stop));
     let time_limit = TimeLimit::start(app.config.query_timeout_ms, &stop);
-    let run = tokio::spawn(async move {
-        let outcome = lent::run(|| render::run(&app, &text, &options, &style, pipe));
+    let is_lent = app.lending.is_open();
+    let lender = Arc::clone(&app);
+    let work = move || {
+        let outcome = render::run(&app, &text, &options, &style, pipe);
         drop((permit, time_limit));
         let interrupted = |error: &QueryError| error.kind() == QueryErrorKind::Interrupted;
         if outcome.as_ref().is_err_and(interrupted) {
             app.metrics.queries_cancelled.add(1);
         }
         outcome
-    });
+    };
+    let run = if is_lent {
+        tokio::spawn(async move { lent::run(&lender.lending, work) })
+    } else {
+        tokio::task::spawn_blocking(work)
+    };
     if form.get("async") == Some("true") {
         drain.detach();
         return Ok((
