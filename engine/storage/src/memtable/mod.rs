@@ -18,7 +18,9 @@ mod slice;
 mod tests;
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{
+    Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, TryLockError,
+};
 use std::time::Duration;
 
 use hashbrown::HashMap;
@@ -126,8 +128,10 @@ impl Memtable {
             WAITING_TIER - 1
         };
         // A reader that merges leaves little to do.
-        let Ok(merging) = self.merging.try_lock() else {
-            return;
+        let merging = match self.merging.try_lock() {
+            Ok(merging) => merging,
+            Err(TryLockError::Poisoned(merging)) => merging.into_inner(),
+            Err(TryLockError::WouldBlock) => return,
         };
         while let Some((start, tail)) = self.mergeable(measurement, highest) {
             self.merge(measurement, start, &tail);
