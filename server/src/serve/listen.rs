@@ -1,12 +1,14 @@
 //! One listener: accepts connections up to a limit and serves HTTP/1 and HTTP/2 on each.
 
 use std::error::Error;
-use std::sync::Arc;
+use std::future::{Pending, pending};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
 use axum::http::{Request, Version};
+use futures_util::future::Either;
 use hyper::service::Service;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
@@ -79,18 +81,18 @@ async fn accept(
             }
         };
         let place = room.enter(permit);
-        let service = Seen::new(TowerToHyperService::new(router.clone()));
-        let asked = Arc::clone(&service.asked);
         let builder = with_window(&builder, place.window_bytes());
+        let service = Seen::new(TowerToHyperService::new(router.clone()), place);
+        let asked = Arc::clone(&service.asked);
         let connection = graceful.watch(connection(&builder, stream, service));
-        tokio::spawn(drive(Arc::clone(&app), connection, asked, place));
+        tokio::spawn(drive(Arc::clone(&app), connection, asked));
     }
     drop(listener);
     graceful.shutdown().await;
 }
 
 /// Drives a connection to its end, or until it has not asked anything in time, or has no room.
-async fn drive<C>(app: Arc<App>, connection: C, asked: Arc<Asked>, mut place: Place)
+async fn drive<C>(app: Arc<App>, connection: C, asked: Arc<Asked>)
 where
     C: Future<Output = Result<(), Box<dyn Error + Send + Sync>>>,
 {
@@ -99,13 +101,7 @@ where
     let silent = async {
         tokio::time::sleep(Duration::from_millis(app.config.header_timeout_ms)).await;
         if asked.anything.load(Ordering::Relaxed) {
-            std::future::pending::<()>().await;
-        }
-    };
-    let crowded = async {
-        asked.http2.notified().await;
-        if place.take_window() {
-            std::future::pending::<()>().await;
+            pending::<()>().await;
         }
     };
     tokio::select! {
@@ -113,33 +109,36 @@ where
             tracing::debug!(error, "a connection ended early");
         },
         () = silent => tracing::debug!("a connection asked nothing in time"),
-        () = crowded => tracing::warn!(
+        () = asked.crowded.notified() => tracing::warn!(
             "a connection of HTTP/2 was closed: windows take an eighth of the memory budget"
         ),
     }
-    drop((open, place));
+    drop(open);
 }
 
 /// What a connection has asked so far.
 #[derive(Debug, Default)]
 struct Asked {
     anything: AtomicBool,
-    /// Told at the first request, if it came by HTTP/2.
-    http2: Notify,
+    /// Told where its first request found no room for the window that it came through.
+    crowded: Notify,
 }
 
-/// A service that notes that it was asked.
+/// A service that notes that it was asked, and answers nothing where there is no room for that.
 #[derive(Debug)]
 struct Seen<S> {
     inner: S,
     asked: Arc<Asked>,
+    /// Given back with the connection.
+    place: Mutex<Place>,
 }
 
 impl<S> Seen<S> {
-    fn new(inner: S) -> Seen<S> {
+    fn new(inner: S, place: Place) -> Seen<S> {
         Seen {
             inner,
             asked: Arc::default(),
+            place: Mutex::new(place),
         }
     }
 }
@@ -150,14 +149,18 @@ where
 {
     type Response = S::Response;
     type Error = S::Error;
-    type Future = S::Future;
+    type Future = Either<S::Future, Pending<Result<S::Response, S::Error>>>;
 
-    fn call(&self, request: Request<B>) -> S::Future {
+    fn call(&self, request: Request<B>) -> Self::Future {
         let is_first = !self.asked.anything.swap(true, Ordering::Relaxed);
         if is_first && request.version() == Version::HTTP_2 {
-            self.asked.http2.notify_one();
+            let mut place = self.place.lock().unwrap_or_else(PoisonError::into_inner);
+            if !place.take_window() {
+                self.asked.crowded.notify_one();
+                return Either::Right(pending());
+            }
         }
-        self.inner.call(request)
+        Either::Left(self.inner.call(request))
     }
 }
 
