@@ -24,7 +24,7 @@ use std::process::{Command, ExitCode};
 use std::time::Instant;
 
 use sabotage::Which;
-use verifier::Mode;
+use verifier::{Mode, Shape};
 
 /// What a step of the gate gives: nothing, or why it failed, in a sentence.
 pub(crate) type Outcome = Result<(), String>;
@@ -39,7 +39,7 @@ usage: cargo xtask COMMAND
   models          lock-free code in every order of its threads
   sabotage        every deliberate fault of the engine, which the tests must find
   verify          kills and power cuts under load, checked by a ledger
-  restart         how long a start takes after a kill with 250 MiB in the log
+  restart         how long a start takes after a kill with a full log, of few series and of many
   torture [--minutes N]  the long forms of all of it for N minutes (default 60)
   compare [FLAGS] side by side with peers, which it installs (--quick, --rounds N, --set NAME, --out DIR)
   tools           installs the real clients only, and says where they are";
@@ -113,14 +113,16 @@ fn verify_one(mode: Mode, cycles: u64, seed: u64) -> Outcome {
 }
 
 fn restart() -> Outcome {
-    let took = verifier::restart()?;
-    println!(
-        "{} MiB of log, {} rows: a write is accepted after {} ms, all rows are counted after {} ms",
-        took.log_bytes >> 20,
-        took.rows,
-        took.first_write.as_millis(),
-        took.all_answered.as_millis()
-    );
+    for shape in [Shape::FEW_SERIES, Shape::MANY_SERIES] {
+        let took = verifier::restart(shape)?;
+        println!(
+            "{} MiB of log, {} rows: a write is accepted after {} ms, all rows are counted after {} ms",
+            took.log_bytes >> 20,
+            took.rows,
+            took.first_write.as_millis(),
+            took.all_answered.as_millis()
+        );
+    }
     Ok(())
 }
 

@@ -25,7 +25,7 @@ use points::Random;
 use server::{Process, check_directory, start};
 
 pub(crate) use load::run as load;
-pub(crate) use restart::measure as restart;
+pub(crate) use restart::{Shape, measure as restart};
 
 /// How a cycle ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

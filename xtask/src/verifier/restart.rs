@@ -11,13 +11,31 @@ use super::http::Connection;
 use super::points::Random;
 use super::server::start;
 
-/// Bytes of the log that are to be replayed.
-const LOG_BYTES: u64 = 250 << 20;
 const WRITERS: u64 = 4;
 const LINES: u64 = 2000;
 const FIELDS: u64 = 10;
-/// Series of a writer.
-const SERIES: u64 = 250;
+
+/// What is in the log that is to be replayed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Shape {
+    /// Its bytes. How many come together before a flush depends on how many series there are.
+    log_bytes: u64,
+    /// Series of a writer.
+    series: u64,
+}
+
+impl Shape {
+    /// Few series: nearly as much as there may be before 64 MiB of rows are flushed.
+    pub(crate) const FEW_SERIES: Shape = Shape {
+        log_bytes: 36 << 20,
+        series: 250,
+    };
+    /// Each row a series of its own, so that the log has their keys too and is flushed late.
+    pub(crate) const MANY_SERIES: Shape = Shape {
+        log_bytes: 250 << 20,
+        series: u64::MAX,
+    };
+}
 
 /// What a start took.
 #[derive(Debug)]
@@ -29,14 +47,14 @@ pub(crate) struct Restart {
 }
 
 /// Fills a log, kills the server, and starts it again.
-pub(crate) fn measure() -> Result<Restart, String> {
+pub(crate) fn measure(shape: Shape) -> Result<Restart, String> {
     let place = Place::new("restart")?;
     let (data, log) = (place.0.join("data"), place.0.join("server.log"));
     let (server, address, _) = start(&data, &log)?;
     Connection::new(address).query("*/*", "CREATE DATABASE k")?;
     let rows = thread::scope(|scope| {
         let writers: Vec<_> = (0..WRITERS)
-            .map(|writer| scope.spawn(move || fill(address, writer)))
+            .map(|writer| scope.spawn(move || fill(address, writer, shape)))
             .collect();
         let mut rows = 0;
         for writer in writers {
@@ -81,15 +99,21 @@ pub(crate) fn measure() -> Result<Restart, String> {
 }
 
 /// Writes until the log is long enough. How many rows.
-fn fill(address: SocketAddr, writer: u64) -> Result<u64, String> {
+fn fill(address: SocketAddr, writer: u64, shape: Shape) -> Result<u64, String> {
     let mut connection = Connection::new(address);
     let mut random = Random(writer);
     let mut rows = 0;
-    while metric(&mut connection, "silverback_log_bytes_total")? < LOG_BYTES {
+    while metric(&mut connection, "silverback_log_bytes_total")? < shape.log_bytes {
         let mut body = String::new();
         for line in rows..rows + LINES {
             // Writing to a string does not fail.
-            write!(body, "m,w=w{writer},s=s{} ", line % SERIES).ok();
+            let series = line % shape.series;
+            let (rack, port) = (series % 100, series % 20);
+            write!(
+                body,
+                "m,w=w{writer},s=host_{series},rack=rack-{rack},port={port},region=eu-central-1,os=linux "
+            )
+            .ok();
             for field in 0..FIELDS {
                 let value = f64::from_bits(random.bits() >> 12 | 1023 << 52);
                 let comma = if field == 0 { "" } else { "," };

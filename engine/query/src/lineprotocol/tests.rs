@@ -193,6 +193,13 @@ fn a_line_feed_in_a_string_is_part_of_it_and_still_counts() {
 }
 
 #[test]
+fn an_escaped_line_feed_in_a_key_is_part_of_it_and_still_counts() {
+    let parsed = parse(b"m,t=a\\\nb f=1 1\nm f=x 2", options());
+    assert_eq!(parsed.batch.row_count(), 1);
+    assert_eq!((parsed.errors[0].line, parsed.errors[0].column), (3, 5));
+}
+
+#[test]
 fn blank_lines_and_comments_are_no_points() {
     let (points, errors) = read(b"\n  \t\n# a=\"b\nm f=1 1\n \0m f=2 2  \n#");
     assert_eq!((points.len(), errors.len()), (2, 0));
