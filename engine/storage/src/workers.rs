@@ -90,7 +90,7 @@ impl Workers {
         // One that is not idle looks for jobs once more before it is.
         let free = threads.find(|thread| thread.is_idle.swap(false, Ordering::SeqCst));
         if let Some(handle) = free.and_then(|thread| thread.handle.get()) {
-            handle.wake();
+            handle.wake_beside();
         }
         true
     }

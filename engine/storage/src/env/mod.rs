@@ -113,6 +113,10 @@ pub trait StepHandle: Send + Sync + fmt::Debug {
     /// Asks for a call of the step soon.
     fn wake(&self);
 
+    /// The same, for work that the caller does too: on another core than the caller's, where the system
+    /// has one.
+    fn wake_beside(&self);
+
     /// Waits until a running call has returned and makes no further one. Safe to call twice.
     fn stop(&self);
 }

@@ -8,6 +8,7 @@ mod guard;
 mod lock;
 mod map;
 mod memory;
+mod place;
 mod step;
 
 use std::ffi::OsStr;

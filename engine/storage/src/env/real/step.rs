@@ -7,6 +7,7 @@ use std::io;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
+use crate::env::real::place::Place;
 use crate::env::{StepHandle, StepOutcome};
 use crate::sync::thread::{self, JoinHandle};
 use crate::sync::{Condvar, Mutex, MutexGuard};
@@ -17,10 +18,10 @@ struct Asked {
     stop: bool,
 }
 
-#[derive(Default)]
 struct Signal {
     asked: Mutex<Asked>,
     changed: Condvar,
+    place: Place,
 }
 
 impl Signal {
@@ -50,7 +51,11 @@ pub(super) fn start(
     interval: Duration,
     step: Box<dyn FnMut() -> StepOutcome + Send>,
 ) -> io::Result<RealStep> {
-    let signal = Arc::new(Signal::default());
+    let signal = Arc::new(Signal {
+        asked: Mutex::default(),
+        changed: Condvar::new(),
+        place: Place::new(),
+    });
     let shared = Arc::clone(&signal);
     let thread = thread::Builder::new()
         .name(name.to_owned())
@@ -65,6 +70,7 @@ fn run(signal: &Signal, interval: Duration, mut step: Box<dyn FnMut() -> StepOut
     loop {
         let mut asked = signal.asked();
         let mut is_time = false;
+        signal.place.sleep();
         while !asked.wake && !asked.stop && !is_time {
             let waited = signal.changed.wait_timeout(asked, interval);
             let (now, outcome) = waited.unwrap_or_else(PoisonError::into_inner);
@@ -76,6 +82,7 @@ fn run(signal: &Signal, interval: Duration, mut step: Box<dyn FnMut() -> StepOut
             return;
         }
         drop(asked);
+        signal.place.awake();
         match step() {
             StepOutcome::Idle => {}
             StepOutcome::Again => signal.asked().wake = true,
@@ -87,6 +94,11 @@ fn run(signal: &Signal, interval: Duration, mut step: Box<dyn FnMut() -> StepOut
 impl StepHandle for RealStep {
     fn wake(&self) {
         self.signal.ask(|asked| asked.wake = true);
+    }
+
+    fn wake_beside(&self) {
+        self.signal.place.avoid_callers_core();
+        self.wake();
     }
 
     fn stop(&self) {

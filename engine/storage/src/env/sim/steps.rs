@@ -96,6 +96,8 @@ impl fmt::Debug for SimStep {
 impl StepHandle for SimStep {
     fn wake(&self) {}
 
+    fn wake_beside(&self) {}
+
     fn stop(&self) {
         self.0.over();
         if *locked(&self.0.runs_on) != Some(std::thread::current().id()) {
