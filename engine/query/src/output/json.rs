@@ -465,7 +465,11 @@ impl<W: Write> ResultSink for JsonSink<W> {
             self.time(piece.timestamps[row]);
             let layout = &layouts[place];
             for (text, column) in &layout.columns {
-                self.held.extend_from_slice(&layout.text[text.clone()]);
+                match &layout.text[text.clone()] {
+                    // Between two columns that change: not worth a call to copy it.
+                    [only] => self.held.push(*only),
+                    text => self.held.extend_from_slice(text),
+                }
                 push_value(&mut self.held, piece.columns[*column].value(row));
             }
             self.held
@@ -500,7 +504,38 @@ impl<W: Write> ResultSink for JsonSink<W> {
     }
 }
 
-fn push_integer(out: &mut Vec<u8>, value: impl itoa::Integer) {
+/// The numbers below a thousand as text: three digits from the left, and how many of them count.
+#[expect(clippy::cast_possible_truncation, reason = "digits are below ten")]
+const SMALL: [[u8; 4]; 1000] = {
+    let mut texts = [[b'0'; 4]; 1000];
+    let mut value = 0;
+    while value < 1000 {
+        let digits = [
+            b'0' + (value / 100) as u8,
+            b'0' + (value / 10 % 10) as u8,
+            b'0' + (value % 10) as u8,
+        ];
+        texts[value] = match value {
+            0..10 => [digits[2], b'0', b'0', 1],
+            10..100 => [digits[1], digits[2], b'0', 2],
+            _ => [digits[0], digits[1], digits[2], 3],
+        };
+        value += 1;
+    }
+    texts
+};
+
+fn push_integer<N: itoa::Integer + Copy>(out: &mut Vec<u8>, value: N)
+where
+    usize: TryFrom<N>,
+{
+    // Most gauges are small: their texts are copied without a call.
+    let small = usize::try_from(value).ok().and_then(|at| SMALL.get(at));
+    if let Some([one, two, three, len]) = small {
+        out.extend_from_slice(&[*one, *two, *three]);
+        out.truncate(out.len() - 3 + usize::from(*len));
+        return;
+    }
     out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
 }
 

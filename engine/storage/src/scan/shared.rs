@@ -24,7 +24,7 @@ use crate::workers::Workers;
 
 /// Values that a morsel is to read, about: a quarter of a millisecond, five times what it costs to wake who
 /// helps.
-const MORSEL_VALUES: u64 = 64 * 1024;
+pub(super) const MORSEL_VALUES: u64 = 64 * 1024;
 
 /// Morsels that one thread may be ahead of the one who takes them.
 const MORSELS_AHEAD: usize = 2;
@@ -109,6 +109,17 @@ impl Scan for AggregateRequest {
     }
 }
 
+/// How many series a morsel has, where all of them have so many values. There are as many morsels for each of
+/// `threads`: of three one of two threads would read two.
+pub(super) fn morsel_series((series, values): (usize, u64), threads: usize) -> usize {
+    let morsels = usize::try_from(values / MORSEL_VALUES).unwrap_or(series);
+    let morsels = morsels.min(series);
+    if threads < 2 || morsels < 2 {
+        return series;
+    }
+    series.div_ceil(morsels.next_multiple_of(threads))
+}
+
 /// What has been read of a morsel and not been taken.
 struct Morsel<T> {
     items: VecDeque<T>,
@@ -169,14 +180,8 @@ impl<'snapshot, S: Scan> Shared<'snapshot, S> {
         workers: &Arc<Workers>,
     ) -> Result<Shared<'snapshot, S>> {
         let cursor = scan.open(snapshot, Arc::new(|| Ok(())))?;
-        let morsels = usize::try_from(cursor.values() / MORSEL_VALUES).unwrap_or(usize::MAX);
-        let series = scan.series_count();
-        let alone = workers.count() == 0 || morsels < 2;
-        let morsel_series = if alone {
-            series
-        } else {
-            series.div_ceil(morsels)
-        };
+        let morsel_series =
+            morsel_series((scan.series_count(), cursor.values()), workers.count() + 1);
         Ok(Shared::new(
             (scan, cursor),
             snapshot,

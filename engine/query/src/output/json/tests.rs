@@ -394,3 +394,19 @@ mod batches {
         }
     }
 }
+
+#[test]
+fn integers_are_what_they_are_as_text() {
+    let small = (-1_100..1_100).chain([9_999, 10_000, i64::MIN, i64::MAX]);
+    let mut out = Vec::new();
+    for value in small {
+        out.clear();
+        push_integer(&mut out, value);
+        assert_eq!(out, value.to_string().as_bytes());
+    }
+    for value in [0, 7, 999, 1_000, u64::MAX] {
+        out.clear();
+        push_integer(&mut out, value);
+        assert_eq!(out, value.to_string().as_bytes());
+    }
+}

@@ -7,7 +7,7 @@ use super::*;
 use crate::env::real::{RealEnv, RealOptions};
 use crate::manifest::catalog::DatabaseCatalog;
 use crate::model::DatabaseId;
-use crate::scan::shared::{Cursor, MORSEL_BYTES_MAX, Scan};
+use crate::scan::shared::{Cursor, MORSEL_BYTES_MAX, MORSEL_VALUES, Scan, morsel_series};
 
 fn workers(count: usize) -> (tempfile::TempDir, Arc<Workers>) {
     let folder = tempfile::tempdir().unwrap();
@@ -120,6 +120,23 @@ impl Numbers {
         let reader = Reader(self.clone(), 0..0);
         Shared::new((self.clone(), reader), snapshot, workers, morsel_series)
     }
+}
+
+#[test]
+fn work_is_cut_into_as_many_morsels_for_each_thread() {
+    let of = |series, morsels, threads| morsel_series((series, morsels * MORSEL_VALUES), threads);
+    assert_eq!(of(8, 3, 2), 2);
+    assert_eq!(of(8, 4, 2), 2);
+    assert_eq!(of(8, 5, 2), 2);
+    assert_eq!(of(400, 26, 2), 16);
+    assert_eq!(of(400, 26, 4), 15);
+    // Little work, one thread, and more work than series.
+    assert_eq!(of(8, 1, 2), 8);
+    assert_eq!(of(8, 100, 1), 8);
+    assert_eq!(of(3, 100, 2), 1);
+    assert_eq!(of(1, 100, 2), 1);
+    assert_eq!(of(0, 100, 2), 0);
+    assert_eq!(morsel_series((5, u64::MAX), 64), 1);
 }
 
 #[test]
