@@ -4,9 +4,11 @@
 //! that asks twice is told the same. Rows of dropped measurements may still be there; their ids are
 //! no longer in the catalogue, so nobody asks for them.
 
+mod names;
 mod series;
 mod shown;
 
+pub use names::SeriesNames;
 pub use series::TAG_VALUES_BYTES_MAX;
 
 use std::collections::BTreeMap;
@@ -57,6 +59,7 @@ pub struct Snapshot {
     tombstones: Tombstones,
     /// What the memtables held when a measurement was first asked for.
     runs: Mutex<BTreeMap<(PolicyId, MeasurementId), Runs>>,
+    names: Option<Arc<SeriesNames>>,
 }
 
 impl Snapshot {
@@ -75,7 +78,15 @@ impl Snapshot {
             indexes,
             tombstones: Tombstones::default(),
             runs: Mutex::default(),
+            names: None,
         }
+    }
+
+    /// The same, with names of series that earlier snapshots have worked out.
+    #[must_use]
+    pub fn with_names(mut self, names: &Arc<SeriesNames>) -> Snapshot {
+        self.names = Some(Arc::clone(names));
+        self
     }
 
     /// The same, seen through deletes.

@@ -1,6 +1,8 @@
 //! The face of the store: what callers meet, and in which words.
 #![expect(clippy::unwrap_used, reason = "a test's helpers may stop the test")]
 
+#[path = "api/names.rs"]
+mod names;
 #[path = "support/small.rs"]
 mod small;
 #[path = "api/sums.rs"]

@@ -1,9 +1,9 @@
 //! The sets that pages share, as readers need them: decoded once, and kept as long as there is room.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use crate::block::reader::Measurement;
+use crate::budget::Kept;
 use crate::codec::Shared;
 use crate::error::Result;
 use crate::format::block::bytes::Damage;
@@ -13,68 +13,9 @@ use crate::format::block::stats;
 /// Sets of one column that a reader keeps at most: one for 32 MiB of pages.
 const SETS_MAX: usize = 16;
 
-/// Sets of all blocks of a store that were read last. A query of few rows mostly pays for the tables of
-/// its sets: here they outlive it.
-#[derive(Debug)]
-pub struct DecodedSets {
-    bytes_max: usize,
-    kept: Mutex<Kept>,
-}
-
-#[derive(Debug, Default)]
-struct Kept {
-    /// By file and offset: the set, what it holds, and when it was asked for last.
-    sets: BTreeMap<(u64, u64), (Arc<Shared>, usize, u64)>,
-    bytes: usize,
-    now: u64,
-}
-
-impl DecodedSets {
-    /// Room for `bytes_max` bytes of sets.
-    pub fn new(bytes_max: usize) -> DecodedSets {
-        DecodedSets {
-            bytes_max,
-            kept: Mutex::default(),
-        }
-    }
-
-    fn get(&self, place: (u64, u64)) -> Option<Arc<Shared>> {
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.now += 1;
-        let now = kept.now;
-        let (shared, _, used) = kept.sets.get_mut(&place)?;
-        *used = now;
-        Some(Arc::clone(shared))
-    }
-
-    /// Keeps a set, and lets go of those that were asked for longest ago. Cost: a look at all of them
-    /// where there is no room.
-    fn put(&self, place: (u64, u64), shared: &Arc<Shared>) {
-        let size = shared.decoded_bytes();
-        if size > self.bytes_max {
-            return;
-        }
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        // Two readers may have met it at once.
-        if let Some((_, old, _)) = kept.sets.remove(&place) {
-            kept.bytes -= old;
-        }
-        while kept.bytes + size > self.bytes_max {
-            let all = kept.sets.iter();
-            let oldest = all.min_by_key(|(_, (_, _, used))| *used);
-            let Some(oldest) = oldest.map(|(place, _)| *place) else {
-                break;
-            };
-            if let Some((_, size, _)) = kept.sets.remove(&oldest) {
-                kept.bytes -= size;
-            }
-        }
-        kept.now += 1;
-        let entry = (Arc::clone(shared), size, kept.now);
-        kept.sets.insert(place, entry);
-        kept.bytes += size;
-    }
-}
+/// Sets of all blocks of a store that were read last, by file and offset. A query of few rows mostly pays
+/// for the tables of its sets: here they outlive it.
+pub type DecodedSets = Kept<(u64, u64), Arc<Shared>>;
 
 /// The sets of one column that were read last, the newest at the end: series that are read in an order
 /// of their own take turns among a few.
@@ -127,33 +68,7 @@ fn read(measurement: &Measurement<'_>, sets: &Pages, at: usize) -> Result<Arc<Sh
     if let Some(kept) = kept {
         // What is kept outlives the reader who would have noticed.
         block.check_intact()?;
-        kept.put(place, &shared);
+        kept.put(place, Arc::clone(&shared), shared.decoded_bytes());
     }
     Ok(shared)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::model::Values;
-
-    #[test]
-    fn sets_are_kept_within_their_room_the_last_used_longest() {
-        let column = Values::Integer((0..2_000_i64).map(|at| at * at % 7).collect());
-        let set = || Arc::new(Shared::of_values(&[&column, &column]));
-        let size = set().decoded_bytes();
-        assert!(size > 0);
-        let kept = DecodedSets::new(3 * size);
-        for offset in 0..3 {
-            kept.put((7, offset), &set());
-        }
-        assert!(kept.get((7, 0)).is_some());
-        kept.put((7, 3), &set());
-        let there: Vec<u64> = (0..4).filter(|at| kept.get((7, *at)).is_some()).collect();
-        assert_eq!(there, [0, 2, 3]);
-        kept.put((7, 3), &set());
-        assert_eq!(kept.kept.lock().unwrap().bytes, 3 * size);
-        assert!(kept.get((8, 0)).is_none());
-        DecodedSets::new(size - 1).put((7, 0), &set());
-    }
 }

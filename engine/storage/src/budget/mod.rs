@@ -5,6 +5,7 @@
 //! event is missed and none is needed. Queries have a share that they cannot pass, so writers
 //! always find the rest; and a query is stopped before a write is refused.
 
+mod kept;
 #[cfg(test)]
 mod models;
 mod pressure;
@@ -18,6 +19,7 @@ use std::time::Duration;
 use crate::error::{Error, ErrorKind, Result};
 use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 
+pub use kept::Kept;
 pub use pressure::{Pressure, Usage};
 pub use share::QueryShare;
 

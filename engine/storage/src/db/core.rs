@@ -26,6 +26,7 @@ use crate::format::manifest::Edit;
 use crate::manifest::Manifest;
 use crate::manifest::catalog::DatabaseCatalog;
 use crate::model::{DatabaseId, KeyHasher, Sequence};
+use crate::snapshot::SeriesNames;
 use crate::upkeep::retention::Guard;
 use crate::wal::{Durability, Wal};
 use crate::workers::Workers;
@@ -44,6 +45,9 @@ pub(super) const RECORD_TOMBSTONE: u8 = 3;
 /// budget.
 const SETS_BYTES_MAX: usize = 16 << 20;
 const SETS_SHARE: usize = 32;
+/// Names of series that are kept, in the same way: those of some fifty thousand.
+const NAMES_BYTES_MAX: usize = 16 << 20;
+const NAMES_SHARE: usize = 32;
 
 /// An open store.
 #[derive(Debug)]
@@ -91,6 +95,7 @@ pub(super) struct Core {
     pub(super) reserve: Mutex<Reserve>,
     /// What pages of blocks share, decoded.
     pub(super) sets: Arc<DecodedSets>,
+    pub(super) names: Arc<SeriesNames>,
     pub(super) scrub: Mutex<Scrub>,
     pub(super) steps: Mutex<Vec<Box<dyn StepHandle>>>,
     /// Threads that share scans; set once the store is open.
@@ -230,6 +235,7 @@ impl Core {
     pub(super) fn new(parts: Parts) -> Core {
         let state = parts.manifest.state();
         let sets_bytes = SETS_BYTES_MAX.min(parts.budget.limit_bytes() / SETS_SHARE);
+        let names_bytes = NAMES_BYTES_MAX.min(parts.budget.limit_bytes() / NAMES_SHARE);
         Core {
             env: parts.env,
             options: parts.options,
@@ -267,6 +273,7 @@ impl Core {
             scrub: Mutex::default(),
             steps: Mutex::default(),
             sets: Arc::new(DecodedSets::new(sets_bytes)),
+            names: Arc::new(SeriesNames::new(names_bytes)),
             workers: OnceLock::new(),
             counters: Counters::default(),
             _lock: parts.lock,

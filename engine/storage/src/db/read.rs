@@ -45,7 +45,8 @@ impl Core {
         let policies = stores.policies.into_iter();
         let policies = policies.map(|(id, state)| (id, policy_stores(state)));
         let snapshot = Snapshot::new(sequence, stores.catalog, policies.collect(), stores.indexes);
-        Some(Arc::new(snapshot.with_tombstones(stores.tombstones)))
+        let snapshot = snapshot.with_tombstones(stores.tombstones);
+        Some(Arc::new(snapshot.with_names(&self.names)))
     }
 }
 

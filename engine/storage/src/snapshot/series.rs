@@ -42,6 +42,12 @@ impl Snapshot {
             policy,
             range,
         })?;
+        if let ([], [(block, ordinals)]) = (&found.live[..], &found.blocks[..])
+            && let Some(named) = self.named(block, ordinals)?
+        {
+            found.check_intact()?;
+            return Ok(named.sorted(ordinals));
+        }
         let mut seen = RoaringTreemap::new();
         let mut series: Vec<(SeriesId, TagSet)> = Vec::new();
         let mut namer = Namer::new(self, measurement);
@@ -53,6 +59,11 @@ impl Snapshot {
             });
         }
         for (block, ordinals) in &found.blocks {
+            if let Some(named) = self.named(block, ordinals)? {
+                let own = ordinals.iter().map(|ordinal| named.at(ordinal));
+                series.extend(own.filter(|(id, _)| seen.insert(id.0)).cloned());
+                continue;
+            }
             add_series(
                 (block.index(), ordinals),
                 (&mut seen, &mut namer),
@@ -182,7 +193,7 @@ impl Snapshot {
 }
 
 /// Adds those series of a block that are not in `seen`.
-fn add_series(
+pub(super) fn add_series(
     (index, ordinals): (InvertedIndex<'_>, &RoaringBitmap),
     (seen, namer): (&mut RoaringTreemap, &mut Namer<'_>),
     series: &mut Vec<(SeriesId, TagSet)>,
@@ -211,7 +222,7 @@ fn add_series(
 
 /// Names the tags of keys of one measurement. Series that follow one another mostly have the same tags:
 /// what these are called, and in which order they stand, is looked up once.
-struct Namer<'snapshot> {
+pub(super) struct Namer<'snapshot> {
     snapshot: &'snapshot Snapshot,
     info: Option<&'snapshot MeasurementInfo>,
     /// The ids of the last key's tags.
@@ -221,7 +232,10 @@ struct Namer<'snapshot> {
 }
 
 impl<'snapshot> Namer<'snapshot> {
-    fn new(snapshot: &'snapshot Snapshot, measurement: MeasurementId) -> Namer<'snapshot> {
+    pub(super) fn new(
+        snapshot: &'snapshot Snapshot,
+        measurement: MeasurementId,
+    ) -> Namer<'snapshot> {
         Namer {
             snapshot,
             info: snapshot.info(measurement),

@@ -1,0 +1,139 @@
+//! The series of a block with the names of their tags, as they were worked out for an earlier query: the
+//! next one asks for the same ones, and a block never changes.
+//!
+//! A name may change while its block stays. What is kept is good for one catalogue, and no other.
+
+use std::fmt;
+use std::sync::{Arc, Weak};
+
+use roaring::{RoaringBitmap, RoaringTreemap};
+
+use crate::block::Measurement;
+use crate::budget::Kept;
+use crate::error::Result;
+use crate::manifest::catalog::DatabaseCatalog;
+use crate::model::{MeasurementId, SeriesId, TagSet};
+use crate::snapshot::Snapshot;
+use crate::snapshot::series::{Namer, add_series};
+
+/// Series of a block's measurement whose names are kept at most: of more, whoever asks for all of them
+/// waits for other things.
+const SERIES_MAX: usize = 1 << 15;
+
+/// Names are worked out for all series where a query asks for more than this part of them.
+const WHOLE_PART: u64 = 4;
+
+/// Memory of a series beside its tags, bytes.
+const SERIES_BYTES: usize = size_of::<(SeriesId, TagSet)>() + size_of::<u32>();
+
+/// Named series of the measurements of blocks.
+pub struct SeriesNames(Kept<(u64, MeasurementId), Arc<Named>>);
+
+impl SeriesNames {
+    /// Room for `bytes_max` bytes of them.
+    pub fn new(bytes_max: usize) -> SeriesNames {
+        SeriesNames(Kept::new(bytes_max))
+    }
+}
+
+impl fmt::Debug for SeriesNames {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "named series, {:?}", self.0)
+    }
+}
+
+/// All series that a block has of a measurement.
+pub(super) struct Named {
+    /// Whose names they are. Held weakly: an address is not used again as long as somebody has it.
+    catalog: Weak<DatabaseCatalog>,
+    /// By tags.
+    series: Box<[(SeriesId, TagSet)]>,
+    /// Where the series of each ordinal stands.
+    places: Box<[u32]>,
+}
+
+impl Named {
+    fn new(catalog: &Arc<DatabaseCatalog>, by_ordinal: Vec<(SeriesId, TagSet)>) -> Named {
+        let mut order: Vec<u32> = (0..).take(by_ordinal.len()).collect();
+        let tags = |ordinal: u32| &by_ordinal[ordinal as usize].1;
+        order.sort_unstable_by(|one, other| tags(*one).cmp(tags(*other)));
+        let mut places = vec![0; order.len()];
+        for (place, ordinal) in (0_u32..).zip(&order) {
+            places[*ordinal as usize] = place;
+        }
+        let mut by_ordinal: Vec<_> = by_ordinal.into_iter().map(Some).collect();
+        let series = order.iter().map(|ordinal| {
+            let series = by_ordinal[*ordinal as usize].take();
+            series.expect("each ordinal stands there once")
+        });
+        Named {
+            catalog: Arc::downgrade(catalog),
+            series: series.collect(),
+            places: places.into_boxed_slice(),
+        }
+    }
+
+    fn size_bytes(&self) -> usize {
+        let tags = self.series.iter().map(|(_, tags)| tags.size_bytes());
+        tags.sum::<usize>() + self.series.len() * SERIES_BYTES
+    }
+
+    /// The series of an ordinal.
+    pub(super) fn at(&self, ordinal: u32) -> &(SeriesId, TagSet) {
+        &self.series[self.places[ordinal as usize] as usize]
+    }
+
+    /// The series of `ordinals`, sorted by tags.
+    pub(super) fn sorted(&self, ordinals: &RoaringBitmap) -> Vec<(SeriesId, TagSet)> {
+        if ordinals.len() == self.series.len() as u64 {
+            return self.series.to_vec();
+        }
+        let place = |ordinal| self.places[ordinal as usize];
+        let mut places: Vec<u32> = ordinals.iter().map(place).collect();
+        places.sort_unstable();
+        let series = places.into_iter().map(|place| &self.series[place as usize]);
+        series.cloned().collect()
+    }
+}
+
+impl Snapshot {
+    /// The series of `block` by name, if they are kept, or if so many of them are asked for that all of
+    /// them are worth it.
+    ///
+    /// # Errors
+    /// As [`Snapshot::series`].
+    pub(super) fn named(
+        &self,
+        block: &Measurement<'_>,
+        ordinals: &RoaringBitmap,
+    ) -> Result<Option<Arc<Named>>> {
+        let count = block.series_count();
+        let Some(SeriesNames(kept)) = self.names.as_deref().filter(|_| count <= SERIES_MAX) else {
+            return Ok(None);
+        };
+        let place = (block.block().meta().file_id, block.id());
+        let known = kept.get(place);
+        if let Some(named) = known.filter(|own| own.catalog.as_ptr() == Arc::as_ptr(&self.catalog))
+        {
+            return Ok(Some(named));
+        }
+        if ordinals.len() * WHOLE_PART < count as u64 {
+            return Ok(None);
+        }
+        let mut all = RoaringBitmap::new();
+        all.extend((0..).take(count));
+        let mut series = Vec::with_capacity(count);
+        let mut namer = Namer::new(self, block.id());
+        let mut seen = RoaringTreemap::new();
+        add_series((block.index(), &all), (&mut seen, &mut namer), &mut series)?;
+        // What is kept outlives the reader who would have noticed.
+        block.block().check_intact()?;
+        if series.len() < count {
+            // Some came after the catalogue.
+            return Ok(None);
+        }
+        let named = Arc::new(Named::new(&self.catalog, series));
+        kept.put(place, Arc::clone(&named), named.size_bytes());
+        Ok(Some(named))
+    }
+}
