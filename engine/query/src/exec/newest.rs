@@ -82,13 +82,18 @@ fn put_row(
     } else {
         Selected::First
     };
-    let end = |place: &usize| batch.columns[*place].point(selected, at);
-    let times = (0..own.fields.len()).filter_map(|place| Some(end(&place)?.0));
+    let ends = batch
+        .columns
+        .iter()
+        .take(own.fields.len())
+        .map(|column| column.point(selected, at));
+    let ends: Vec<Option<(i64, FieldValue)>> = ends.collect();
+    let times = ends.iter().flatten().map(|(time, _)| *time);
     let timestamp = if descending { times.max() } else { times.min() }?;
     for (variable, place, _) in &own.columns {
         // A field that has a value in this row has it first.
-        let found = end(place).filter(|(own, _)| *own == timestamp);
-        slots[*variable] = found.map(|(_, value)| value);
+        let found = ends[*place].as_ref().filter(|(own, _)| *own == timestamp);
+        slots[*variable] = found.map(|(_, value)| value.clone());
     }
     Some(timestamp)
 }

@@ -326,6 +326,19 @@ impl<W: Write> JsonSink<W> {
         layout
     }
 
+    /// Writes one row of a piece: nothing is worked out for others.
+    fn only_row(&mut self, piece: &BatchPiece<'_>, row: usize) -> Result<(), Stopped> {
+        self.open_row()?;
+        self.line(7);
+        self.time(piece.timestamps[row]);
+        for column in &piece.columns {
+            self.held.push(b',');
+            self.line(7);
+            push_value(&mut self.held, column.value(row));
+        }
+        self.close_row()
+    }
+
     /// Begins a row, and a chunk before it where the last is full.
     fn open_row(&mut self) -> Result<(), Stopped> {
         if self
@@ -454,6 +467,9 @@ impl<W: Write> ResultSink for JsonSink<W> {
     }
 
     fn rows(&mut self, batch: &RowBatch<'_>) -> Result<(), Stopped> {
+        if let [(place, row)] = batch.order {
+            return self.only_row(&batch.pieces[*place as usize], *row as usize);
+        }
         let layouts: Vec<Layout> = (batch.pieces.iter())
             .map(|piece| self.layout(piece))
             .collect();

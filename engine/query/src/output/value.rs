@@ -100,18 +100,15 @@ impl TimeText {
             minute.div_euclid(DAY_MINUTES),
             minute.rem_euclid(DAY_MINUTES),
         );
-        let (year, month, date) = civil(day);
-        let parts = [
-            year / 100,
-            year % 100,
-            month,
-            date,
-            of_day / 60,
-            of_day % 60,
-        ];
-        for (at, value) in [0, 2, 5, 8, 11, 14].into_iter().zip(parts) {
-            two_digits(&mut self.text, at, value);
+        if day != self.minute.div_euclid(DAY_MINUTES) {
+            let (year, month, date) = civil(day);
+            let parts = [year / 100, year % 100, month, date];
+            for (at, value) in [0, 2, 5, 8].into_iter().zip(parts) {
+                two_digits(&mut self.text, at, value);
+            }
         }
+        two_digits(&mut self.text, 11, of_day / 60);
+        two_digits(&mut self.text, 14, of_day % 60);
         self.minute = minute;
     }
 }

@@ -97,6 +97,10 @@ pub struct BlockCursor<'block> {
     fields: Vec<FieldReader>,
     /// The group looked up last: the next series mostly starts in it.
     group: Cell<Option<GroupInfo>>,
+    /// Where the next series mostly stands: behind the last one.
+    next_ordinal: Cell<usize>,
+    /// The same of the next chunk's statistics.
+    next_stats: Cell<usize>,
 }
 
 /// A group's place in its measurement.
@@ -167,6 +171,8 @@ impl<'block> BlockCursor<'block> {
             time_sets: SetCache::default(),
             fields,
             group: Cell::new(None),
+            next_ordinal: Cell::new(0),
+            next_stats: Cell::new(0),
         }
     }
 
@@ -187,10 +193,18 @@ impl<'block> BlockCursor<'block> {
     /// # Errors
     /// `Corrupt` where the block's bytes are damaged; `Io`.
     pub fn chunks(&self, series: SeriesId) -> Result<Vec<Chunk>> {
-        match self.measurement.index().ordinal(series)? {
-            Some(ordinal) => self.chunks_at(ordinal),
-            None => Ok(Vec::new()),
-        }
+        let index = self.measurement.index();
+        let next = self.next_ordinal.get();
+        let found = if next < index.series_count() && index.series_id(next)? == series {
+            Some(next)
+        } else {
+            index.ordinal(series)?
+        };
+        let Some(ordinal) = found else {
+            return Ok(Vec::new());
+        };
+        self.next_ordinal.set(ordinal + 1);
+        self.chunks_at(ordinal)
     }
 
     /// As [`BlockCursor::chunks`], of the series at `ordinal` in the order of canonical keys.
@@ -275,7 +289,13 @@ impl<'block> BlockCursor<'block> {
                 return Ok(None);
             }
             let starts = &directory.chunk_rows;
-            let at = starts.partition_point(bytes, |start| start < rows.start)?;
+            let next = self.next_stats.get();
+            let at = if next < starts.len() && starts.get(bytes, next)? == rows.start {
+                next
+            } else {
+                starts.partition_point(bytes, |start| start < rows.start)?
+            };
+            self.next_stats.set(at + 1);
             if at == starts.len()
                 || starts.get(bytes, at)? != rows.start
                 || directory.chunk_counts.get(bytes, at)? != rows.end - rows.start
