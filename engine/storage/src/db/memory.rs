@@ -15,9 +15,9 @@ use crate::wal::WalOptions;
 /// that makes 500,000 series a second takes some 15 MB meanwhile.
 pub(super) const TICK: Duration = Duration::from_millis(100);
 
-/// Rows are flushed from here on at the earliest, bytes: a flush of as many takes a quarter of a second,
-/// and less memory than a peer holds at its best.
-const FLUSH_BYTES_MIN: usize = 64 << 20;
+/// Rows are flushed from here on at the earliest, bytes: a flush of as many takes a fifth of a second, in
+/// which as many come again, and with those there is less in memory than half of what a peer holds at its best.
+const FLUSH_BYTES_MIN: usize = 48 << 20;
 
 /// Bytes of rows for each byte of the series in memory.
 const ROWS_PER_INDEX: usize = 2;
@@ -196,7 +196,7 @@ mod tests {
     #[test]
     fn the_more_series_there_are_the_more_rows_are_flushed_at_once() {
         let most = 512 << 20;
-        assert_eq!(rows_per_flush(0, most), 64 << 20);
+        assert_eq!(rows_per_flush(0, most), 48 << 20);
         assert_eq!(rows_per_flush(100 << 20, most), 200 << 20);
         assert_eq!(rows_per_flush(1 << 30, most), most);
         assert_eq!(rows_per_flush(usize::MAX, 1 << 20), 1 << 20);
