@@ -41,6 +41,8 @@ nothing is written: the terms of their index are compared with an fst.";
 
 /// Lines in one write, about a mebibyte.
 const LINES: usize = 5000;
+/// Stores of few series, one after another.
+const STORES: usize = 21;
 /// The folder of a store to open again, in the environment of a second process.
 const REOPEN: &str = "SERIES_REOPEN";
 /// How soon the allocator gives freed pages back, ms, in the environment.
@@ -139,12 +141,41 @@ fn main() {
     db.close().unwrap();
     drop(db);
     disk(folder.path(), settings);
+    few(settings);
     // What an allocator holds back is the process's: a restart is one.
     let mut again = std::process::Command::new(std::env::current_exe().unwrap());
     let again = again
         .args(std::env::args().skip(1))
         .env(REOPEN, folder.path());
     assert!(again.status().unwrap().success());
+}
+
+/// What a series costs where there are few: a hundredth of all takes too little time to be measured once.
+fn few(settings: Settings) {
+    let series = settings.series / 100;
+    let mut body = String::new();
+    let mut costs: Vec<f64> = Vec::new();
+    for () in [(); STORES] {
+        let folder = tempfile::tempdir().unwrap();
+        let db = open(folder.path());
+        db.create_database("devops").unwrap();
+        let mut cpu = 0.0;
+        for start in (0..series).step_by(LINES) {
+            for point in 0..settings.points {
+                let own = start..(start + LINES).min(series);
+                lines(settings, own, point, &mut body);
+                let before = process::cpu_seconds();
+                db.write_lines("devops", body.as_bytes()).unwrap();
+                cpu += process::cpu_seconds() - before;
+            }
+        }
+        costs.push(cpu / series.max(1) as f64 * 1e6);
+    }
+    costs.sort_by(f64::total_cmp);
+    let median = costs[STORES / 2];
+    println!(
+        "{STORES} stores of {series} series: CPU {median:.2} us a series with its points, the median"
+    );
 }
 
 /// Starts this program with the allocator's options as the server sets them.

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use rustix::time::ClockId;
+
 /// Resident memory, in KiB each.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Process {
@@ -42,18 +44,20 @@ impl fmt::Display for Process {
 
 /// Time on processors so far, user and system, of all threads.
 pub(crate) fn cpu_seconds() -> f64 {
-    // Hundredths of a second, on Linux of every architecture.
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
-    let behind_name = stat.rsplit(')').next().unwrap();
-    let mut ticks = behind_name.split_whitespace().skip(11).take(2);
-    let mut next = || -> f64 { ticks.next().unwrap().parse().unwrap() };
-    (next() + next()) / 100.0
+    on_processors(ClockId::ProcessCPUTime).as_secs_f64()
 }
 
 /// Time that this thread has been on a processor.
 pub(crate) fn thread_time() -> Duration {
-    let stat = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
-    Duration::from_nanos(stat.split_whitespace().next().unwrap().parse().unwrap())
+    on_processors(ClockId::ThreadCPUTime)
+}
+
+fn on_processors(clock: ClockId) -> Duration {
+    let time = rustix::time::clock_gettime(clock);
+    Duration::new(
+        u64::try_from(time.tv_sec).unwrap(),
+        u32::try_from(time.tv_nsec).unwrap(),
+    )
 }
 
 /// Has the system count the most of memory anew.
