@@ -116,13 +116,23 @@ fn agree(question: &Question, parties: &mut [Party<'_>], hosts: u64, random: &mu
     first.map_or(0, |(_, answer)| answer.size())
 }
 
-/// Asks in turn, so that whatever else the machine does meets all alike.
+/// Asks in turn, so that whatever else the machine does meets all alike: each time in another order, as
+/// whoever is asked next finds the caches, and threads that still spin, of the one before.
 fn one(question: &Question, parties: &mut [Party<'_>], hosts: u64) {
     let mut random = Random(2);
+    let mut order = Random(3);
+    let mut turns: Vec<usize> = (0..parties.len()).collect();
     for _ in 0..TIMES_MAX {
         let asked = question.draw(&mut random, hosts);
-        for party in parties.iter_mut().filter(|party| !party.done()) {
-            party.ask(&asked);
+        for left in (1..turns.len()).rev() {
+            let place = order.below(left as u64 + 1);
+            turns.swap(left, usize::try_from(place).unwrap());
+        }
+        for place in &turns {
+            let party = &mut parties[*place];
+            if !party.done() {
+                party.ask(&asked);
+            }
         }
     }
 }
