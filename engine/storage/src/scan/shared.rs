@@ -39,6 +39,10 @@ const AHEAD_BYTES_MAX: usize = 32 << 20;
 /// Bytes of a morsel that are read before somebody takes them.
 pub(super) const MORSEL_BYTES_MAX: usize = 8 << 20;
 
+/// Bytes of a morsel that is not at its end for which the asker is woken: two turns of threads cost as much
+/// as to read some thousand values.
+const WAKE_BYTES: usize = 256 << 10;
+
 /// Reads some of the series of a request.
 pub(super) trait Cursor {
     /// What it gives.
@@ -138,6 +142,10 @@ struct State<T> {
     bytes: usize,
     /// Jobs that were offered and have not ended.
     helpers: usize,
+    /// Those of them that wait for room.
+    waiting: usize,
+    /// The asker waits for more of the morsel that is taken from.
+    asker_waits: bool,
     /// Nobody takes anything any more.
     stopped: bool,
 }
@@ -148,6 +156,12 @@ impl<T> State<T> {
         let ahead = morsel != self.taken && self.bytes >= AHEAD_BYTES_MAX;
         let own = self.morsels.get(&morsel);
         own.is_some_and(|own| ahead || own.bytes >= MORSEL_BYTES_MAX)
+    }
+
+    /// Whether there is too little of a morsel to wake the asker for. A helper that waits for room has more.
+    fn is_bare(&self, morsel: usize) -> bool {
+        let own = self.morsels.get(&morsel);
+        own.is_some_and(|own| own.outcome.is_none() && own.bytes < WAKE_BYTES)
     }
 }
 
@@ -209,6 +223,8 @@ impl<'snapshot, S: Scan> Shared<'snapshot, S> {
                 morsels: BTreeMap::new(),
                 bytes: 0,
                 helpers: 0,
+                waiting: 0,
+                asker_waits: false,
                 stopped: false,
             }),
             changed: Condvar::new(),
@@ -240,12 +256,14 @@ impl<'snapshot, S: Scan> Shared<'snapshot, S> {
                     let bytes = S::Cursor::bytes(&item);
                     morsel.bytes -= bytes;
                     state.bytes -= bytes;
-                    common.changed.notify_all();
+                    common.tell_helpers(&state);
                     return Ok(Some(item));
                 }
                 if let Some(outcome) = morsel.outcome.take() {
                     state.morsels.remove(&at);
                     state.taken += 1;
+                    // What was too far ahead may be the next that is taken from.
+                    common.tell_helpers(&state);
                     drop(state);
                     outcome?;
                     self.hire();
@@ -324,7 +342,7 @@ impl<S: Scan> Drop for Shared<'_, S> {
         state.stopped = true;
         state.morsels.clear();
         state.bytes = 0;
-        self.common.changed.notify_all();
+        self.common.tell_helpers(&state);
     }
 }
 
@@ -399,18 +417,32 @@ impl<S: Scan> Common<S> {
                 true
             }
         };
-        self.changed.notify_all();
+        self.tell_asker(&state);
         ended
     }
 
-    /// Waits until there is something of morsel `at` to take.
+    /// Wakes the helpers that wait for room. A call of the system, where there are none, too: hence the
+    /// look.
+    fn tell_helpers(&self, state: &State<S::Item>) {
+        if state.waiting > 0 {
+            self.changed.notify_all();
+        }
+    }
+
+    /// Wakes the asker if there is what it waits for.
+    fn tell_asker(&self, state: &State<S::Item>) {
+        if state.asker_waits && !state.is_bare(state.taken) {
+            self.changed.notify_all();
+        }
+    }
+
+    /// Waits until there is enough of morsel `at`, which is taken from, to take.
     fn wait(&self, at: usize) {
-        let is_bare = |state: &mut State<S::Item>| {
-            let morsel = state.morsels.get(&at);
-            morsel.is_some_and(|morsel| morsel.items.is_empty() && morsel.outcome.is_none())
-        };
-        let state = self.changed.wait_while(self.state(), is_bare);
-        drop(state.unwrap_or_else(PoisonError::into_inner));
+        let mut state = self.state();
+        state.asker_waits = true;
+        let state = self.changed.wait_while(state, |state| state.is_bare(at));
+        let mut state = state.unwrap_or_else(PoisonError::into_inner);
+        state.asker_waits = false;
     }
 
     /// Reads morsels as long as there are some that nobody reads.
@@ -470,8 +502,10 @@ impl<S: Scan> Claim<'_, S> {
             if state.stopped || !state.is_full(self.morsel) {
                 return true;
             }
+            state.waiting += 1;
             let waited = common.changed.wait_timeout(state, STOP_LOOK);
             (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+            state.waiting -= 1;
         }
         false
     }
@@ -484,6 +518,6 @@ impl<S: Scan> Drop for Claim<'_, S> {
             let failed = || Err(Error::new(ErrorKind::Closed, "the scan failed inside"));
             morsel.outcome.get_or_insert_with(failed);
         }
-        self.common.changed.notify_all();
+        self.common.tell_asker(&state);
     }
 }
