@@ -178,7 +178,6 @@ impl<'p> Execution<'p> {
             streams: Vec::new(),
             windows: GroupWindows::new(Arc::clone(&edges)),
             slots: Vec::new(),
-            cells: Vec::new(),
         };
         for input in &self.prepared.inputs {
             let stream = self.stream(&mut pass, input, &edges)?;
@@ -304,13 +303,7 @@ impl<'p> Execution<'p> {
                 continue;
             }
             if pass.way == Way::OneRow {
-                let mut cells = std::mem::take(&mut pass.cells);
-                let (context, prepared) = (self.context, self.prepared);
-                pass.one_row(context, prepared, parts, &mut |timestamp, slots| {
-                    plain.one_row((timestamp, slots), &mut cells, give)?;
-                    Ok(Flow::Enough)
-                })?;
-                pass.cells = cells;
+                pass.plain_row(self.context, self.prepared, parts, give)?;
                 continue;
             }
             for part in parts {

@@ -172,7 +172,14 @@ impl<'p> Prepared<'p> {
     /// Makes groups of the entries. Where newest rows come first, groups come backwards by the
     /// first `reversed` values of their keys.
     fn group(&mut self, order: &[Box<[u8]>], reversed: usize, mut entries: Vec<Entry>) {
-        let by_key = |a: &Entry, b: &Entry| a.name.cmp(&b.name).then_with(|| a.key.cmp(&b.key));
+        let by_name = |a: &Entry, b: &Entry| {
+            if Arc::ptr_eq(&a.name, &b.name) {
+                Ordering::Equal
+            } else {
+                a.name.cmp(&b.name)
+            }
+        };
+        let by_key = |a: &Entry, b: &Entry| by_name(a, b).then_with(|| a.key.cmp(&b.key));
         entries.sort_by(by_key);
         let mut groups: Vec<Vec<Entry>> = Vec::new();
         for entry in entries {
@@ -182,7 +189,9 @@ impl<'p> Prepared<'p> {
             }
         }
         self.cut(order, &mut groups);
-        if self.plan.descending {
+        if self.plan.descending && reversed >= order.len() {
+            groups.reverse();
+        } else if self.plan.descending {
             let backwards = |group: &Vec<Entry>| {
                 let key = group[0].key[..reversed.min(group[0].key.len())].to_vec();
                 Reverse((Arc::clone(&group[0].name), key))
@@ -196,7 +205,7 @@ impl<'p> Prepared<'p> {
             .filter_map(|key| order.iter().position(|other| other == key))
             .collect();
         let mut taken: Vec<Vec<usize>> = vec![Vec::new(); self.inputs.len()];
-        for members in groups {
+        for mut members in groups {
             let mut parts: Vec<Part> = Vec::new();
             for entry in &members {
                 let own = &mut taken[entry.input];
@@ -209,13 +218,12 @@ impl<'p> Prepared<'p> {
                     }),
                 }
             }
-            let first = &members[0];
+            let first = &mut members[0];
+            // Each place is that of one tag.
+            let value = |place: &usize| std::mem::take(&mut first.key[*place]);
             self.groups.push(Group {
+                tags: places.iter().map(value).collect(),
                 name: Arc::clone(&first.name),
-                tags: places
-                    .iter()
-                    .map(|place| first.key[*place].clone())
-                    .collect(),
                 parts,
             });
         }

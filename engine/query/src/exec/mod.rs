@@ -20,7 +20,6 @@ mod stats;
 mod windows;
 
 use std::cell::Cell as Counter;
-use std::sync::Arc;
 
 use silverback_storage::model::FieldValue;
 
@@ -177,7 +176,8 @@ pub fn run(
 /// Rows on their way out, each group under its header.
 struct Rows<'s> {
     sink: &'s mut dyn ResultSink,
-    columns: Arc<[Box<[u8]>]>,
+    /// Of the last group, used again.
+    header: SeriesHeader,
     /// The group whose header has been given last.
     begun: Option<usize>,
     /// The cells of the row before, used again: most strings have the length that stood there.
@@ -190,7 +190,10 @@ impl<'s> Rows<'s> {
         let columns = [&plan.time_column].into_iter().chain(names);
         Rows {
             sink,
-            columns: columns.cloned().collect(),
+            header: SeriesHeader {
+                columns: columns.cloned().collect(),
+                ..SeriesHeader::default()
+            },
             begun: None,
             cells: Vec::new(),
         }
@@ -200,14 +203,21 @@ impl<'s> Rows<'s> {
     fn begin(&mut self, prepared: &Prepared<'_>, index: usize) -> Result<(), QueryError> {
         if self.begun != Some(index) {
             let (plan, group) = (prepared.plan, &prepared.groups[index]);
-            let keys = plan.group_by.iter().cloned();
-            let header = SeriesHeader {
-                name: Some((*group.name).into()),
-                tags: (!plan.group_by.is_empty()).then(|| keys.zip(group.tags.clone()).collect()),
-                columns: Arc::clone(&self.columns),
-                zone: plan.zone.clone(),
-            };
-            self.sink.series(&header)?;
+            let header = &mut self.header;
+            if header.name.as_deref() != Some(&*group.name) {
+                header.name = Some((*group.name).into());
+            }
+            if self.begun.is_none() {
+                let keys = plan.group_by.iter().cloned();
+                let tags = keys.map(|key| (key, Box::default())).collect();
+                header.tags = (!plan.group_by.is_empty()).then_some(tags);
+                header.zone.clone_from(&plan.zone);
+            }
+            let values = header.tags.iter_mut().flatten().map(|(_, value)| value);
+            for (own, value) in values.zip(&group.tags) {
+                own.clone_from(value);
+            }
+            self.sink.series(header)?;
             self.begun = Some(index);
         }
         Ok(())

@@ -8,11 +8,13 @@ use silverback_storage::model::{FieldValue, Selected, TimeRange, WindowBatch};
 use crate::exec::group::Execution;
 use crate::exec::groups::{Part, Prepared, PreparedInput, PreparedMeasurement};
 use crate::exec::pass::{Pass, Stream};
-use crate::exec::pieces::put_tags;
+use crate::exec::pieces::{each_tag, put_tags};
+use crate::exec::plain::Give;
 use crate::exec::{Context, Flow, Visit};
 use crate::functions::aggregate::Aggregate;
+use crate::plan::expr::Expr;
 use crate::plan::{Base, Binding, Call, Fill, Plan};
-use crate::result::QueryError;
+use crate::result::{BatchColumn, BatchPiece, BatchValue, QueryError, RowBatch};
 
 /// More windows than this are not tried apart: all are asked for at once.
 const WINDOWS_TRIED_MAX: u64 = 256;
@@ -60,42 +62,87 @@ impl<'p> Pass<'p> {
             put_tags(own, part.members.start, slots);
             // There is one window: a series has one entry.
             let at = batch.entries(place).start;
-            let descending = prepared.plan.descending;
-            if let Some(timestamp) = put_row(own, (batch, at), descending, slots) {
-                visit(timestamp, slots)?;
+            let Some((timestamp, values)) = row(own, (batch, at), prepared.plan.descending) else {
+                continue;
+            };
+            for (variable, place, _) in &own.columns {
+                slots[*variable].clone_from(&values[*place]);
             }
+            visit(timestamp, slots)?;
+        }
+        Ok(())
+    }
+
+    /// Gives the same row of a plan that shows columns as they are stored: its tags are not copied.
+    pub(super) fn plain_row(
+        &mut self,
+        context: &Context<'_>,
+        prepared: &'p Prepared<'p>,
+        parts: &[Part],
+        give: &mut Give<'_>,
+    ) -> Result<(), QueryError> {
+        let ([part], [PreparedInput::Measurement(own)]) = (parts, &prepared.inputs[..]) else {
+            return Ok(());
+        };
+        let Stream::Windows(stream) = &mut self.streams[part.input] else {
+            return Ok(());
+        };
+        let plan = prepared.plan;
+        while let Some((batch, place)) = stream.next_series(context, &part.members)? {
+            let at = batch.entries(place).start;
+            let Some((timestamp, values)) = row(own, (batch, at), plan.descending) else {
+                continue;
+            };
+            let mut slots = vec![BatchValue::Null; plan.variables.len()];
+            each_tag(own, part.members.start, |variable, value| {
+                slots[variable] = value.map_or(BatchValue::Null, BatchValue::String);
+            });
+            for (variable, place, _) in &own.columns {
+                let value = values[*place].as_ref();
+                slots[*variable] = value.map_or(BatchValue::Null, BatchValue::from);
+            }
+            let columns = plan.columns.iter().map(|column| {
+                let Expr::Slot(slot) = column.expr else {
+                    return BatchColumn::Constant(BatchValue::Null);
+                };
+                BatchColumn::Constant(slots[slot])
+            });
+            let shown = BatchPiece {
+                timestamps: &[timestamp],
+                columns: columns.collect(),
+            };
+            give(&RowBatch {
+                pieces: &[shown],
+                order: &[(0, 0)],
+            })?;
         }
         Ok(())
     }
 }
 
-/// Puts the fields of the first row in the order of the output, as entry `at` of `batch` knows them, into
-/// `slots`; gives its time.
-fn put_row(
+/// The first row in the order of the output, as entry `at` of `batch` knows its fields: its time, and by
+/// place the values that are of it.
+fn row(
     own: &PreparedMeasurement<'_>,
     (batch, at): (&WindowBatch, usize),
     descending: bool,
-    slots: &mut [Option<FieldValue>],
-) -> Option<i64> {
+) -> Option<(i64, Vec<Option<FieldValue>>)> {
     let selected = if descending {
         Selected::Last
     } else {
         Selected::First
     };
-    let ends = batch
-        .columns
-        .iter()
-        .take(own.fields.len())
-        .map(|column| column.point(selected, at));
-    let ends: Vec<Option<(i64, FieldValue)>> = ends.collect();
+    let columns = batch.columns.iter().take(own.fields.len());
+    let ends: Vec<Option<(i64, FieldValue)>> =
+        columns.map(|column| column.point(selected, at)).collect();
     let times = ends.iter().flatten().map(|(time, _)| *time);
     let timestamp = if descending { times.max() } else { times.min() }?;
-    for (variable, place, _) in &own.columns {
-        // A field that has a value in this row has it first.
-        let found = ends[*place].as_ref().filter(|(own, _)| *own == timestamp);
-        slots[*variable] = found.map(|(_, value)| value.clone());
-    }
-    Some(timestamp)
+    // A field that has a value in this row has it first.
+    let of_row = |end: Option<(i64, FieldValue)>| end.filter(|(own, _)| *own == timestamp);
+    let values = ends
+        .into_iter()
+        .map(|end| of_row(end).map(|(_, value)| value));
+    Some((timestamp, values.collect()))
 }
 
 /// Rows of a group: times and values of the columns.

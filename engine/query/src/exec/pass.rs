@@ -13,7 +13,7 @@ use crate::exec::windows::GroupWindows;
 use crate::exec::{Context, Flow, Visit};
 use crate::functions::arithmetic::cast;
 use crate::plan::{Base, Binding, Call};
-use crate::result::{Cell, QueryError};
+use crate::result::QueryError;
 
 /// Several calls that are answered by one reading of the data.
 pub(super) struct Pass<'p> {
@@ -25,9 +25,8 @@ pub(super) struct Pass<'p> {
     pub(super) streams: Vec<Stream<'p>>,
     /// Room for the windows of a group, from statistics.
     pub(super) windows: GroupWindows,
-    /// Room for the values of a row, as variables and as they are shown.
+    /// Room for the values of a row, by variable.
     pub(super) slots: Vec<Option<FieldValue>>,
-    pub(super) cells: Vec<Cell>,
 }
 
 /// How a pass reads.

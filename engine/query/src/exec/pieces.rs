@@ -106,28 +106,38 @@ impl Walk {
     }
 }
 
-/// Puts the tags of a series into `slots`. Cost: one walk over its tags.
+/// Calls `found` with each variable that is a tag and the value that series `index` has; `None` where it lacks
+/// the tag. Cost: one walk over its tags.
+pub(super) fn each_tag<'own>(
+    own: &'own PreparedMeasurement<'_>,
+    index: usize,
+    mut found: impl FnMut(usize, Option<&'own [u8]>),
+) {
+    let mut tags = own.series[index].tags.iter().peekable();
+    for (variable, key) in &own.tags {
+        while tags.next_if(|(other, _)| other < key).is_some() {}
+        let value = tags
+            .peek()
+            .filter(|(other, value)| other == key && !value.is_empty());
+        found(*variable, value.map(|(_, value)| *value));
+    }
+}
+
+/// Puts the tags of a series into `slots`.
 pub(super) fn put_tags(
     own: &PreparedMeasurement<'_>,
     index: usize,
     slots: &mut [Option<FieldValue>],
 ) {
-    let mut tags = own.series[index].tags.iter().peekable();
-    for (variable, key) in &own.tags {
-        while tags.next_if(|(found, _)| found < key).is_some() {}
-        let value = tags
-            .peek()
-            .filter(|(found, value)| found == key && !value.is_empty());
-        match (&mut slots[*variable], value) {
+    each_tag(own, index, |variable, value| {
+        match (&mut slots[variable], value) {
             // What stood there is written over where it is as long.
-            (Some(FieldValue::String(own)), Some((_, value))) if own.len() == value.len() => {
+            (Some(FieldValue::String(own)), Some(value)) if own.len() == value.len() => {
                 own.copy_from_slice(value);
             }
-            (slot, value) => {
-                *slot = value.map(|(_, value)| FieldValue::String((*value).into()));
-            }
+            (slot, value) => *slot = value.map(|value| FieldValue::String(value.into())),
         }
-    }
+    });
 }
 
 /// The rows of all series of an input, one series behind another, taken group by group.

@@ -1,7 +1,7 @@
 //! Plans that show what is stored as it is: columns go from the scan to the sink, and no row is made of
 //! them in between.
 
-use silverback_storage::model::{Column, FieldValue, SeriesRows};
+use silverback_storage::model::{Column, SeriesRows};
 use silverback_storage::scan::pick;
 
 use crate::exec::groups::{Part, Prepared, PreparedInput, PreparedMeasurement};
@@ -11,10 +11,10 @@ use crate::exec::ordered::{
 };
 use crate::exec::pieces::{put_tags, request};
 use crate::exec::selection::chosen;
-use crate::exec::{Context, Flow, cell, put_cell};
+use crate::exec::{Context, Flow, cell};
 use crate::plan::expr::Expr;
 use crate::plan::{Binding, Fill, VariableKind};
-use crate::result::{BatchColumn, BatchPiece, Cell, QueryError, RowBatch};
+use crate::result::{BatchColumn, BatchPiece, BatchValue, Cell, QueryError, RowBatch};
 
 /// Rows that are given at once: between two batches a query can be stopped.
 const BATCH_ROWS_MAX: usize = 64 * 1024;
@@ -89,30 +89,6 @@ impl<'p> Plain<'p> {
         give(&RowBatch {
             pieces: &[shown],
             order: &order,
-        })
-    }
-
-    /// Gives one row, whose values are `slots`. `cells` is room for it, used again.
-    pub(super) fn one_row(
-        &self,
-        (timestamp, slots): (i64, &[Option<FieldValue>]),
-        cells: &mut Vec<Cell>,
-        give: &mut Give<'_>,
-    ) -> Result<(), QueryError> {
-        let columns = &self.prepared.plan.columns;
-        cells.resize(columns.len(), Cell::Null);
-        for (own, column) in cells.iter_mut().zip(columns) {
-            if let Expr::Slot(slot) = column.expr {
-                put_cell(own, slots[slot].as_ref());
-            }
-        }
-        let shown = BatchPiece {
-            timestamps: &[timestamp],
-            columns: cells.iter().map(BatchColumn::Constant).collect(),
-        };
-        give(&RowBatch {
-            pieces: &[shown],
-            order: &[(0, 0)],
         })
     }
 
@@ -220,13 +196,13 @@ impl<'p> Plain<'p> {
     fn batch_piece<'b>(&self, own: &PreparedMeasurement<'_>, piece: &'b Piece) -> BatchPiece<'b> {
         let columns = self.prepared.plan.columns.iter().map(|column| {
             let Expr::Slot(slot) = column.expr else {
-                return BatchColumn::Constant(&Cell::Null);
+                return BatchColumn::Constant(BatchValue::Null);
             };
             let mut fields = own.columns.iter();
             let field = fields.find(|(variable, ..)| *variable == slot);
             match field.and_then(|(_, place, _)| piece.columns[*place].as_ref()) {
                 Some(column) => BatchColumn::of(column),
-                None => BatchColumn::Constant(&piece.tags[slot]),
+                None => BatchColumn::Constant(BatchValue::Cell(&piece.tags[slot])),
             }
         });
         BatchPiece {

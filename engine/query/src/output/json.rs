@@ -315,7 +315,7 @@ impl<W: Write> JsonSink<W> {
         for (number, column) in piece.columns.iter().enumerate() {
             layout.text.extend_from_slice(&before);
             match column {
-                BatchColumn::Constant(cell) => push_cell(&mut layout.text, cell),
+                BatchColumn::Constant(value) => push_value(&mut layout.text, *value),
                 BatchColumn::Full(_) | BatchColumn::Sparse(..) => {
                     layout.columns.push((start..layout.text.len(), number));
                     start = layout.text.len();

@@ -1,6 +1,6 @@
 //! Rows as columns: what a scan read goes to its writer as it is, no row made of it in between.
 
-use silverback_storage::model::{Bitmap, Column, Presence, Values};
+use silverback_storage::model::{Bitmap, Column, FieldValue, Presence, Values};
 
 use crate::result::Cell;
 
@@ -26,7 +26,7 @@ pub struct BatchPiece<'b> {
 #[derive(Debug)]
 pub enum BatchColumn<'b> {
     /// The same in all rows.
-    Constant(&'b Cell),
+    Constant(BatchValue<'b>),
     /// A value in each row.
     Full(&'b Values),
     /// A value in some rows: for each row where it stands.
@@ -65,7 +65,7 @@ impl<'b> BatchColumn<'b> {
     #[inline]
     pub fn value(&self, row: usize) -> BatchValue<'_> {
         match self {
-            BatchColumn::Constant(cell) => BatchValue::Cell(cell),
+            BatchColumn::Constant(value) => *value,
             BatchColumn::Full(values) => value(values, row),
             BatchColumn::Sparse(values, places) => match places[row] {
                 Bitmap::ABSENT => BatchValue::Null,
@@ -83,6 +83,18 @@ fn value(values: &Values, at: usize) -> BatchValue<'_> {
         Values::Unsigned(values) => BatchValue::Unsigned(values[at]),
         Values::Boolean(values) => BatchValue::Boolean(values[at]),
         Values::String(values) => BatchValue::String(values.get(at)),
+    }
+}
+
+impl<'b> From<&'b FieldValue> for BatchValue<'b> {
+    fn from(value: &'b FieldValue) -> BatchValue<'b> {
+        match value {
+            FieldValue::Float(value) => BatchValue::Float(*value),
+            FieldValue::Integer(value) => BatchValue::Integer(*value),
+            FieldValue::Unsigned(value) => BatchValue::Unsigned(*value),
+            FieldValue::Boolean(value) => BatchValue::Boolean(*value),
+            FieldValue::String(value) => BatchValue::String(value),
+        }
     }
 }
 

@@ -352,7 +352,7 @@ mod batches {
             };
             let pieces: Vec<BatchPiece<'_>> = rows.pieces.iter().map(|(times, columns, constant)| {
                 let mut shown: Vec<_> = columns.iter().map(BatchColumn::of).collect();
-                shown.insert(1, BatchColumn::Constant(constant));
+                shown.insert(1, BatchColumn::Constant(BatchValue::Cell(constant)));
                 BatchPiece { timestamps: times, columns: shown }
             }).collect();
             let batch = RowBatch { pieces: &pieces, order: &rows.order };
