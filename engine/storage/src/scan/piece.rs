@@ -22,8 +22,8 @@ pub(super) trait Store<'snapshot>: fmt::Debug + Send {
         descending: bool,
     ) -> Result<Option<Box<dyn Pieces + 'snapshot>>>;
 
-    /// How many values must be decoded for all rows of `series`, about; none where statistics answer:
-    /// where all rows of the store lie in one window.
+    /// What all rows of `series` cost, in values that are decoded, about. Where statistics answer, as all rows
+    /// of the store lie in one window, that is what it takes to find them.
     fn values(&self, series: &[SeriesId], in_one_window: &dyn Fn(TimeRange) -> bool) -> u64;
 
     /// Whether all that was read so far was what is stored. Asked at the end of the scan.

@@ -215,6 +215,35 @@ fn little_is_read_ahead_of_the_one_who_takes_and_nothing_is_left_behind() {
 }
 
 #[test]
+fn series_of_which_statistics_tell_are_shared_where_there_are_many() {
+    let value = || [None, Some(FieldValue::Integer(1)), None, None, None];
+    // Ids of three digits: keys in their order.
+    let ids = 100..700;
+    let rows = ids.clone().map(|id| (id, 5, value())).collect();
+    let mut case = Case {
+        writes: vec![(rows, Some(1))],
+        ..integer_case(Vec::new())
+    };
+    case.request.series = ids.map(SeriesId).collect();
+    let snapshot = Arc::new(snapshot_of(&mut case));
+    let (_folder, workers) = workers(1);
+    let request = |count| {
+        let mut request = aggregates_of(&case.request, &[0, 10]);
+        request.scan.series.truncate(count);
+        request
+    };
+    let mut many = Shared::open(request(600), &snapshot, &workers).unwrap();
+    assert_eq!(format!("{many:?}"), "scan at morsel 0 of 4");
+    let mut windows = Vec::new();
+    while let Some(batch) = many.next_item().unwrap() {
+        windows.extend((0..batch.windows.len()).map(|at| batch.columns[0].count(at)));
+    }
+    assert_eq!(windows, [1; 600]);
+    let few = Shared::open(request(200), &snapshot, &workers).unwrap();
+    assert_eq!(format!("{few:?}"), "scan at morsel 0 of 1");
+}
+
+#[test]
 fn threads_that_end_leave_the_rest_to_the_asker_or_say_so() {
     let snapshot = empty();
     let (_folder, workers) = workers(2);
