@@ -3,7 +3,7 @@
 //! Both are shortcuts: the same rows come the long way, and where a shortcut cannot be sure of that it
 //! is not taken.
 
-use silverback_storage::model::{FieldValue, Selected, TimeRange, WindowBatch};
+use silverback_storage::model::{FieldValue, FieldValueRef, Selected, TimeRange, WindowBatch};
 
 use crate::exec::group::Execution;
 use crate::exec::groups::{Part, Prepared, PreparedInput, PreparedMeasurement};
@@ -62,11 +62,12 @@ impl<'p> Pass<'p> {
             put_tags(own, part.members.start, slots);
             // There is one window: a series has one entry.
             let at = batch.entries(place).start;
-            let Some((timestamp, values)) = row(own, (batch, at), prepared.plan.descending) else {
+            let entry = Entry::new((batch, at), prepared.plan.descending);
+            let Some(timestamp) = entry.timestamp(own) else {
                 continue;
             };
             for (variable, place, _) in &own.columns {
-                slots[*variable].clone_from(&values[*place]);
+                slots[*variable] = entry.value(*place, timestamp).map(FieldValue::from);
             }
             visit(timestamp, slots)?;
         }
@@ -90,7 +91,8 @@ impl<'p> Pass<'p> {
         let plan = prepared.plan;
         while let Some((batch, place)) = stream.next_series(context, &part.members)? {
             let at = batch.entries(place).start;
-            let Some((timestamp, values)) = row(own, (batch, at), plan.descending) else {
+            let entry = Entry::new((batch, at), plan.descending);
+            let Some(timestamp) = entry.timestamp(own) else {
                 continue;
             };
             let mut slots = vec![BatchValue::Null; plan.variables.len()];
@@ -98,7 +100,7 @@ impl<'p> Pass<'p> {
                 slots[variable] = value.map_or(BatchValue::Null, BatchValue::String);
             });
             for (variable, place, _) in &own.columns {
-                let value = values[*place].as_ref();
+                let value = entry.value(*place, timestamp);
                 slots[*variable] = value.map_or(BatchValue::Null, BatchValue::from);
             }
             let columns = plan.columns.iter().map(|column| {
@@ -120,29 +122,46 @@ impl<'p> Pass<'p> {
     }
 }
 
-/// The first row in the order of the output, as entry `at` of `batch` knows its fields: its time, and by
-/// place the values that are of it.
-fn row(
-    own: &PreparedMeasurement<'_>,
-    (batch, at): (&WindowBatch, usize),
-    descending: bool,
-) -> Option<(i64, Vec<Option<FieldValue>>)> {
-    let selected = if descending {
-        Selected::Last
-    } else {
-        Selected::First
-    };
-    let columns = batch.columns.iter().take(own.fields.len());
-    let ends: Vec<Option<(i64, FieldValue)>> =
-        columns.map(|column| column.point(selected, at)).collect();
-    let times = ends.iter().flatten().map(|(time, _)| *time);
-    let timestamp = if descending { times.max() } else { times.min() }?;
-    // A field that has a value in this row has it first.
-    let of_row = |end: Option<(i64, FieldValue)>| end.filter(|(own, _)| *own == timestamp);
-    let values = ends
-        .into_iter()
-        .map(|end| of_row(end).map(|(_, value)| value));
-    Some((timestamp, values.collect()))
+/// What an entry of a batch knows of the first row in the order of the output.
+#[derive(Clone, Copy)]
+struct Entry<'b> {
+    batch: &'b WindowBatch,
+    at: usize,
+    selected: Selected,
+}
+
+impl<'b> Entry<'b> {
+    fn new((batch, at): (&'b WindowBatch, usize), descending: bool) -> Entry<'b> {
+        let selected = if descending {
+            Selected::Last
+        } else {
+            Selected::First
+        };
+        Entry {
+            batch,
+            at,
+            selected,
+        }
+    }
+
+    fn end(&self, place: usize) -> Option<(i64, FieldValueRef<'b>)> {
+        self.batch.columns[place].point_ref(self.selected, self.at)
+    }
+
+    /// The row's time; `None` where no field has a value.
+    fn timestamp(&self, own: &PreparedMeasurement<'_>) -> Option<i64> {
+        let times = (0..own.fields.len()).filter_map(|place| Some(self.end(place)?.0));
+        match self.selected {
+            Selected::Last => times.max(),
+            Selected::First | Selected::Min | Selected::Max => times.min(),
+        }
+    }
+
+    /// The value of the field at `place` in the row at `timestamp`: a field that has one there has it first.
+    fn value(&self, place: usize, timestamp: i64) -> Option<FieldValueRef<'b>> {
+        let end = self.end(place).filter(|(own, _)| *own == timestamp);
+        end.map(|(_, value)| value)
+    }
 }
 
 /// Rows of a group: times and values of the columns.

@@ -1,6 +1,6 @@
 //! Rows as columns: what a scan read goes to its writer as it is, no row made of it in between.
 
-use silverback_storage::model::{Bitmap, Column, FieldValue, Presence, Values};
+use silverback_storage::model::{Bitmap, Column, FieldValueRef, Presence, Values};
 
 use crate::result::Cell;
 
@@ -86,14 +86,14 @@ fn value(values: &Values, at: usize) -> BatchValue<'_> {
     }
 }
 
-impl<'b> From<&'b FieldValue> for BatchValue<'b> {
-    fn from(value: &'b FieldValue) -> BatchValue<'b> {
+impl<'b> From<FieldValueRef<'b>> for BatchValue<'b> {
+    fn from(value: FieldValueRef<'b>) -> BatchValue<'b> {
         match value {
-            FieldValue::Float(value) => BatchValue::Float(*value),
-            FieldValue::Integer(value) => BatchValue::Integer(*value),
-            FieldValue::Unsigned(value) => BatchValue::Unsigned(*value),
-            FieldValue::Boolean(value) => BatchValue::Boolean(*value),
-            FieldValue::String(value) => BatchValue::String(value),
+            FieldValueRef::Float(value) => BatchValue::Float(value),
+            FieldValueRef::Integer(value) => BatchValue::Integer(value),
+            FieldValueRef::Unsigned(value) => BatchValue::Unsigned(value),
+            FieldValueRef::Boolean(value) => BatchValue::Boolean(value),
+            FieldValueRef::String(value) => BatchValue::String(value),
         }
     }
 }

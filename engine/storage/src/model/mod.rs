@@ -31,5 +31,5 @@ pub use schema::{Alteration, FieldInfo, MeasurementInfo};
 pub use series::{KeyHash, KeyHasher, SeriesKey, Tag, TagSet, Tags};
 pub use time::{TIMESTAMP_MAX, TIMESTAMP_MIN, TimeRange};
 pub use tombstone::{Hides, SeriesSet, Tombstone, Tombstones, covers, is_hidden, meets, visible};
-pub use value::{FieldType, FieldValue};
+pub use value::{FieldType, FieldValue, FieldValueRef};
 pub use windows::{AggregateRequest, AggregateSet, FieldWindows, Selected, WindowBatch};

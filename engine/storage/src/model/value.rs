@@ -69,6 +69,33 @@ pub enum FieldValue {
     String(Box<[u8]>),
 }
 
+/// The same, its string where it lies.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum FieldValueRef<'v> {
+    /// See [`FieldType::Float`].
+    Float(f64),
+    /// See [`FieldType::Integer`].
+    Integer(i64),
+    /// See [`FieldType::Unsigned`].
+    Unsigned(u64),
+    /// See [`FieldType::Boolean`].
+    Boolean(bool),
+    /// See [`FieldType::String`].
+    String(&'v [u8]),
+}
+
+impl From<FieldValueRef<'_>> for FieldValue {
+    fn from(value: FieldValueRef<'_>) -> FieldValue {
+        match value {
+            FieldValueRef::Float(value) => FieldValue::Float(value),
+            FieldValueRef::Integer(value) => FieldValue::Integer(value),
+            FieldValueRef::Unsigned(value) => FieldValue::Unsigned(value),
+            FieldValueRef::Boolean(value) => FieldValue::Boolean(value),
+            FieldValueRef::String(value) => FieldValue::String(value.into()),
+        }
+    }
+}
+
 impl FieldValue {
     /// The value's type.
     pub fn field_type(&self) -> FieldType {

@@ -5,7 +5,9 @@ use std::cmp::Ordering;
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::model::{FieldType, FieldValue, FloatSum, ScanRequest, Sum, WindowPartial};
+use crate::model::{
+    FieldType, FieldValue, FieldValueRef, FloatSum, ScanRequest, Sum, WindowPartial,
+};
 
 /// Which aggregates of a field are wanted. How many values there are is always told.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -221,16 +223,27 @@ impl FieldWindows {
     /// A value of entry `at` and its time, ns UTC; `None` where it has no value, where that was not
     /// asked for, or for an extreme of strings.
     pub fn point(&self, selected: Selected, at: usize) -> Option<(i64, FieldValue)> {
+        let (timestamp, value) = self.point_ref(selected, at)?;
+        Some((timestamp, value.into()))
+    }
+
+    /// The same, its string where it lies.
+    #[inline]
+    pub fn point_ref(&self, selected: Selected, at: usize) -> Option<(i64, FieldValueRef<'_>)> {
         let points = self.points[selected as usize].as_ref()?;
         if self.counts[at] == 0 {
             return None;
         }
         let value = match (self.field_type, points.value(at)) {
-            (FieldType::Float, PointValue::Word(word)) => FieldValue::Float(f64::from_bits(word)),
-            (FieldType::Integer, PointValue::Word(word)) => FieldValue::Integer(word.cast_signed()),
-            (FieldType::Boolean, PointValue::Word(word)) => FieldValue::Boolean(word != 0),
-            (_, PointValue::Word(word)) => FieldValue::Unsigned(word),
-            (_, PointValue::String(string)) => FieldValue::String(string.into()),
+            (FieldType::Float, PointValue::Word(word)) => {
+                FieldValueRef::Float(f64::from_bits(word))
+            }
+            (FieldType::Integer, PointValue::Word(word)) => {
+                FieldValueRef::Integer(word.cast_signed())
+            }
+            (FieldType::Boolean, PointValue::Word(word)) => FieldValueRef::Boolean(word != 0),
+            (_, PointValue::Word(word)) => FieldValueRef::Unsigned(word),
+            (_, PointValue::String(string)) => FieldValueRef::String(string),
         };
         Some((points.timestamps[at], value))
     }
