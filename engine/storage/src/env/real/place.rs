@@ -33,8 +33,11 @@ impl Place {
 
     /// The calling thread, which is always the same, is going to sleep.
     pub(super) fn sleep(&self) {
-        self.thread.get_or_init(thread::gettid);
-        self.core.store(thread::sched_getcpu(), Ordering::Relaxed);
+        let core = callers_core();
+        if core != UNKNOWN {
+            self.thread.get_or_init(thread::gettid);
+            self.core.store(core, Ordering::Relaxed);
+        }
     }
 
     /// The calling thread, the one that slept, is awake.
@@ -49,10 +52,11 @@ impl Place {
     /// Keeps the thread from the caller's core until it is awake, if that is where it sleeps and there is
     /// another that it may run on. Costs three calls of the system then, and none else.
     pub(super) fn avoid_callers_core(&self) {
-        let own = thread::sched_getcpu();
+        let own = callers_core();
         let Some(thread) = self.thread.get() else {
             return;
         };
+        // One that has slept is on a core that is known.
         if self.core.load(Ordering::Relaxed) != own {
             return;
         }
@@ -69,6 +73,15 @@ impl Place {
         if cores.count() > 0 && thread::sched_setaffinity(Some(*thread), &cores).is_ok() {
             *all = Some(before);
         }
+    }
+}
+
+/// An interpreter has no cores, and models have one thread for all.
+fn callers_core() -> usize {
+    if cfg!(any(miri, feature = "loom")) {
+        UNKNOWN
+    } else {
+        thread::sched_getcpu()
     }
 }
 
