@@ -25,9 +25,9 @@ pub(crate) struct Shape {
 }
 
 impl Shape {
-    /// Few series: nearly as much as there may be before 64 MiB of rows are flushed.
+    /// Few series: nearly as much as there may be before 48 MiB of rows are flushed.
     pub(crate) const FEW_SERIES: Shape = Shape {
-        log_bytes: 36 << 20,
+        log_bytes: 27 << 20,
         series: 250,
     };
     /// Each row a series of its own, so that the log has their keys too and is flushed late.

@@ -50,27 +50,21 @@ impl<'p> Pass<'p> {
         parts: &[Part],
         visit: &mut Visit<'_>,
     ) -> Result<(), QueryError> {
-        let ([part], [PreparedInput::Measurement(own)]) = (parts, &prepared.inputs[..]) else {
-            return Ok(());
-        };
-        let Stream::Windows(stream) = &mut self.streams[part.input] else {
-            return Ok(());
-        };
-        while let Some((batch, place)) = stream.next_series(context, &part.members)? {
-            let slots = &mut self.slots;
-            slots.resize(prepared.plan.variables.len(), None);
-            put_tags(own, part.members.start, slots);
-            // There is one window: a series has one entry.
-            let at = batch.entries(place).start;
-            let entry = Entry::new((batch, at), prepared.plan.descending);
-            let Some(timestamp) = entry.timestamp(own) else {
-                continue;
-            };
-            for (variable, place, _) in &own.columns {
-                slots[*variable] = entry.value(*place, timestamp).map(FieldValue::from);
-            }
-            visit(timestamp, slots)?;
-        }
+        let mut slots = std::mem::take(&mut self.slots);
+        slots.resize(prepared.plan.variables.len(), None);
+        self.only(
+            context,
+            prepared,
+            parts,
+            &mut |(own, member), timestamp, entry| {
+                put_tags(own, member, &mut slots);
+                for (variable, place, _) in &own.columns {
+                    slots[*variable] = entry.value(*place, timestamp).map(FieldValue::from);
+                }
+                visit(timestamp, &slots).map(|_| ())
+            },
+        )?;
+        self.slots = slots;
         Ok(())
     }
 
@@ -82,45 +76,67 @@ impl<'p> Pass<'p> {
         parts: &[Part],
         give: &mut Give<'_>,
     ) -> Result<(), QueryError> {
+        let plan = prepared.plan;
+        self.only(
+            context,
+            prepared,
+            parts,
+            &mut |(own, member), timestamp, entry| {
+                let mut slots = vec![BatchValue::Null; plan.variables.len()];
+                each_tag(own, member, |variable, value| {
+                    slots[variable] = value.map_or(BatchValue::Null, BatchValue::String);
+                });
+                for (variable, place, _) in &own.columns {
+                    let value = entry.value(*place, timestamp);
+                    slots[*variable] = value.map_or(BatchValue::Null, BatchValue::from);
+                }
+                let columns = plan.columns.iter().map(|column| {
+                    let Expr::Slot(slot) = column.expr else {
+                        return BatchColumn::Constant(BatchValue::Null);
+                    };
+                    BatchColumn::Constant(slots[slot])
+                });
+                let shown = BatchPiece {
+                    timestamps: &[timestamp],
+                    columns: columns.collect(),
+                };
+                give(&RowBatch {
+                    pieces: &[shown],
+                    order: &[(0, 0)],
+                })
+            },
+        )
+    }
+
+    /// Calls `found` with the one row of a group, if it has one.
+    fn only(
+        &mut self,
+        context: &Context<'_>,
+        prepared: &'p Prepared<'p>,
+        parts: &[Part],
+        found: &mut Found<'_, 'p>,
+    ) -> Result<(), QueryError> {
         let ([part], [PreparedInput::Measurement(own)]) = (parts, &prepared.inputs[..]) else {
             return Ok(());
         };
         let Stream::Windows(stream) = &mut self.streams[part.input] else {
             return Ok(());
         };
-        let plan = prepared.plan;
         while let Some((batch, place)) = stream.next_series(context, &part.members)? {
+            // There is one window: a series has one entry.
             let at = batch.entries(place).start;
-            let entry = Entry::new((batch, at), plan.descending);
-            let Some(timestamp) = entry.timestamp(own) else {
-                continue;
-            };
-            let mut slots = vec![BatchValue::Null; plan.variables.len()];
-            each_tag(own, part.members.start, |variable, value| {
-                slots[variable] = value.map_or(BatchValue::Null, BatchValue::String);
-            });
-            for (variable, place, _) in &own.columns {
-                let value = entry.value(*place, timestamp);
-                slots[*variable] = value.map_or(BatchValue::Null, BatchValue::from);
+            let entry = Entry::new((batch, at), prepared.plan.descending);
+            if let Some(timestamp) = entry.timestamp(own) {
+                found((own, part.members.start), timestamp, entry)?;
             }
-            let columns = plan.columns.iter().map(|column| {
-                let Expr::Slot(slot) = column.expr else {
-                    return BatchColumn::Constant(BatchValue::Null);
-                };
-                BatchColumn::Constant(slots[slot])
-            });
-            let shown = BatchPiece {
-                timestamps: &[timestamp],
-                columns: columns.collect(),
-            };
-            give(&RowBatch {
-                pieces: &[shown],
-                order: &[(0, 0)],
-            })?;
         }
         Ok(())
     }
 }
+
+/// Takes the row of a series of a measurement: its time, and what knows its values.
+type Found<'f, 'p> =
+    dyn FnMut((&'p PreparedMeasurement<'p>, usize), i64, Entry<'_>) -> Result<(), QueryError> + 'f;
 
 /// What an entry of a batch knows of the first row in the order of the output.
 #[derive(Clone, Copy)]

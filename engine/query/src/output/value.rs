@@ -216,6 +216,30 @@ mod tests {
     }
 
     #[test]
+    fn what_stays_of_the_time_before_is_right_for_the_next() {
+        const MINUTE_NS: i64 = 60 * SECOND_NS;
+        const DAY_NS: i64 = DAY_SECONDS * SECOND_NS;
+        let mut clock = TimeText::default();
+        let mut now = -3 * DAY_NS;
+        let steps = [
+            SECOND_NS,
+            MINUTE_NS,
+            DAY_NS - MINUTE_NS,
+            DAY_NS,
+            400 * DAY_NS,
+        ];
+        for step in steps.into_iter().cycle().take(500) {
+            // Forwards three times, then back.
+            for step in [step, step, step, -2 * step] {
+                now += step;
+                let mut text = Vec::new();
+                clock.push(&mut text, now, None);
+                assert_eq!(text, time_text(now, None).into_bytes());
+            }
+        }
+    }
+
+    #[test]
     fn days_are_counted_as_jiff_counts_them() {
         for days in (-106_751..=106_751).step_by(97) {
             let date = jiff::civil::date(1970, 1, 1) + jiff::Span::new().days(days);

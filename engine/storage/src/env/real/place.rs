@@ -95,10 +95,6 @@ mod tests {
     #[cfg_attr(miri, ignore = "Miri knows no cores")]
     fn a_thread_wakes_beside_its_waker_and_then_anywhere() {
         let all = thread::sched_getaffinity(None).unwrap();
-        if all.count() < 2 {
-            println!("one core: there is no other to wake on");
-            return;
-        }
         let place = Place::new();
         let (wake, woken) = mpsc::channel::<()>();
         let (say, said) = mpsc::channel();
@@ -130,7 +126,8 @@ mod tests {
                 moved += usize::from(said.recv().unwrap() != slept);
             }
         });
-        assert_eq!(moved, 100);
+        let others = all.count() > 1;
+        assert_eq!(moved, if others { 100 } else { 0 });
     }
 
     #[test]
