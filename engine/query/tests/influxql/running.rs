@@ -496,3 +496,29 @@ fn limits_of_series_count_those_that_lack_a_tag_last_and_each_measurement_by_its
         [2.0, 4.0]
     );
 }
+
+/// What `InfluxDB` 1.6.7 answers.
+#[test]
+fn newest_first_turns_groups_of_a_subquery_round_by_the_outer_tags_only() {
+    let mut lines = String::new();
+    for (value, (host, dc)) in "abc"
+        .chars()
+        .flat_map(|host| "xyz".chars().map(move |dc| (host, dc)))
+        .enumerate()
+    {
+        writeln!(lines, "m,host={host},dc={dc} v={value} 1000").unwrap();
+    }
+    let catalog = catalog(&lines);
+    let values = |keys: &str| {
+        let text = format!(
+            "SELECT v FROM (SELECT max(v) AS v FROM m GROUP BY host, dc) GROUP BY {keys} ORDER BY time DESC"
+        );
+        let rows = cells(&catalog, &text).into_iter();
+        rows.map(|row| row[1].clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        values("host"),
+        [6.0, 7.0, 8.0, 3.0, 4.0, 5.0, 0.0, 1.0, 2.0]
+    );
+    assert_eq!(values("dc"), [2.0, 5.0, 8.0, 1.0, 4.0, 7.0, 0.0, 3.0, 6.0]);
+}

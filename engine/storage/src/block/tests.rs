@@ -20,9 +20,9 @@ use crate::format::block::{
 };
 use crate::format::sealed::tests::MemRead;
 use crate::model::{
-    CanonicalKey, DatabaseId, FieldColumn, FieldId, FieldType, FieldValue, FloatSum, MeasurementId,
-    PolicyId, Sequence, SeriesEntry, SeriesId, Sum, TIMESTAMP_MAX, TIMESTAMP_MIN, TagKeyId,
-    TimeRange, Values, WindowPartial,
+    CanonicalKey, Column, DatabaseId, FieldColumn, FieldId, FieldType, FieldValue, FloatSum,
+    MeasurementId, PolicyId, Presence, Rows, Sequence, SeriesEntry, SeriesId, Sum, TIMESTAMP_MAX,
+    TIMESTAMP_MIN, TagKeyId, TimeRange, Values, WindowPartial,
 };
 use points::{Points, any_points};
 
@@ -38,6 +38,30 @@ fn info() -> BlockInfo {
             last: Sequence(9),
         },
     }
+}
+
+/// Block 1 of these series, a row each.
+pub(crate) fn block_of_keys(
+    env: &Arc<dyn Env>,
+    measurement: MeasurementId,
+    entries: &[SeriesEntry],
+) -> Arc<Block> {
+    let values = entries.iter().map(|entry| entry.id.0.cast_signed());
+    let column = Column {
+        values: Values::Integer(values.collect()),
+        presence: Presence::All,
+    };
+    let rows = Rows {
+        measurement,
+        series: entries.iter().map(|entry| entry.id).collect(),
+        timestamps: vec![5; entries.len()],
+        columns: vec![(FieldId(1), column)],
+    };
+    let mut writer = BlockWriter::create(env, 1, DIRECTORY, info(), Effort::Hot).unwrap();
+    writer.begin_measurement(measurement).unwrap();
+    writer.push(&rows, entries).unwrap();
+    let meta = writer.finish().unwrap().unwrap();
+    Arc::new(Block::open(&**env, DIRECTORY, &meta).unwrap())
 }
 
 /// Writes `points` as block 5, `step` rows to a call.

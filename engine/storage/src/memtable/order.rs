@@ -225,7 +225,7 @@ mod tests {
             unit in prop::sample::select(vec![1_i64, 1_000_000, 1_000_000_000, 1 << 60]),
             spread in prop::sample::select(vec![1_u64, 1 << 20, 1 << 60]),
         ) {
-            let rows: Vec<_> = rows.iter().map(|(s, t)| (s * spread, t * unit)).collect();
+            let rows: Vec<_> = rows.iter().map(|(s, t)| (s.wrapping_mul(spread), t.wrapping_mul(unit))).collect();
             check(&rows);
         }
     }

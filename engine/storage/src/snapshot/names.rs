@@ -137,3 +137,56 @@ impl Snapshot {
         Ok(Some(named))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::block::tests::block_of_keys;
+    use crate::env::SimEnv;
+    use crate::format::definitions::Names;
+    use crate::model::{CanonicalKey, DatabaseId, PolicyId, Sequence, SeriesEntry, TagKeyId};
+    use crate::model::{TagPredicate, TimeRange};
+    use crate::snapshot::PolicyStores;
+
+    #[test]
+    fn a_series_without_a_name_is_passed_over_and_nothing_is_kept() {
+        const CPU: MeasurementId = MeasurementId(1);
+        let mut catalog = DatabaseCatalog::new(DatabaseId(1), "db");
+        catalog
+            .define(&Names {
+                measurements: vec![(CPU, b"cpu"[..].into())],
+                tag_keys: vec![(TagKeyId(1), b"host"[..].into())],
+                fields: Vec::new(),
+                pairs: vec![(CPU, TagKeyId(1))],
+            })
+            .unwrap();
+        let entry = |id, tags: &mut [(TagKeyId, &[u8])]| SeriesEntry {
+            id: SeriesId(id),
+            key: CanonicalKey::encode(CPU, tags),
+        };
+        // The catalogue knows no tag 2.
+        let entries = [
+            entry(1, &mut [(TagKeyId(1), b"a")]),
+            entry(2, &mut [(TagKeyId(1), b"b"), (TagKeyId(2), b"x")]),
+            entry(3, &mut [(TagKeyId(1), b"c")]),
+        ];
+        let env: Arc<dyn crate::env::Env> = Arc::new(SimEnv::new(1));
+        env.create_dir(Path::new("blocks")).unwrap();
+        let stores = PolicyStores {
+            blocks: vec![block_of_keys(&env, CPU, &entries)],
+            ..PolicyStores::default()
+        };
+        let names = Arc::new(SeriesNames::new(1 << 20));
+        let policies = [(PolicyId(1), stores)].into();
+        let snapshot = Snapshot::new(Sequence(1), Arc::new(catalog), policies, Vec::new());
+        let snapshot = snapshot.with_names(&names);
+        for _ in 0..2 {
+            let series = snapshot.series(CPU, &TagPredicate::All, None, TimeRange::ALL);
+            let ids: Vec<u64> = series.unwrap().iter().map(|(id, _)| id.0).collect();
+            assert_eq!(ids, [1, 3]);
+        }
+        assert!(names.0.get((1, CPU)).is_none());
+    }
+}

@@ -322,7 +322,8 @@ mod batches {
             let times = proptest::collection::vec(any::<i64>(), count);
             (times, columns, constant.clone())
         });
-        let turns = proptest::collection::vec(0..2_usize, 12);
+        // One row alone, too.
+        let turns = proptest::collection::vec(0..2_usize, 1..13);
         (proptest::collection::vec(piece, 2), turns).prop_map(|(pieces, turns)| {
             let mut taken = [0_usize; 2];
             let mut order = Vec::new();

@@ -37,7 +37,7 @@ pub(super) fn of<T: Word>(words: &[T]) -> Option<Beat> {
         return None;
     }
     let step = ROUND.into_iter().find_map(|round| {
-        let near = (middle + round / 2) / round * round;
+        let near = middle.checked_add(round / 2)? / round * round;
         (near > 0 && (near - middle).abs() <= spread).then_some(near)
     })?;
     // The first time stands in the middle, so that early ones belong to the same beat.

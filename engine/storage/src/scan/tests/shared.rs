@@ -1,6 +1,7 @@
 //! What threads share comes as if one had read it.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use super::blocks::snapshot_of;
 use super::*;
@@ -34,6 +35,8 @@ struct Numbers {
     fails_at: Option<usize>,
     /// All threads but this one panic there.
     asker: Option<std::thread::ThreadId>,
+    /// How long each takes to read behind the first series.
+    slow: Option<Duration>,
     bytes: usize,
     /// Items that were read and not dropped.
     held: Arc<AtomicUsize>,
@@ -69,6 +72,9 @@ impl Cursor for Reader {
             let asker = self.0.asker.unwrap_or(std::thread::current().id());
             assert_eq!(std::thread::current().id(), asker, "a helper that fails");
             return Err(Error::corrupt("blocks/1.blk", value as u64, "bad"));
+        }
+        if let Some(time) = self.0.slow.filter(|_| value >= self.0.each) {
+            std::thread::park_timeout(time);
         }
         self.0.held.fetch_add(1, Ordering::SeqCst);
         Ok(Some(Number {
@@ -107,6 +113,7 @@ impl Numbers {
             each,
             fails_at: None,
             asker: None,
+            slow: None,
             bytes: 1,
             held: Arc::default(),
         }
@@ -212,6 +219,41 @@ fn little_is_read_ahead_of_the_one_who_takes_and_nothing_is_left_behind() {
     drop(shared);
     workers.stop();
     assert_eq!(numbers.held.load(Ordering::SeqCst), 0);
+}
+
+/// A helper that has no more room waits for the asker: whoever of both waits for the other, waits for ever.
+#[test]
+fn an_asker_that_waits_is_told_of_a_morsel_that_is_full_before_its_end() {
+    let snapshot = empty();
+    let (_folder, workers) = workers(1);
+    let numbers = Numbers {
+        bytes: MORSEL_BYTES_MAX,
+        slow: Some(Duration::from_millis(5)),
+        ..Numbers::new(2, 20)
+    };
+    let (done, ended) = std::sync::mpsc::channel::<()>();
+    let (found, is_late) = std::thread::scope(|scope| {
+        let own = Arc::clone(&workers);
+        let watched = scope.spawn(move || {
+            let is_late = ended.recv_timeout(Duration::from_secs(20)).is_err();
+            // Who helps then leaves, and the asker is told that.
+            own.stop();
+            is_late
+        });
+        let mut shared = numbers.shared(&snapshot, (&workers, 1));
+        // The second morsel is the helper's.
+        while numbers.held.load(Ordering::SeqCst) == 0 {
+            std::thread::yield_now();
+        }
+        let mut found = Vec::new();
+        while let Ok(Some(item)) = shared.next_item() {
+            found.push(item.value);
+        }
+        done.send(()).ok();
+        (found, watched.join().unwrap())
+    });
+    assert!(!is_late);
+    assert_eq!(found, (0..40).collect::<Vec<_>>());
 }
 
 #[test]
