@@ -1,20 +1,25 @@
 //! Reads the rows of one measurement of a block, series by series. Each column keeps the last page
 //! it decoded, because series that follow one another in the order of keys share pages.
 
+mod alone;
+
 use std::cell::Cell;
 use std::ops::Range;
+
+use alone::Room;
+pub use alone::{AloneChunk, ChunkColumn};
 
 use crate::block::group::append_values;
 use crate::block::reader::Measurement;
 use crate::block::sets::SetCache;
-use crate::codec;
+use crate::codec::{self, DecodeError, Shared};
 use crate::error::{Error, Result};
 use crate::format::block::array::{PAGE_ENTRIES, unbiased};
 use crate::format::block::bytes::{Damage, Taker};
 use crate::format::block::directory::FieldEntry;
 use crate::format::block::stats::{self, ChunkTimes, StatsPage};
 use crate::model::{
-    AggregateSet, Bitmap, Column, FieldId, FieldWindows, Presence, RowFilter, SeriesId, TimeRange,
+    AggregateSet, Bitmap, Column, FieldId, FieldType, FieldWindows, Presence, SeriesId, TimeRange,
     Values, WindowPartial,
 };
 
@@ -101,6 +106,8 @@ pub struct BlockCursor<'block> {
     next_ordinal: Cell<usize>,
     /// The same of the next chunk's statistics.
     next_stats: Cell<usize>,
+    /// Room for what is read to be added up, and not kept.
+    room: Room,
 }
 
 /// A group's place in its measurement.
@@ -173,6 +180,7 @@ impl<'block> BlockCursor<'block> {
             group: Cell::new(None),
             next_ordinal: Cell::new(0),
             next_stats: Cell::new(0),
+            room: Room::default(),
         }
     }
 
@@ -180,6 +188,11 @@ impl<'block> BlockCursor<'block> {
     pub fn field_count(&self) -> usize {
         let present = |reader: &&FieldReader| reader.entry.is_some();
         self.fields.iter().filter(present).count()
+    }
+
+    /// How many fields the cursor reads, whether they have values here or not.
+    pub fn fields(&self) -> usize {
+        self.fields.len()
     }
 
     /// The measurement that is read.
@@ -428,88 +441,6 @@ impl<'block> BlockCursor<'block> {
             columns,
         }))
     }
-
-    /// As [`BlockCursor::rows`], and which of the rows a filter chose for the series with this number in its
-    /// request, where it was asked: where that may spare decoding others. Columns then end at some row
-    /// behind the last chosen one.
-    ///
-    /// # Errors
-    /// As [`BlockCursor::chunks`].
-    ///
-    /// # Panics
-    /// As [`BlockCursor::rows`].
-    pub fn chosen_rows(
-        &mut self,
-        chunk: &Chunk,
-        filter: (&dyn RowFilter, usize),
-    ) -> Result<Option<(BlockRows, Option<Vec<u32>>)>> {
-        let group_rows = self.measurement.group_row_count(chunk.group)?;
-        if chunk.rows == (0..group_rows) {
-            return self.rows_alone(chunk, Some(filter));
-        }
-        Ok(self.rows(chunk)?.map(|rows| (rows, None)))
-    }
-
-    /// As [`BlockCursor::rows`], of a chunk that is all of its group: nobody else wants its pages, so
-    /// that no more of them is decoded than is asked for, and nothing is kept. The fields that a filter
-    /// looks at come first, the others then up to the last row that it chooses.
-    fn rows_alone(
-        &mut self,
-        chunk: &Chunk,
-        filter: Option<(&dyn RowFilter, usize)>,
-    ) -> Result<Option<(BlockRows, Option<Vec<u32>>)>> {
-        let measurement = &self.measurement;
-        let mut timestamps = measurement.timestamps_with(chunk.group, &mut self.time_sets)?;
-        let wanted = wanted(measurement, &timestamps, self.range)?;
-        if wanted.is_empty() {
-            return Ok(None);
-        }
-        timestamps.truncate(wanted.end);
-        timestamps.drain(..wanted.start);
-        let mut columns = vec![None; self.fields.len()];
-        let mut left: Vec<usize> = (0..columns.len()).collect();
-        let mut rows = wanted.clone();
-        let mut chosen = None;
-        if let Some((filter, series)) = filter {
-            left.retain(|place| !filter.places().contains(place));
-            self.read_alone(chunk, rows.clone(), (filter.places(), &mut columns))?;
-            let seen: Vec<Option<&Column>> = columns.iter().map(Option::as_ref).collect();
-            chosen = filter.chosen(series, timestamps.len(), &seen);
-            let last = chosen.as_ref().map(|chosen| chosen.last().copied());
-            match last {
-                Some(None) => {
-                    self.measurement.block().check_intact()?;
-                    return Ok(None);
-                }
-                Some(Some(last)) => rows.end = rows.start + last as usize + 1,
-                None => {}
-            }
-        }
-        self.read_alone(chunk, rows, (&left, &mut columns))?;
-        self.measurement.block().check_intact()?;
-        let rows = BlockRows {
-            timestamps,
-            columns,
-        };
-        Ok(Some((rows, chosen)))
-    }
-
-    /// Reads `rows` of a chunk that is all of its group, of the fields at `places`.
-    fn read_alone(
-        &mut self,
-        chunk: &Chunk,
-        rows: Range<usize>,
-        (places, columns): (&[usize], &mut [Option<Column>]),
-    ) -> Result<()> {
-        for place in places {
-            let FieldReader { entry, sets, .. } = &mut self.fields[*place];
-            if let Some(entry) = entry {
-                let rows = (chunk.group, rows.clone());
-                columns[*place] = read_page(&self.measurement, entry, rows, sets)?;
-            }
-        }
-        Ok(())
-    }
 }
 
 /// Which of a series' rows, of these times, lie in `range`.
@@ -522,13 +453,53 @@ fn wanted(measurement: &Measurement<'_>, times: &[i64], range: TimeRange) -> Res
     Ok(start..end.max(start))
 }
 
-/// The column of `rows` of a group, or `None` where none has a value.
-fn read_page(
+/// A page of a field: which rows have a value, and the stream of these.
+struct OpenPage<'bytes, 'set> {
+    /// Rows of the group.
+    all: usize,
+    presence: Presence,
+    stream: &'bytes [u8],
+    shared: &'set Shared,
+}
+
+impl OpenPage<'_, '_> {
+    /// The column of `rows`, or `None` where none has a value.
+    fn column(
+        self,
+        field_type: FieldType,
+        rows: Range<usize>,
+    ) -> std::result::Result<Option<Column>, DecodeError> {
+        let OpenPage {
+            all,
+            presence,
+            stream,
+            shared,
+        } = self;
+        if presence == Presence::All && rows.len() < all {
+            let mut values = Values::new(field_type);
+            codec::decode_values_range_with(stream, (all, rows), shared, &mut values)?;
+            return Ok(Some(Column { values, presence }));
+        }
+        let count = match &presence {
+            Presence::All => all,
+            Presence::Some(bits) => bits.count_ones(),
+        };
+        let values = codec::decode_values_with(field_type, stream, count, shared)?;
+        let column = Column { values, presence };
+        if rows.len() < all {
+            return Ok(slice(&column, rows));
+        }
+        Ok(Some(column))
+    }
+}
+
+/// What `read` makes of the page of `group`, or `None` where no row has a value.
+fn with_page<T>(
     measurement: &Measurement<'_>,
-    entry: &FieldEntry,
-    (group, rows): (usize, Range<usize>),
+    (entry, group): (&FieldEntry, usize),
     sets: &mut SetCache,
-) -> Result<Option<Column>> {
+    read: impl FnOnce(OpenPage<'_, '_>) -> std::result::Result<T, DecodeError>,
+) -> Result<Option<T>> {
     let all = measurement.group_row_count(group)?;
     let span = measurement.entry(|_, bytes| entry.pages.get(bytes, group))?;
     if span.len == 0 {
@@ -537,31 +508,31 @@ fn read_page(
     let block = measurement.block();
     let bytes = block.file().read(span.offset..span.end())?;
     let corrupt = |damage: Damage| -> Error { block.corrupt(span.offset, damage) };
+    let damaged = |error| corrupt(stats::damage(error));
     let mut taker = Taker::new(&bytes);
     let number = taker.varint().map_err(corrupt)?;
     let shared = sets.get(measurement, &entry.sets, number)?;
     let presence = taker.prefixed().map_err(corrupt)?;
-    let presence =
-        codec::decode_presence(presence, all).map_err(|error| corrupt(stats::damage(error)))?;
-    let bytes = taker.take(taker.remaining()).map_err(corrupt)?;
-    let damaged = |error| corrupt(stats::damage(error));
-    if presence == Presence::All && rows.len() < all {
-        let mut values = Values::new(entry.field_type);
-        codec::decode_values_range_with(bytes, (all, rows), shared, &mut values)
-            .map_err(damaged)?;
-        return Ok(Some(Column { values, presence }));
-    }
-    let count = match &presence {
-        Presence::All => all,
-        Presence::Some(bits) => bits.count_ones(),
+    let presence = codec::decode_presence(presence, all).map_err(damaged)?;
+    let stream = taker.take(taker.remaining()).map_err(corrupt)?;
+    let page = OpenPage {
+        all,
+        presence,
+        stream,
+        shared,
     };
-    let values =
-        codec::decode_values_with(entry.field_type, bytes, count, shared).map_err(damaged)?;
-    let column = Column { values, presence };
-    if rows.len() < all {
-        return Ok(slice(&column, rows));
-    }
-    Ok(Some(column))
+    read(page).map(Some).map_err(damaged)
+}
+
+/// The column of `rows` of a group, or `None` where none has a value.
+fn read_page(
+    measurement: &Measurement<'_>,
+    entry: &FieldEntry,
+    (group, rows): (usize, Range<usize>),
+    sets: &mut SetCache,
+) -> Result<Option<Column>> {
+    let read = |page: OpenPage<'_, '_>| page.column(entry.field_type, rows);
+    with_page(measurement, (entry, group), sets, read).map(Option::flatten)
 }
 
 fn read_stats(

@@ -12,10 +12,12 @@ mod reader;
 mod sets;
 #[cfg(test)]
 pub(crate) mod tests;
+mod times;
 mod weight;
 mod writer;
 
-pub use cursor::{BlockCursor, BlockRows, Chunk, FieldStats};
+pub use cursor::{AloneChunk, BlockCursor, BlockRows, Chunk, ChunkColumn, FieldStats};
 pub use reader::{Block, Measurement};
 pub use sets::DecodedSets;
+pub use times::Times;
 pub use writer::BlockWriter;

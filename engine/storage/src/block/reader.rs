@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use crate::block::cursor::BlockCursor;
 use crate::block::sets::{DecodedSets, SetCache};
-use crate::codec;
+use crate::block::times::Times;
+use crate::codec::{self, DecodeError, Shared};
 use crate::env::{Env, ReadFile};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::block::array::unbiased;
@@ -400,6 +401,26 @@ impl<'block> Measurement<'block> {
 
     /// As [`Measurement::timestamps`], the sets that pages share read once.
     pub(super) fn timestamps_with(&self, group: usize, sets: &mut SetCache) -> Result<Vec<i64>> {
+        self.with_times(group, sets, codec::decode_timestamps_with)
+    }
+
+    /// The times of all rows of group `group`, as they are kept.
+    pub(super) fn times_with(&self, group: usize, sets: &mut SetCache) -> Result<Times> {
+        self.with_times(group, sets, |stream, count, shared| {
+            Ok(match codec::decode_even(stream, count)? {
+                Some((first, step)) => Times::Even { first, step, count },
+                None => Times::Each(codec::decode_timestamps_with(stream, count, shared)?),
+            })
+        })
+    }
+
+    /// What `decode` makes of the times of group `group`: their stream, how many they are, and their set.
+    fn with_times<T>(
+        &self,
+        group: usize,
+        sets: &mut SetCache,
+        decode: impl FnOnce(&[u8], usize, &Shared) -> std::result::Result<T, DecodeError>,
+    ) -> Result<T> {
         let count = self.group_row_count(group)?;
         let span = self.entry(|directory, bytes| directory.times.get(bytes, group))?;
         let bytes = self.block.file.read(span.offset..span.end())?;
@@ -408,8 +429,7 @@ impl<'block> Measurement<'block> {
         let number = taker.varint().map_err(corrupt)?;
         let shared = sets.get(self, &self.directory.time_sets, number)?;
         let stream = taker.take(taker.remaining()).map_err(corrupt)?;
-        codec::decode_timestamps_with(stream, count, shared)
-            .map_err(|error| corrupt(stats::damage(error)))
+        decode(stream, count, shared).map_err(|error| corrupt(stats::damage(error)))
     }
 
     /// From the earliest time of group `group` to behind its latest.

@@ -1,5 +1,6 @@
 //! Blocks over the simulated disk: what is written is read, and nothing else ever is.
 
+mod alone;
 pub(crate) mod damage;
 mod points;
 mod select;

@@ -166,6 +166,24 @@ impl Span {
     }
 }
 
+/// A word, and how often it stands in a row: a signed or unsigned integer, or a float's bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Repeat {
+    /// The word.
+    pub word: u64,
+    /// How often, at least once.
+    pub count: usize,
+}
+
+/// Where the runs of a stream go, and which of its values are wanted.
+#[derive(Debug)]
+struct Repeats<'out> {
+    /// How many values the stream has.
+    count: usize,
+    range: Range<usize>,
+    out: &'out mut Vec<Repeat>,
+}
+
 fn check_count(count: usize) -> Result<(), DecodeError> {
     if count > COUNT_MAX {
         return Err(DecodeError::Invalid("a stream holds too many values"));
@@ -176,7 +194,6 @@ fn check_count(count: usize) -> Result<(), DecodeError> {
 /// Makes `out` hold `count` words, all to be overwritten.
 fn resize<T: Word>(out: &mut Vec<T>, count: usize) -> Result<(), DecodeError> {
     check_count(count)?;
-    out.clear();
     out.resize(count, T::from_word(0));
     Ok(())
 }
@@ -242,10 +259,7 @@ pub fn decode_values_with(
     shared: &Shared,
 ) -> Result<Values, DecodeError> {
     let mut values = Values::new(field_type);
-    let context = Context::of(shared);
-    whole(bytes, |cursor| {
-        take_values_in(cursor, context, count, &mut values)
-    })?;
+    decode_values_into_with(bytes, count, shared, &mut values)?;
     Ok(values)
 }
 
@@ -258,7 +272,73 @@ pub fn decode_values_into(
     count: usize,
     values: &mut Values,
 ) -> Result<(), DecodeError> {
-    whole(bytes, |cursor| take_values(cursor, count, values))
+    decode_values_into_with(bytes, count, Shared::none(), values)
+}
+
+/// As [`decode_values_into`], of a stream that may refer to `shared`.
+///
+/// # Errors
+/// As [`decode_values_into`].
+pub fn decode_values_into_with(
+    bytes: &[u8],
+    count: usize,
+    shared: &Shared,
+    values: &mut Values,
+) -> Result<(), DecodeError> {
+    let context = Context::of(shared);
+    whole(bytes, |cursor| {
+        take_values_in(cursor, context, count, values)
+    })
+}
+
+/// Appends the values of `range` of a stream of `count` numbers to `out`, as words and how often each stands
+/// in a row; false, and nothing, where the stream does not keep them so. Costs what the runs do.
+///
+/// # Errors
+/// If `bytes` are found not to be such a stream.
+///
+/// # Panics
+/// If the range ends before it starts or behind `count`.
+pub fn decode_repeats(
+    (field_type, bytes): (FieldType, &[u8]),
+    (count, range): (usize, Range<usize>),
+    shared: &Shared,
+    out: &mut Vec<Repeat>,
+) -> Result<bool, DecodeError> {
+    assert!(range.start <= range.end && range.end <= count, "{range:?}");
+    check_count(count)?;
+    if range.is_empty() {
+        return Ok(true);
+    }
+    let cursor = &mut Cursor::new(bytes);
+    let context = Context::of(shared);
+    let repeats = Repeats { count, range, out };
+    match field_type {
+        FieldType::Float => floats::take_repeats(cursor, context, repeats),
+        FieldType::Integer | FieldType::Unsigned => {
+            integers::take_repeats(cursor, context, repeats)
+        }
+        FieldType::Boolean | FieldType::String => Ok(false),
+    }
+}
+
+/// The first of `count` times in `bytes` and the step from each to the next, where all are alike and the
+/// stream keeps them so.
+///
+/// # Errors
+/// If `bytes` are found not to be such a stream.
+pub fn decode_even(bytes: &[u8], count: usize) -> Result<Option<(i64, i64)>, DecodeError> {
+    check_count(count)?;
+    let mut cursor = Cursor::new(bytes);
+    let step = match cursor.byte()? {
+        id::CONSTANT => false,
+        id::STEP => true,
+        _ => return Ok(None),
+    };
+    let first = cursor.signed()?.cast_signed();
+    let step = if step { cursor.signed()? } else { 0 };
+    cursor.finish()?;
+    Ok(Some((first, step.cast_signed())))
 }
 
 /// As [`decode_values_into`], only the values of `range`, counted from 0. Costs what the range does

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::block::{Block, BlockCursor, Chunk};
 use crate::error::Result;
 use crate::model::{FieldWindows, RowFilter, ScanRequest, SeriesId, TimeRange};
+use crate::scan::entries::Entries;
 use crate::scan::piece::{Decoded, Piece, Pieces, Store};
 
 /// Values that are read in the time that it takes to find a series and its statistics, about: 0.6 us.
@@ -163,6 +164,25 @@ impl Pieces for BlockPieces<'_> {
             return Ok(false);
         };
         lock(&self.cursor).push_stats(chunk, into)
+    }
+
+    fn add_rows(&mut self, entries: &mut Entries<'_>) -> Result<Option<usize>> {
+        let Some(chunk) = self.chunks.last().filter(|_| self.filter.is_none()) else {
+            return Ok(None);
+        };
+        let mut cursor = lock(&self.cursor);
+        let Some(alone) = cursor.alone(chunk)? else {
+            return Ok(None);
+        };
+        entries.begin(alone.times());
+        for field in 0..cursor.fields() {
+            let wanted = entries.wanted(field);
+            let column = cursor.column_alone(&alone, (field, wanted))?;
+            entries.push(field, alone.times(), &column);
+        }
+        entries.end();
+        cursor.measurement().block().check_intact()?;
+        Ok(Some(alone.times().len()))
     }
 
     fn skip_piece(&mut self) {

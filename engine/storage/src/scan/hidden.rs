@@ -4,6 +4,7 @@
 use crate::error::Result;
 use crate::memtable::pick_rows;
 use crate::model::{FieldWindows, Hides, SeriesId, TimeRange, covers, meets, visible};
+use crate::scan::entries::Entries;
 use crate::scan::piece::{Decoded, Piece, Pieces, Store};
 
 /// A run or a block of which deletes hide something.
@@ -57,6 +58,14 @@ struct HiddenPieces<'snapshot> {
     field_count: usize,
 }
 
+impl HiddenPieces<'_> {
+    /// Whether some of the next piece's rows may be hidden.
+    fn hides_some(&self) -> bool {
+        let span = self.inner.span();
+        span.is_some_and(|(first, last)| meets(&self.ranges, first, last))
+    }
+}
+
 impl Pieces for HiddenPieces<'_> {
     fn span(&self) -> Option<(i64, i64)> {
         self.inner.span()
@@ -88,11 +97,18 @@ impl Pieces for HiddenPieces<'_> {
     }
 
     fn summary(&mut self, into: &mut [FieldWindows]) -> Result<bool> {
-        match self.inner.span() {
-            // The statistics count rows that are not seen.
-            Some((first, last)) if meets(&self.ranges, first, last) => Ok(false),
-            Some(_) | None => self.inner.summary(into),
+        // The statistics count rows that are not seen.
+        if self.hides_some() {
+            return Ok(false);
         }
+        self.inner.summary(into)
+    }
+
+    fn add_rows(&mut self, entries: &mut Entries<'_>) -> Result<Option<usize>> {
+        if self.hides_some() {
+            return Ok(None);
+        }
+        self.inner.add_rows(entries)
     }
 
     fn skip_piece(&mut self) {

@@ -6,7 +6,7 @@
 use std::ops::Range;
 
 use crate::error::Result;
-use crate::model::FieldWindows;
+use crate::scan::entries::Entries;
 use crate::scan::piece::{Piece, Pieces};
 
 /// A store's rows of one series, in the order of the scan.
@@ -58,27 +58,34 @@ impl<'snapshot> Input<'snapshot> {
         Ok(())
     }
 
-    /// Takes the next piece's aggregates in place of its rows, if they are known and its first and
-    /// last time are `wanted`: appends them to `into`. Gives its first time.
+    /// Adds the next piece to `entries`, if it lies before `others` and can be added without making rows of it.
+    /// Gives how many rows were read for that.
     ///
     /// # Errors
     /// As [`Pieces::summary`].
-    pub(super) fn take_summary(
+    pub(super) fn add_piece(
         &mut self,
-        wanted: impl FnOnce(i64, i64) -> bool,
-        into: &mut [FieldWindows],
-    ) -> Result<Option<i64>> {
+        others: i64,
+        entries: &mut Entries<'_>,
+    ) -> Result<Option<usize>> {
         let Some((first, last)) = self.pieces.span() else {
             return Ok(None);
         };
-        if self.descending || self.left() > 0 || !wanted(first, last) {
+        if self.descending || self.left() > 0 || last >= others {
             return Ok(None);
         }
-        let known = self.pieces.summary(into)?;
-        if known {
+        let pieces = &mut self.pieces;
+        let rows = if entries.holds_in_one(first, last)
+            && entries.add_entry(first, |columns| pieces.summary(columns))?
+        {
+            Some(0)
+        } else {
+            pieces.add_rows(entries)?
+        };
+        if rows.is_some() {
             self.pieces.skip_piece();
         }
-        Ok(known.then_some(first))
+        Ok(rows)
     }
 
     /// How many of the rows left in the open piece have a key that `holds`, which no later does.

@@ -7,8 +7,9 @@ use std::sync::Arc;
 use crate::error::Result;
 use crate::memtable::{Fold, Slice, pick_rows};
 use crate::model::{
-    Bitmap, Column, FieldType, FieldWindows, Presence, SeriesId, TimeRange, VECTOR_ROWS_MAX, Values,
+    Bitmap, Column, FieldType, Presence, SeriesId, TimeRange, VECTOR_ROWS_MAX, Values,
 };
+use crate::scan::entries::Entries;
 use crate::scan::input::Input;
 use crate::scan::piece::{Decoded, Piece, Store};
 
@@ -20,8 +21,8 @@ const SOLO_ROWS_MIN: usize = 64;
 pub(super) enum Step {
     /// Rows in the order of the scan, [`VECTOR_ROWS_MAX`] at most, a column for each field.
     Rows(Vec<i64>, Vec<Column>),
-    /// Aggregates of rows that need no decoding have been appended: the time of the first.
-    Summary(i64),
+    /// Aggregates have been added in place of rows; so many rows were read for them.
+    Added(usize),
 }
 
 /// The rows of one series.
@@ -56,17 +57,12 @@ impl<'snapshot> Merge<'snapshot> {
         })
     }
 
-    /// What comes next, or `None` at the end. Where a piece knows its aggregates, overlaps no other, and
-    /// its first and last time are `wanted`, they are appended to `into` in place of rows: an entry in
-    /// each column.
+    /// What comes next, or `None` at the end. A piece that overlaps no other is added to `entries`, if there
+    /// are some, where it can be without making rows of it.
     ///
     /// # Errors
     /// `Corrupt` or `Io` where values cannot be read.
-    pub(super) fn step(
-        &mut self,
-        wanted: impl Fn(i64, i64) -> bool,
-        into: &mut [FieldWindows],
-    ) -> Result<Option<Step>> {
+    pub(super) fn step(&mut self, mut entries: Option<&mut Entries<'_>>) -> Result<Option<Step>> {
         loop {
             self.inputs.retain(|input| input.edge().is_some());
             let Some(first) = self.first() else {
@@ -75,9 +71,10 @@ impl<'snapshot> Merge<'snapshot> {
             let others = self.edge_of_others(first);
             let input = &mut self.inputs[first];
             if input.left() == 0 {
-                let alone = |start, end| end < others && wanted(start, end);
-                if let Some(start) = input.take_summary(alone, into)? {
-                    return Ok(Some(Step::Summary(start)));
+                if let Some(entries) = entries.as_deref_mut()
+                    && let Some(rows) = input.add_piece(others, entries)?
+                {
+                    return Ok(Some(Step::Added(rows)));
                 }
                 input.open(|last| last < others)?;
                 continue;

@@ -5,12 +5,14 @@
 //! not overlap; the merge opens a piece only when the scan reaches its time.
 
 mod block;
+mod entries;
 mod hidden;
 mod input;
 mod merge;
 mod numbers;
 mod partial;
 mod piece;
+mod repeats;
 mod rows;
 mod run;
 mod shared;

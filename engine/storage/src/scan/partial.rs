@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use crate::block::Times;
 use crate::memtable::Slice;
 use crate::model::{Column, Extreme, FieldWindows, Presence, Selected, Sum, Values, WindowPartial};
 use crate::scan::numbers::{Number, float_sum, integer_sum, unsigned_sum};
@@ -52,10 +53,10 @@ pub(crate) fn partial(timestamps: &[i64], slice: &Slice<'_>) -> Option<WindowPar
 }
 
 /// Appends to `windows` an entry for each of `spans`, which are ranges of the rows of `column`,
-/// ascending, whose times are `timestamps`: without a value where the field has none in it.
+/// ascending, which have these times: without a value where the field has none in it.
 pub(super) fn push_spans(
     windows: &mut FieldWindows,
-    (timestamps, column): (&[i64], &Column),
+    (times, column): (&Times, &Column),
     spans: &[Range<usize>],
 ) {
     let mut dense = 0;
@@ -72,17 +73,17 @@ pub(super) fn push_spans(
             dense: dense..dense + count(span.clone()),
         };
         (dense, row) = (slice.dense.end, span.end);
-        push_span(windows, &timestamps[span.clone()], &slice, &column.values);
+        push_span(windows, times, &slice, &column.values);
     }
 }
 
-fn push_span(windows: &mut FieldWindows, timestamps: &[i64], slice: &Slice<'_>, values: &Values) {
+fn push_span(windows: &mut FieldWindows, times: &Times, slice: &Slice<'_>, values: &Values) {
     let dense = slice.dense.clone();
     let Some(last) = dense.len().checked_sub(1) else {
         windows.push_absent();
         return;
     };
-    let at = |index: usize| timestamps[slice.row_of(index)];
+    let at = |index: usize| times.get(slice.rows.start + slice.row_of(index));
     windows.push_count(dense.len() as u64);
     match values {
         Values::Float(values) => {

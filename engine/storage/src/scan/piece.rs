@@ -7,6 +7,7 @@ use std::sync::Arc;
 use crate::error::Result;
 use crate::memtable::{Run, Slice, pick_rows};
 use crate::model::{Column, FieldWindows, SeriesId, TimeRange};
+use crate::scan::entries::Entries;
 
 /// A run or a block, with the fields of one request in mind.
 pub(super) trait Store<'snapshot>: fmt::Debug + Send {
@@ -55,6 +56,15 @@ pub(super) trait Pieces: fmt::Debug + Send {
     /// # Errors
     /// `Corrupt` or `Io` where the statistics cannot be read.
     fn summary(&mut self, into: &mut [FieldWindows]) -> Result<bool>;
+
+    /// Adds the rows of the next piece to `entries`, where that takes less than making rows of it: says how many
+    /// there are; else adds nothing. Only asked where no other store has rows between its first and its last.
+    ///
+    /// # Errors
+    /// `Corrupt` or `Io` where the values cannot be read; what was added then means nothing.
+    fn add_rows(&mut self, _entries: &mut Entries<'_>) -> Result<Option<usize>> {
+        Ok(None)
+    }
 
     /// Passes over the next piece; only called where there is one.
     fn skip_piece(&mut self);

@@ -57,7 +57,7 @@ impl<'snapshot> RowCursor<'snapshot> {
         loop {
             if let Some(merge) = &mut self.merge {
                 (self.check)()?;
-                if let Some(Step::Rows(timestamps, columns)) = merge.step(|_, _| false, &mut [])? {
+                if let Some(Step::Rows(timestamps, columns)) = merge.step(None)? {
                     let rows = SeriesRows {
                         index: self.next - 1,
                         timestamps,

@@ -1,16 +1,16 @@
 //! Aggregates per window of time, of many series, one after another.
 
-use std::cell::Cell;
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
+use crate::block::Times;
 use crate::error::Result;
-use crate::model::{AggregateRequest, Column, FieldType, FieldWindows, TimeRange, WindowBatch};
+use crate::model::{AggregateRequest, FieldType, FieldWindows, TimeRange, WindowBatch};
 use crate::scan::Check;
 use crate::scan::check_intact;
+use crate::scan::entries::{Cuts, Entries};
 use crate::scan::merge::{Merge, Step};
-use crate::scan::partial::push_spans;
 use crate::scan::piece::Store;
 use crate::scan::shared::Cursor;
 
@@ -31,7 +31,7 @@ pub struct WindowCursor<'snapshot> {
     /// Behind the last to be read.
     end: usize,
     /// Room for where windows cut the rows of a piece.
-    spans: Vec<(u32, Range<usize>)>,
+    cuts: Cuts,
 }
 
 impl<'snapshot> WindowCursor<'snapshot> {
@@ -50,7 +50,7 @@ impl<'snapshot> WindowCursor<'snapshot> {
             check,
             next: 0,
             end,
-            spans: Vec::new(),
+            cuts: Cuts::default(),
         }
     }
 
@@ -79,7 +79,9 @@ impl<'snapshot> WindowCursor<'snapshot> {
                 &self.types,
             )?;
             let start = batch.windows.len();
-            rows += self.windows(merge, (&mut batch, start))?;
+            let windows = (&*self.request.edges, range);
+            let entries = Entries::new(&mut batch, windows, &mut self.cuts);
+            rows += Self::add(&self.check, merge, entries)?;
             if batch.windows.len() > start {
                 batch.series.push((self.next, start));
             }
@@ -92,38 +94,17 @@ impl<'snapshot> WindowCursor<'snapshot> {
         Ok((!batch.series.is_empty()).then_some(batch))
     }
 
-    /// Adds the windows of the next series, whose entries begin at `start`. Gives the number of rows
-    /// that were decoded for them.
-    fn windows(
-        &mut self,
-        mut merge: Merge<'snapshot>,
-        (batch, start): (&mut WindowBatch, usize),
-    ) -> Result<usize> {
-        let edges = &*self.request.edges;
-        let range = self.request.scan.range;
-        let hint = Cell::new(0);
-        let within = |first, last| {
-            let inside = range.contains(first) && range.contains(last);
-            inside && last < edges[window(edges, first, &hint) + 1]
-        };
+    /// Adds what `merge` has to the entries of its series. Gives the number of rows that were decoded for them.
+    fn add(check: &Check, mut merge: Merge<'snapshot>, mut entries: Entries<'_>) -> Result<usize> {
         let mut rows = 0;
         loop {
-            (self.check)()?;
-            // Only an entry of this series may be added to.
-            let is_first = |batch: &WindowBatch| batch.windows.len() == start;
-            match merge.step(within, &mut batch.columns)? {
+            check()?;
+            match merge.step(Some(&mut entries))? {
                 None => return Ok(rows),
-                Some(Step::Summary(first)) => {
-                    let at = number(window(edges, first, &hint));
-                    let goes_on = !is_first(batch) && batch.windows.last() == Some(&at);
-                    settle(batch, at, goes_on);
-                }
+                Some(Step::Added(decoded)) => rows += decoded,
                 Some(Step::Rows(timestamps, columns)) => {
                     rows += timestamps.len();
-                    spans(edges, &timestamps, (&hint, &mut self.spans));
-                    let first = self.spans.first().map(|(at, _)| at);
-                    let goes_on = !is_first(batch) && batch.windows.last() == first;
-                    add_rows(batch, (&self.spans, goes_on), &timestamps, &columns);
+                    entries.add_rows(&Times::Each(timestamps), &columns);
                 }
             }
         }
@@ -178,84 +159,5 @@ pub(super) fn within(range: TimeRange, edges: &[i64]) -> TimeRange {
             end: *end,
         }),
         [] | [_] => TimeRange { start: 0, end: 0 },
-    }
-}
-
-/// The window that `time` lies in; it lies in one. `hint`: the one that was found last.
-fn window(edges: &[i64], time: i64, hint: &Cell<usize>) -> usize {
-    let is_in = |at: usize| edges[at] <= time && edges.get(at + 1).is_some_and(|end| time < *end);
-    let last = hint.get();
-    let at = match [last, last + 1].into_iter().find(|at| is_in(*at)) {
-        Some(at) => at,
-        None => edges.partition_point(|edge| *edge <= time) - 1,
-    };
-    hint.set(at);
-    at
-}
-
-/// Cuts rows of these times, ascending and each in a window, where windows end.
-fn spans(
-    edges: &[i64],
-    timestamps: &[i64],
-    (hint, spans): (&Cell<usize>, &mut Vec<(u32, Range<usize>)>),
-) {
-    spans.clear();
-    let mut start = 0;
-    while let Some(time) = timestamps.get(start) {
-        let at = window(edges, *time, hint);
-        let rest = &timestamps[start..];
-        let count = count_below(rest, edges[at + 1]);
-        spans.push((number(at), start..start + count));
-        start += count;
-    }
-}
-
-/// How many of `times`, ascending, lie below `end`: looked for from the start on, in steps that
-/// double.
-fn count_below(times: &[i64], end: i64) -> usize {
-    let mut step = 1;
-    while times.get(step).is_some_and(|time| *time < end) {
-        step *= 2;
-    }
-    let (low, high) = (step / 2, times.len().min(step));
-    low + times[low..high].partition_point(|time| *time < end)
-}
-
-fn number(window: usize) -> u32 {
-    u32::try_from(window).expect("a request has fewer than 2^32 windows")
-}
-
-/// Adds rows, cut by windows, behind what `batch` has. `goes_on`: the first of these windows is the last
-/// that it has.
-fn add_rows(
-    batch: &mut WindowBatch,
-    (spans, goes_on): (&[(u32, Range<usize>)], bool),
-    timestamps: &[i64],
-    columns: &[Column],
-) {
-    let rows: Vec<Range<usize>> = spans.iter().map(|(_, rows)| rows.clone()).collect();
-    for (own, column) in batch.columns.iter_mut().zip(columns) {
-        // What goes on in the window before is one entry with it.
-        let first = usize::from(goes_on);
-        push_spans(own, (timestamps, column), &rows[..first]);
-        if goes_on {
-            own.fold_last();
-        }
-        push_spans(own, (timestamps, column), &rows[first..]);
-    }
-    let new = spans.iter().skip(usize::from(goes_on));
-    batch.windows.extend(new.map(|(at, _)| at));
-}
-
-/// Takes in the entries that have been appended for window `at`. `goes_on`: that is the last window
-/// there is.
-fn settle(batch: &mut WindowBatch, at: u32, goes_on: bool) {
-    let last = batch.windows.len();
-    if batch.columns.iter().all(|column| column.count(last) == 0) {
-        batch.columns.iter_mut().for_each(FieldWindows::pop);
-    } else if goes_on {
-        batch.columns.iter_mut().for_each(FieldWindows::fold_last);
-    } else {
-        batch.windows.push(at);
     }
 }

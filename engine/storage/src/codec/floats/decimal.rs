@@ -10,7 +10,7 @@
 
 use crate::codec::bytes::{Cursor, Word, push_len};
 use crate::codec::integers::{self, Tries};
-use crate::codec::{Context, DecodeError, Effort, Span, id};
+use crate::codec::{Context, DecodeError, Effort, Repeats, Span, id};
 
 /// Powers of ten that are exact as floats and that short decimals need.
 const POWERS: [f64; 16] = [
@@ -142,6 +142,43 @@ fn set_apart<const DIVIDE: bool>(values: &[f64], wholes: &mut [u64], power: f64)
     places
 }
 
+/// The exponent, and ten to it.
+fn take_power(cursor: &mut Cursor<'_>) -> Result<(usize, f64), DecodeError> {
+    let exponent = usize::from(cursor.byte()?);
+    let power = POWERS.get(exponent);
+    let power = power.ok_or(DecodeError::Invalid("a decimal exponent passes its bound"))?;
+    Ok((exponent, *power))
+}
+
+/// Appends the runs that `repeats` wants; false where there are none, or exceptions among them.
+pub(super) fn take_repeats(
+    cursor: &mut Cursor<'_>,
+    context: Context<'_>,
+    repeats: Repeats<'_>,
+) -> Result<bool, DecodeError> {
+    let (exponent, power) = take_power(cursor)?;
+    if cursor.len(repeats.count)? > 0 {
+        return Ok(false);
+    }
+    let Repeats { count, range, out } = repeats;
+    let start = out.len();
+    let wholes = Repeats {
+        count,
+        range,
+        out: &mut *out,
+    };
+    let found = integers::take_repeats(cursor, context.deeper()?, wholes)?;
+    for repeat in &mut out[start..] {
+        let value = if exponent == 0 {
+            from_whole::<false>(repeat.word, power)
+        } else {
+            from_whole::<true>(repeat.word, power)
+        };
+        repeat.word = value.to_word();
+    }
+    Ok(found)
+}
+
 /// Fills `out` with decimals.
 pub(super) fn take(
     cursor: &mut Cursor<'_>,
@@ -149,10 +186,7 @@ pub(super) fn take(
     span: Span,
     out: &mut [f64],
 ) -> Result<(), DecodeError> {
-    let exponent = usize::from(cursor.byte()?);
-    let power = *POWERS
-        .get(exponent)
-        .ok_or(DecodeError::Invalid("a decimal exponent passes its bound"))?;
+    let (exponent, power) = take_power(cursor)?;
     let count = cursor.len(span.count)?;
     let mut places: Vec<u64> = vec![0; count];
     integers::take(cursor, context.deeper()?, &mut places)?;

@@ -10,7 +10,7 @@ pub(super) use dictionary::Slots;
 use super::bytes::{Cursor, Word};
 use super::integers::{self, Tries};
 use super::shared::{FLOATS_MAX, Shared};
-use super::{Context, DecodeError, Effort, Span, id};
+use super::{Context, DecodeError, Effort, Repeats, Span, id};
 
 /// Appends the stream of `values`, which may refer to `shared`.
 pub(super) fn encode(values: &[f64], effort: Effort, shared: &Shared, out: &mut Vec<u8>) {
@@ -115,5 +115,17 @@ pub(super) fn take(
         id::DICTIONARY => dictionary::take(cursor, context, span, out),
         id::DICTIONARY_SHARED => dictionary::take_shared(cursor, context, span, out),
         codec => integers::take_codec(codec, cursor, context, span, out),
+    }
+}
+
+/// Appends the runs that `repeats` wants, one value at least, of the next stream; false where it has none.
+pub(super) fn take_repeats(
+    cursor: &mut Cursor<'_>,
+    context: Context<'_>,
+    repeats: Repeats<'_>,
+) -> Result<bool, DecodeError> {
+    match cursor.byte()? {
+        id::DECIMAL => decimal::take_repeats(cursor, context, repeats),
+        codec => integers::take_repeats_of(codec, cursor, context, repeats),
     }
 }

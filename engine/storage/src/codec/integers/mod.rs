@@ -11,7 +11,7 @@ mod packed;
 mod runs;
 
 use super::bytes::{Cursor, Word, push_len, push_signed};
-use super::{Context, DecodeError, Effort, Span, id};
+use super::{Context, DecodeError, Effort, Repeat, Repeats, Span, id};
 use delta::{Block, Order};
 use entropy::{Chosen, Model};
 use packed::BLOCK;
@@ -389,6 +389,34 @@ pub(super) fn take_codec<T: Word>(
             entropy::read(cursor, model, span, out)
         }
         unknown => Err(DecodeError::UnknownCodec(unknown)),
+    }
+}
+
+/// Appends the runs that `repeats` wants, one value at least, of the next stream; false where it has none.
+pub(super) fn take_repeats(
+    cursor: &mut Cursor<'_>,
+    context: Context<'_>,
+    repeats: Repeats<'_>,
+) -> Result<bool, DecodeError> {
+    let codec = cursor.byte()?;
+    take_repeats_of(codec, cursor, context, repeats)
+}
+
+/// As [`take_repeats`], of a stream whose id has been read.
+pub(super) fn take_repeats_of(
+    codec: u8,
+    cursor: &mut Cursor<'_>,
+    context: Context<'_>,
+    repeats: Repeats<'_>,
+) -> Result<bool, DecodeError> {
+    match codec {
+        id::CONSTANT => {
+            let (word, count) = (cursor.signed()?, repeats.range.len());
+            repeats.out.push(Repeat { word, count });
+            Ok(true)
+        }
+        id::RUNS => runs::take_runs(cursor, context, repeats).map(|()| true),
+        _ => Ok(false),
     }
 }
 

@@ -3,9 +3,11 @@
 //! Runs and cycles hold streams of integers themselves; `Context` bounds how deep hostile bytes may
 //! nest them.
 
+use std::ops::Range;
+
 use super::{Scale, Tries, encode, take};
 use crate::codec::bytes::{Cursor, Word, push_len, push_signed};
-use crate::codec::{Context, DecodeError, Effort, Span};
+use crate::codec::{Context, DecodeError, Effort, Repeat, Repeats, Span};
 
 /// Appends first word and step of an even series.
 pub(super) fn write_step(first: u64, step: u64, out: &mut Vec<u8>) {
@@ -63,27 +65,55 @@ pub(super) fn read_runs<T: Word>(
     span: Span,
     out: &mut [T],
 ) -> Result<(), DecodeError> {
-    let count = cursor.len(span.count)?;
-    let mut heads: Vec<u64> = vec![0; count];
-    take(cursor, context.deeper()?, &mut heads)?;
-    let mut lengths: Vec<u64> = vec![0; count];
-    take(cursor, context.deeper()?, &mut lengths)?;
-    let mut left = span.count;
-    let mut before = span.start;
+    let wanted = span.start..span.start + out.len();
     let mut rest = out;
-    for (head, length) in heads.into_iter().zip(lengths) {
-        let length = usize::try_from(length).unwrap_or(usize::MAX);
-        left = left
-            .checked_sub(length)
-            .ok_or(DecodeError::Invalid("runs pass the end of their column"))?;
-        let hidden = length.min(before);
-        before -= hidden;
-        let wanted = rest.len().min(length - hidden);
-        let (run, behind) = rest.split_at_mut(wanted);
-        run.fill(T::from_word(head));
+    each_run(cursor, context, (span.count, wanted), |run| {
+        let (own, behind) = std::mem::take(&mut rest).split_at_mut(run.count);
+        own.fill(T::from_word(run.word));
         rest = behind;
+    })
+}
+
+/// Appends the runs within a range of their column.
+pub(super) fn take_runs(
+    cursor: &mut Cursor<'_>,
+    context: Context<'_>,
+    repeats: Repeats<'_>,
+) -> Result<(), DecodeError> {
+    let wanted = (repeats.count, repeats.range);
+    each_run(cursor, context, wanted, |run| repeats.out.push(run))
+}
+
+/// Gives `each` what lies in `range` of each run of a column of `count` words, in order: together they are the
+/// range, unless it is an error.
+fn each_run(
+    cursor: &mut Cursor<'_>,
+    context: Context<'_>,
+    (count, range): (usize, Range<usize>),
+    mut each: impl FnMut(Repeat),
+) -> Result<(), DecodeError> {
+    let runs = cursor.len(count)?;
+    let mut heads: Vec<u64> = vec![0; runs];
+    take(cursor, context.deeper()?, &mut heads)?;
+    let mut lengths: Vec<u64> = vec![0; runs];
+    take(cursor, context.deeper()?, &mut lengths)?;
+    let mut start = 0;
+    for (word, length) in heads.into_iter().zip(lengths) {
+        let length = usize::try_from(length).unwrap_or(usize::MAX);
+        if length > count - start {
+            return Err(DecodeError::Invalid("runs pass the end of their column"));
+        }
+        let end = start + length;
+        let own = start.max(range.start)..end.min(range.end);
+        if !own.is_empty() {
+            each(Repeat {
+                word,
+                count: own.len(),
+            });
+        }
+        start = end;
     }
-    if left == 0 {
+    if start == count {
         Ok(())
     } else {
         Err(DecodeError::Invalid("runs end before their column"))

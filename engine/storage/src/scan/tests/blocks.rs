@@ -206,6 +206,59 @@ fn statistics_of_every_type_mean_what_decoded_rows_do() {
     }
 }
 
+/// Runs of equal values of every type, and what else a page may be, in chunks that no series shares: a window must not
+/// tell in what form its values stood.
+#[test]
+fn runs_of_values_are_added_up_as_if_decoded() {
+    let float = |at: i64| match at / 500 % 6 {
+        0 => f64::NAN,
+        1 if at % 1000 < 700 => -0.0,
+        1 => 0.0,
+        2 => f64::INFINITY,
+        3 => 1e308,
+        _ => f64::from(i32::try_from(at / 70).unwrap()) / 4.0,
+    };
+    let row = |at: i64, step: fn(i64) -> i64| {
+        let fields = [
+            Some(FieldValue::Float(float(at))),
+            Some(FieldValue::Integer(i64::MIN + at / 900 % 3)),
+            (at < 9_000).then_some(FieldValue::Unsigned(u64::MAX)),
+            Some(FieldValue::Boolean(at % 4000 > 10)),
+            (at % 7 > 0).then(|| FieldValue::String(b"text"[..].into())),
+        ];
+        (1, step(at), fields)
+    };
+    let even = |at| 10 * at;
+    let uneven = |at| 10 * at + at % 3;
+    for step in [even, uneven] {
+        let rows: Vec<Row> = (0..12_000).map(|at| row(at, step)).collect();
+        let mut case = integer_case(vec![(rows, Some(1))]);
+        case.request.fields = (1..=5).map(FieldId).collect();
+        for (range, width) in [
+            (TimeRange::ALL, 7_777),
+            (
+                TimeRange {
+                    start: 4_321,
+                    end: 99_999,
+                },
+                1_000,
+            ),
+            (
+                TimeRange {
+                    start: 50,
+                    end: 119_000,
+                },
+                60_000,
+            ),
+        ] {
+            case.request.range = range;
+            case.edges = (0..=120_000 / width + 1).map(|at| at * width).collect();
+            let snapshot = snapshot_of(&mut case);
+            assert_windows(&windows(&snapshot, &case), &expected_windows(&case));
+        }
+    }
+}
+
 #[test]
 fn what_does_not_exist_is_said_so() {
     let mut case = integer_case(vec![(integers([(1, 1)].into_iter()), None)]);
