@@ -24,6 +24,7 @@ pub(crate) fn run(flags: &[&str]) -> Outcome {
         ("influxdb", tools::influxd()?),
         ("victoria-metrics", victoria_metrics(&folder)?),
         ("questdb", questdb(&folder)?),
+        ("prometheus", tools::prometheus()?),
     ];
     let mut command = Command::new(release.join("compare"));
     if !flags.contains(&"--out") {

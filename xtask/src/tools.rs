@@ -63,6 +63,14 @@ pub(crate) fn influxd() -> Result<PathBuf, String> {
     find("influxd").ok_or_else(|| "influxd is not on the PATH".into())
 }
 
+/// Prometheus of Debian.
+pub(crate) fn prometheus() -> Result<PathBuf, String> {
+    if find("prometheus").is_none() {
+        debian(&["prometheus"])?;
+    }
+    find("prometheus").ok_or_else(|| "prometheus is not on the PATH".into())
+}
+
 /// The program `name` on the PATH.
 fn find(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;

@@ -19,6 +19,8 @@ pub struct DataSet {
     pub about: &'static str,
     /// Whether values are strings, which not every peer stores.
     pub strings: bool,
+    /// Whether each series' lines come in the order of their times, which not every peer lets go.
+    pub in_order: bool,
     make: fn(usize) -> Load,
 }
 
@@ -65,7 +67,10 @@ pub const DATA_SETS: [DataSet; 8] = [
         "4 gauges, times off by 2 ms, in ns",
         plain::jitter,
     ),
-    set("late", "devops in shuffled order", devops::late),
+    DataSet {
+        in_order: false,
+        ..set("late", "devops in shuffled order", devops::late)
+    },
 ];
 
 const fn set(name: &'static str, about: &'static str, make: fn(usize) -> Load) -> DataSet {
@@ -73,6 +78,7 @@ const fn set(name: &'static str, about: &'static str, make: fn(usize) -> Load) -
         name,
         about,
         strings: false,
+        in_order: true,
         make,
     }
 }

@@ -20,7 +20,7 @@ impl Answer {
         let mut answer = Answer::default();
         match kind {
             PeerKind::Silverback | PeerKind::InfluxDb => influx(&json(body), of_names, &mut answer),
-            PeerKind::VictoriaMetrics => {
+            PeerKind::VictoriaMetrics | PeerKind::Prometheus => {
                 // An export is one document a line.
                 for line in body.split(|byte| *byte == b'\n') {
                     if !line.is_empty() {

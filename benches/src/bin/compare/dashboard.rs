@@ -11,6 +11,7 @@ use silverback_benches::data::devops;
 use crate::http::Client;
 use crate::peer::Peer;
 use crate::question::QUESTIONS;
+use crate::sending::{self, Sending};
 
 /// What a dashboard shows: questions by name, together twenty panels.
 const PANELS: [(&str, usize); 7] = [
@@ -47,24 +48,25 @@ pub(crate) fn run(peer: &Peer, hosts: usize, values_per_s: f64) -> Dashboard {
     let idle_ms = panels(peer, hosts, REFRESHES);
     let seconds = REFRESH.as_secs_f64() * (REFRESHES as f64 + 1.0);
     let load = devops::later(hosts, values_per_s / 2.0 * seconds);
-    let body_values = load.values as f64 / load.bodies.len() as f64;
+    let sending = Sending::new(peer.kind(), &load.bodies, SENDERS);
+    let body_values = load.values as f64 / sending.len() as f64;
     let pause = Duration::from_secs_f64(body_values / (values_per_s / 2.0));
     let done = AtomicBool::new(false);
-    let next = AtomicUsize::new(0);
+    let sent = AtomicUsize::new(0);
     let start = Instant::now();
     let (busy_ms, taken_s) = std::thread::scope(|scope| {
-        for _ in 0..SENDERS {
-            scope.spawn(|| {
+        for sender in 0..SENDERS {
+            let (sending, done, sent) = (&sending, &done, &sent);
+            scope.spawn(move || {
                 let mut client = Client::connect(peer.address()).unwrap();
                 while !done.load(Ordering::Relaxed) {
-                    let number = next.fetch_add(1, Ordering::Relaxed);
-                    let Some(body) = load.bodies.get(number) else {
+                    let Some((number, body)) = sending.next(sender) else {
                         break;
                     };
                     let due = start + pause * u32::try_from(number).unwrap();
                     std::thread::sleep(due.saturating_duration_since(Instant::now()));
-                    let (status, _) = client.send("POST", "/write?db=bench", body).unwrap();
-                    assert_eq!(status, 204, "{}", peer.kind().name());
+                    sending::send(peer, &mut client, body);
+                    sent.fetch_add(1, Ordering::Relaxed);
                 }
             });
         }
@@ -73,7 +75,7 @@ pub(crate) fn run(peer: &Peer, hosts: usize, values_per_s: f64) -> Dashboard {
         (busy_ms, start.elapsed().as_secs_f64())
     });
     peer.settle();
-    let sent = next.into_inner().min(load.bodies.len()) as f64 * body_values;
+    let sent = sent.into_inner() as f64 * body_values;
     Dashboard {
         idle_ms,
         busy_ms,

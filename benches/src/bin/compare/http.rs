@@ -40,9 +40,19 @@ impl Client {
         target: &str,
         body: &[u8],
     ) -> std::io::Result<(u16, &[u8])> {
+        self.send_with(method, (target, ""), body)
+    }
+
+    /// As [`Client::send`], with lines of further headers.
+    pub(crate) fn send_with(
+        &mut self,
+        method: &str,
+        (target, headers): (&str, &str),
+        body: &[u8],
+    ) -> std::io::Result<(u16, &[u8])> {
+        let length = body.len();
         let head = format!(
-            "{method} {target} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n",
-            body.len()
+            "{method} {target} HTTP/1.1\r\nHost: localhost\r\n{headers}Content-Length: {length}\r\n\r\n"
         );
         let socket = self.stream.get_mut();
         socket.write_all(head.as_bytes())?;

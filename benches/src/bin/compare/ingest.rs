@@ -1,11 +1,12 @@
 //! Sending a data set as fast as it is acknowledged, and what that costs the server.
 
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::http::Client;
 use crate::peer::{Peer, PeerKind};
+use crate::sending::{self, Sending};
 
 /// What one run of one peer showed.
 #[derive(Clone, Debug, Default)]
@@ -30,12 +31,13 @@ pub(crate) fn run(
     bodies: &[Vec<u8>],
     connections: usize,
 ) -> (Peer, Ingest) {
+    let sending = Sending::new(kind, bodies, connections);
     let peer = Peer::start(kind, binary);
     let before = peer.cpu_seconds();
     let start = Instant::now();
     let mut wall_s = 0.0;
     let peak_anonymous_mb = watched(&peer, || {
-        send(&peer, bodies, connections);
+        send(&peer, &sending, connections);
         wall_s = start.elapsed().as_secs_f64();
         peer.apply();
     });
@@ -53,17 +55,14 @@ pub(crate) fn run(
     (peer, run)
 }
 
-/// Sends all bodies; panics unless each is acknowledged.
-fn send(peer: &Peer, bodies: &[Vec<u8>], connections: usize) {
-    let next = AtomicUsize::new(0);
+/// Sends all that there is, each over a connection of its own; panics unless all is acknowledged.
+fn send(peer: &Peer, sending: &Sending<'_>, connections: usize) {
     std::thread::scope(|scope| {
-        for _ in 0..connections {
-            scope.spawn(|| {
+        for sender in 0..connections {
+            scope.spawn(move || {
                 let mut client = Client::connect(peer.address()).unwrap();
-                while let Some(body) = bodies.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let (status, answer) = client.send("POST", "/write?db=bench", body).unwrap();
-                    let answer = String::from_utf8_lossy(answer);
-                    assert_eq!(status, 204, "{}: {answer}", peer.kind().name());
+                while let Some((_, body)) = sending.next(sender) {
+                    sending::send(peer, &mut client, body);
                 }
             });
         }

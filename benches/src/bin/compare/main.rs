@@ -19,6 +19,7 @@ mod peer;
 mod proc;
 mod question;
 mod report;
+mod sending;
 
 use std::path::PathBuf;
 
@@ -31,7 +32,7 @@ use silverback_benches::data::{DATA_SETS, DataSet, devops};
 const USAGE: &str = "\
 usage: compare [--rounds N] [--quick] [--connections N] [--out FOLDER] [--set NAME]... NAME=BINARY ...
 
-NAME of a binary is silverback, influxdb, victoria-metrics or questdb (its jar). Each round starts every
+NAME of a binary is silverback, influxdb, victoria-metrics, questdb (its jar) or prometheus. Each round starts every
 peer afresh on loopback, sends it each data set (default: devops; all: every one), lets it settle, asks the queries and
 shows dashboards where the set is devops, and stops it. --quick: a tenth of the data. --out: figures as Markdown and SVG.";
 
@@ -126,7 +127,7 @@ fn measure(settings: &Settings, set: DataSet) -> Measured {
     for round in 1..=settings.rounds {
         let mut asked = Vec::new();
         for ((kind, binary), runs) in settings.peers.iter().zip(&mut measured.ingest) {
-            if set.strings && !kind.has_strings() {
+            if !kind.takes(&set) {
                 continue;
             }
             let (peer, run) = ingest::run((*kind, binary), &load.bodies, settings.connections);

@@ -5,6 +5,8 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use silverback_benches::data::DataSet;
+
 use crate::http::{Client, escaped};
 use crate::proc;
 
@@ -18,6 +20,7 @@ pub(crate) enum PeerKind {
     InfluxDb,
     VictoriaMetrics,
     QuestDb,
+    Prometheus,
 }
 
 impl PeerKind {
@@ -27,6 +30,7 @@ impl PeerKind {
             PeerKind::InfluxDb,
             PeerKind::VictoriaMetrics,
             PeerKind::QuestDb,
+            PeerKind::Prometheus,
         ];
         all.into_iter().find(|kind| kind.name() == name)
     }
@@ -37,12 +41,18 @@ impl PeerKind {
             PeerKind::InfluxDb => "influxdb",
             PeerKind::VictoriaMetrics => "victoria-metrics",
             PeerKind::QuestDb => "questdb",
+            PeerKind::Prometheus => "prometheus",
         }
     }
 
-    /// Whether it stores strings and booleans as they are.
-    pub(crate) fn has_strings(self) -> bool {
-        self != PeerKind::VictoriaMetrics
+    /// Whether it can take part: not everybody stores strings and booleans as they are, and Prometheus takes the
+    /// samples of a series in their order only, as it is set up by default.
+    pub(crate) fn takes(self, set: &DataSet) -> bool {
+        match self {
+            PeerKind::Silverback | PeerKind::InfluxDb | PeerKind::QuestDb => true,
+            PeerKind::VictoriaMetrics => !set.strings,
+            PeerKind::Prometheus => !set.strings && set.in_order,
+        }
     }
 
     /// The command with its documented production settings and its files in `folder`. `binary` is
@@ -65,6 +75,15 @@ impl PeerKind {
                 command.arg(format!("-httpListenAddr={address}"));
                 command.arg("-retentionPeriod=100y");
             }
+            PeerKind::Prometheus => {
+                let config = folder.join("prometheus.yml");
+                std::fs::write(&config, "global: {}\n").unwrap();
+                command.arg(format!("--config.file={}", config.display()));
+                command.arg(format!("--storage.tsdb.path={}", data.display()));
+                command.arg(format!("--web.listen-address={address}"));
+                command.arg("--web.enable-remote-write-receiver");
+                command.arg("--storage.tsdb.retention.time=100y");
+            }
             PeerKind::QuestDb => {
                 std::fs::create_dir_all(&data).unwrap();
                 command = Command::new("java");
@@ -85,6 +104,7 @@ impl PeerKind {
             PeerKind::Silverback => "/ready",
             PeerKind::InfluxDb | PeerKind::QuestDb => "/ping",
             PeerKind::VictoriaMetrics => "/health",
+            PeerKind::Prometheus => "/-/ready",
         }
     }
 }
@@ -208,7 +228,7 @@ impl Peer {
                 let merged = self.request("GET", "/internal/force_merge");
                 assert!(matches!(merged, Some((200, _))), "{merged:?}");
             }
-            PeerKind::InfluxDb | PeerKind::QuestDb => {}
+            PeerKind::InfluxDb | PeerKind::QuestDb | PeerKind::Prometheus => {}
         }
         let mut before = self.cpu_seconds();
         for _ in 0..30 {

@@ -98,6 +98,8 @@ pub(crate) struct Asked {
     metricsql: String,
     /// Empty where QuestDB has no such query.
     sql: String,
+    /// Path and parameters for Prometheus, empty where it has no such query.
+    promql: String,
 }
 
 impl Asked {
@@ -109,6 +111,7 @@ impl Asked {
                 (&self.influxql, format!("/query?db=bench&q={query}"))
             }
             PeerKind::VictoriaMetrics => (&self.metricsql, self.metricsql.clone()),
+            PeerKind::Prometheus => (&self.promql, self.promql.clone()),
             PeerKind::QuestDb => (&self.sql, format!("/exec?query={}", escaped(&self.sql))),
         };
         (!text.is_empty()).then_some(target)
@@ -190,28 +193,18 @@ impl Question {
             What::Double { fields } => means(&CPU_FIELDS[..fields], all),
             What::High { all: true } => high(all, None),
             What::High { all: false } => high(all, Some(random.below(hosts))),
-            What::Last => Asked {
-                influxql: "SELECT * FROM cpu GROUP BY hostname ORDER BY time DESC LIMIT 1".into(),
-                metricsql: instant("last_over_time({__name__=~\"cpu_.*\"}[12h])", all),
-                sql: "SELECT * FROM cpu LATEST ON timestamp PARTITION BY hostname".into(),
-            },
+            What::Last => {
+                let newest = instant("last_over_time({__name__=~\"cpu_.*\"}[12h])", all);
+                Asked {
+                    influxql: "SELECT * FROM cpu GROUP BY hostname ORDER BY time DESC LIMIT 1"
+                        .into(),
+                    metricsql: newest.clone(),
+                    sql: "SELECT * FROM cpu LATEST ON timestamp PARTITION BY hostname".into(),
+                    promql: newest,
+                }
+            }
             What::LastMinutes => last_minutes(DAY / 2 + random.below(DAY / 2)),
-            What::Regex => Asked {
-                influxql: format!(
-                    "SELECT mean(usage_user) FROM cpu WHERE hostname =~ /^host_1[0-9]?$/ AND {} \
-                     GROUP BY hostname",
-                    all.condition("time")
-                ),
-                metricsql: instant(
-                    "avg_over_time(cpu_usage_user{hostname=~\"host_1[0-9]?\"}[12h])",
-                    all,
-                ),
-                sql: format!(
-                    "SELECT hostname, avg(usage_user) FROM cpu WHERE hostname ~ '^host_1[0-9]?$' \
-                     AND {}",
-                    all.condition("timestamp")
-                ),
-            },
+            What::Regex => by_regex(all),
             What::Fleet => fleet(all),
             What::RawOne => raw(Some(random.below(hosts)), all),
             What::RawAll => raw(None, Span::drawn(random, 60, 1)),
@@ -219,11 +212,13 @@ impl Question {
                 influxql: "SHOW TAG VALUES FROM cpu WITH KEY = hostname".into(),
                 metricsql: format!("/api/v1/label/hostname/values?{}", whole_range(all)),
                 sql: "SELECT DISTINCT hostname FROM cpu".into(),
+                promql: format!("/api/v1/label/hostname/values?{}", whole_range(all)),
             },
             What::Fields => Asked {
                 influxql: "SHOW FIELD KEYS FROM cpu".into(),
                 metricsql: format!("/api/v1/label/__name__/values?{}", whole_range(all)),
                 sql: String::new(),
+                promql: format!("/api/v1/label/__name__/values?{}", whole_range(all)),
             },
         }
     }
@@ -240,6 +235,32 @@ fn instant(query: &str, span: Span) -> String {
 fn ranged(query: &str, span: Span, step: u64) -> String {
     let query = escaped(query);
     format!("/api/v1/query_range?query={query}{}", span.windows(step))
+}
+
+fn by_regex(span: Span) -> Asked {
+    let query = "avg_over_time(cpu_usage_user{hostname=~\"host_1[0-9]?\"}[12h])";
+    Asked {
+        influxql: format!(
+            "SELECT mean(usage_user) FROM cpu WHERE hostname =~ /^host_1[0-9]?$/ AND {} \
+             GROUP BY hostname",
+            span.condition("time")
+        ),
+        metricsql: instant(query, span),
+        sql: format!(
+            "SELECT hostname, avg(usage_user) FROM cpu WHERE hostname ~ '^host_1[0-9]?$' AND {}",
+            span.condition("timestamp")
+        ),
+        promql: instant(query, span),
+    }
+}
+
+/// What `query` makes of each field, told apart by a label: functions of Prometheus leave no names.
+fn of_each(fields: &[&str], query: impl Fn(&str) -> String) -> String {
+    let each = fields.iter().map(|field| {
+        let query = query(field);
+        format!("label_replace({query}, \"field\", \"{field}\", \"\", \"\")")
+    });
+    each.collect::<Vec<_>>().join(" or ")
 }
 
 /// `function(field)` of each field, for InfluxQL and SQL.
@@ -272,6 +293,14 @@ fn greatest(fields: &[&str], hosts: &[String], span: Span, step: u64) -> Asked {
             hosts.join("', '"),
             span.condition("timestamp")
         ),
+        promql: ranged(
+            &of_each(fields, |field| {
+                let hosts = hosts.join("|");
+                format!("max(max_over_time(cpu_{field}{{hostname=~\"{hosts}\"}}[{step}m]))")
+            }),
+            span,
+            step,
+        ),
     }
 }
 
@@ -295,6 +324,13 @@ fn means(fields: &[&str], span: Span) -> Asked {
             calls("avg", fields),
             span.condition("timestamp")
         ),
+        promql: ranged(
+            &of_each(fields, |field| {
+                format!("avg(avg_over_time(cpu_{field}[1h])) by (hostname)")
+            }),
+            span,
+            60,
+        ),
     }
 }
 
@@ -310,6 +346,7 @@ fn high(span: Span, host: Option<u64>) -> Asked {
         influxql: query("time"),
         metricsql: String::new(),
         sql: query("timestamp"),
+        promql: String::new(),
     }
 }
 
@@ -325,20 +362,23 @@ fn last_minutes(minute: u64) -> Asked {
             "SELECT timestamp AS minute, max(usage_user) FROM cpu WHERE timestamp < '{end}' \
              SAMPLE BY 1m ORDER BY minute DESC LIMIT 5"
         ),
+        promql: String::new(),
     }
 }
 
 fn fleet(span: Span) -> Asked {
+    let query = "avg(avg_over_time(cpu_usage_user[5m]))";
     Asked {
         influxql: format!(
             "SELECT mean(usage_user) FROM cpu WHERE {} GROUP BY time(5m)",
             span.condition("time")
         ),
-        metricsql: ranged("avg(avg_over_time(cpu_usage_user[5m]))", span, 5),
+        metricsql: ranged(query, span, 5),
         sql: format!(
             "SELECT timestamp, avg(usage_user) FROM cpu WHERE {} SAMPLE BY 5m",
             span.condition("timestamp")
         ),
+        promql: ranged(query, span, 5),
     }
 }
 
@@ -365,6 +405,10 @@ fn raw(host: Option<u64>, span: Span) -> Asked {
         sql: format!(
             "SELECT timestamp, hostname, usage_user FROM cpu WHERE {}{condition}",
             span.condition("timestamp")
+        ),
+        promql: format!(
+            "/api/v1/query?query={}&time={to}",
+            escaped(&format!("cpu_usage_user{matcher}[{}s]", to - from))
         ),
     }
 }

@@ -1,5 +1,6 @@
 //! What every codec must do: give back each bit, stay small, and survive any bytes.
 
+mod golden;
 mod repeats;
 mod shared;
 

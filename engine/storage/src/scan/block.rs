@@ -167,7 +167,7 @@ impl Pieces for BlockPieces<'_> {
     }
 
     fn add_rows(&mut self, entries: &mut Entries<'_>) -> Result<Option<usize>> {
-        let Some(chunk) = self.chunks.last().filter(|_| self.filter.is_none()) else {
+        let Some(chunk) = self.chunks.last() else {
             return Ok(None);
         };
         let mut cursor = lock(&self.cursor);
