@@ -12,6 +12,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
+use crate::budget::{BUDGET_BYTES_UNKNOWN, Budget};
 use crate::env::{Env, StepHandle, StepOutcome};
 use crate::error::{Error, Result};
 use crate::sync::atomic::{AtomicBool, Ordering};
@@ -25,6 +26,8 @@ pub(crate) type Job = Box<dyn FnOnce() + Send>;
 
 /// Some threads, and the jobs that wait for one.
 pub struct Workers {
+    /// Where what they read ahead is counted.
+    budget: Arc<Budget>,
     jobs: Mutex<VecDeque<Job>>,
     threads: Box<[Thread]>,
     stopping: AtomicBool,
@@ -40,18 +43,20 @@ impl Workers {
     /// No threads: every job is refused.
     pub fn none() -> Arc<Workers> {
         Arc::new(Workers {
+            budget: Budget::new(BUDGET_BYTES_UNKNOWN),
             jobs: Mutex::default(),
             threads: Box::default(),
             stopping: AtomicBool::new(false),
         })
     }
 
-    /// Starts `count` threads of `env`.
+    /// Starts `count` threads of `env`; what they read ahead is counted in `budget`.
     ///
     /// # Errors
     /// `Io` where the system gives no thread.
-    pub(crate) fn start(env: &dyn Env, count: usize) -> Result<Arc<Workers>> {
+    pub(crate) fn start(env: &dyn Env, count: usize, budget: &Arc<Budget>) -> Result<Arc<Workers>> {
         let workers = Arc::new(Workers {
+            budget: Arc::clone(budget),
             jobs: Mutex::default(),
             threads: (0..count).map(|_| Thread::default()).collect(),
             stopping: AtomicBool::new(false),
@@ -76,6 +81,11 @@ impl Workers {
     /// How many threads there are.
     pub(crate) fn count(&self) -> usize {
         self.threads.len()
+    }
+
+    /// Where what they read ahead is counted.
+    pub(crate) fn budget(&self) -> &Arc<Budget> {
+        &self.budget
     }
 
     /// Offers a job. False where as many wait already as there are threads: it is dropped.
@@ -151,7 +161,7 @@ mod tests {
     fn workers(count: usize) -> (tempfile::TempDir, Arc<Workers>) {
         let folder = tempfile::tempdir().unwrap();
         let env = RealEnv::new(folder.path(), RealOptions { mmap: false });
-        let workers = Workers::start(&env, count).unwrap();
+        let workers = Workers::start(&env, count, &Budget::new(1 << 30)).unwrap();
         (folder, workers)
     }
 

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::budget::{Budget, Charge, Class};
 
 /// Values by key, those that were asked for last, in a bounded number of bytes.
 pub struct Kept<K, V> {
@@ -13,6 +15,7 @@ pub struct Kept<K, V> {
 struct Entries<K, V> {
     by_key: BTreeMap<K, Entry<V>>,
     bytes: usize,
+    charge: Charge,
     now: u64,
 }
 
@@ -24,13 +27,14 @@ struct Entry<V> {
 }
 
 impl<K: Ord + Copy, V: Clone> Kept<K, V> {
-    /// Room for `bytes_max` bytes.
-    pub fn new(bytes_max: usize) -> Kept<K, V> {
+    /// Room for `bytes_max` bytes; what is kept is counted in `budget`.
+    pub fn new(bytes_max: usize, budget: &Arc<Budget>) -> Kept<K, V> {
         Kept {
             bytes_max,
             entries: Mutex::new(Entries {
                 by_key: BTreeMap::new(),
                 bytes: 0,
+                charge: budget.charge(Class::Cache, 0),
                 now: 0,
             }),
         }
@@ -67,6 +71,8 @@ impl<K: Ord + Copy, V: Clone> Kept<K, V> {
         let used = entries.now;
         entries.by_key.insert(key, Entry { value, bytes, used });
         entries.bytes += bytes;
+        let held = entries.bytes;
+        entries.charge.resize(held);
     }
 
     fn entries(&self) -> MutexGuard<'_, Entries<K, V>> {
@@ -94,7 +100,9 @@ mod tests {
 
     #[test]
     fn what_was_used_last_is_kept_within_its_room() {
-        let kept = Kept::new(30);
+        let budget = Budget::new(1 << 20);
+        let kept = Kept::new(30, &budget);
+        let counted = || budget.usage().class(Class::Cache);
         for key in 0..3 {
             kept.put(key, key * 7, 10);
         }
@@ -103,11 +111,14 @@ mod tests {
         let there: Vec<i32> = (0..4).filter(|key| kept.get(*key).is_some()).collect();
         assert_eq!(there, [0, 2, 3]);
         kept.put(3, 22, 10);
-        assert_eq!((kept.get(3), kept.entries().bytes), (Some(22), 30));
+        assert_eq!((kept.get(3), counted()), (Some(22), 30));
         // One that is larger takes the room of several.
         kept.put(4, 28, 25);
-        assert_eq!((kept.get(4), kept.entries().bytes), (Some(28), 25));
+        assert_eq!((kept.get(4), counted()), (Some(28), 25));
         kept.put(5, 35, 31);
         assert_eq!((kept.get(5), kept.get(4)), (None, Some(28)));
+        assert_eq!(counted(), 25);
+        drop(kept);
+        assert_eq!(counted(), 0);
     }
 }

@@ -51,11 +51,13 @@ pub enum Class {
     Replay,
     /// Deletes that may hide rows.
     Deletes,
+    /// What is kept for queries to come: models that were decoded, named series.
+    Cache,
 }
 
 impl Class {
     /// All of them, in the order of [`Usage::classes`].
-    pub const ALL: [Class; 7] = [
+    pub const ALL: [Class; 8] = [
         Class::Memtable,
         Class::Index,
         Class::Query,
@@ -63,6 +65,7 @@ impl Class {
         Class::Upkeep,
         Class::Replay,
         Class::Deletes,
+        Class::Cache,
     ];
 
     /// Its name in metrics and messages.
@@ -75,6 +78,7 @@ impl Class {
             Class::Upkeep => "upkeep",
             Class::Replay => "replay",
             Class::Deletes => "deletes",
+            Class::Cache => "cache",
         }
     }
 }

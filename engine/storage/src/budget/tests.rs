@@ -4,7 +4,7 @@ const LIMIT: usize = 1000 << 20;
 
 fn with(total: usize) -> Pressure {
     let usage = Usage {
-        classes: [total / 2, 0, 0, total - total / 2, 0, 0, 0],
+        classes: [total / 2, 0, 0, total - total / 2, 0, 0, 0, 0],
         ..Usage::default()
     };
     Pressure::of(&usage, LIMIT)
@@ -43,7 +43,7 @@ fn a_write_is_refused_with_numbers_and_leaves_nothing_charged() {
     assert_eq!(
         error.message(),
         "memory is short: 500 of 1000 MiB are in use (memtable 500, index 0, query 0, ingest 0, \
-         upkeep 0, replay 0, deletes 0, other 0); come back when rows are flushed, or raise memory_budget"
+         upkeep 0, replay 0, deletes 0, cache 0, other 0); come back when rows are flushed, or raise memory_budget"
     );
     assert_eq!(budget.usage().total(), LIMIT / 2);
     drop(rows);

@@ -121,7 +121,7 @@ impl Db {
         }
         // One thread is that of whoever asks.
         let threads = self.core.env.cores().saturating_sub(1);
-        let workers = Workers::start(&*self.core.env, threads)?;
+        let workers = Workers::start(&*self.core.env, threads, &self.core.budget)?;
         drop(self.core.workers.set(workers));
         Ok(())
     }

@@ -14,6 +14,7 @@ use std::ops::Range;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use crate::budget::{Charge, Class};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{AggregateRequest, ScanRequest, SeriesRows, WindowBatch};
 use crate::scan::rows::RowCursor;
@@ -138,8 +139,8 @@ struct State<T> {
     /// The first morsel that nobody reads yet.
     next: usize,
     morsels: BTreeMap<usize, Morsel<T>>,
-    /// Of all morsels.
-    bytes: usize,
+    /// Bytes of all morsels.
+    held: Charge,
     /// Jobs that were offered and have not ended.
     helpers: usize,
     /// Those of them that wait for room.
@@ -153,7 +154,7 @@ struct State<T> {
 impl<T> State<T> {
     /// Whether no more of a morsel is to be read for now.
     fn is_full(&self, morsel: usize) -> bool {
-        let ahead = morsel != self.taken && self.bytes >= AHEAD_BYTES_MAX;
+        let ahead = morsel != self.taken && self.held.bytes() >= AHEAD_BYTES_MAX;
         let own = self.morsels.get(&morsel);
         own.is_some_and(|own| ahead || own.bytes >= MORSEL_BYTES_MAX)
     }
@@ -221,7 +222,7 @@ impl<'snapshot, S: Scan> Shared<'snapshot, S> {
                 taken: 0,
                 next: 0,
                 morsels: BTreeMap::new(),
-                bytes: 0,
+                held: workers.budget().charge(Class::Query, 0),
                 helpers: 0,
                 waiting: 0,
                 asker_waits: false,
@@ -255,7 +256,8 @@ impl<'snapshot, S: Scan> Shared<'snapshot, S> {
                 if let Some(item) = morsel.items.pop_front() {
                     let bytes = S::Cursor::bytes(&item);
                     morsel.bytes -= bytes;
-                    state.bytes -= bytes;
+                    let held = state.held.bytes() - bytes;
+                    state.held.resize(held);
                     common.tell_helpers(&state);
                     return Ok(Some(item));
                 }
@@ -341,7 +343,7 @@ impl<S: Scan> Drop for Shared<'_, S> {
         let mut state = self.common.state();
         state.stopped = true;
         state.morsels.clear();
-        state.bytes = 0;
+        state.held.resize(0);
         self.common.tell_helpers(&state);
     }
 }
@@ -362,7 +364,7 @@ impl<S: Scan> Common<S> {
     fn claimable(&self, state: &State<S::Item>) -> usize {
         let end = self.morsels.min(state.taken + self.ahead);
         // The morsel that is taken from is always read on.
-        if state.stopped || state.bytes >= AHEAD_BYTES_MAX && state.next > state.taken {
+        if state.stopped || state.held.bytes() >= AHEAD_BYTES_MAX && state.next > state.taken {
             0
         } else {
             end.saturating_sub(state.next)
@@ -405,7 +407,8 @@ impl<S: Scan> Common<S> {
                 let bytes = S::Cursor::bytes(&item);
                 own.bytes += bytes;
                 own.items.push_back(item);
-                state.bytes += bytes;
+                let held = state.held.bytes() + bytes;
+                state.held.resize(held);
                 false
             }
             Ok(None) => {

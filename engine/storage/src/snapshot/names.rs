@@ -9,7 +9,7 @@ use std::sync::{Arc, Weak};
 use roaring::{RoaringBitmap, RoaringTreemap};
 
 use crate::block::Measurement;
-use crate::budget::Kept;
+use crate::budget::{Budget, Kept};
 use crate::error::Result;
 use crate::manifest::catalog::DatabaseCatalog;
 use crate::model::{MeasurementId, SeriesId, TagSet};
@@ -30,9 +30,9 @@ const SERIES_BYTES: usize = size_of::<(SeriesId, TagSet)>() + size_of::<u32>();
 pub struct SeriesNames(Kept<(u64, MeasurementId), Arc<Named>>);
 
 impl SeriesNames {
-    /// Room for `bytes_max` bytes of them.
-    pub fn new(bytes_max: usize) -> SeriesNames {
-        SeriesNames(Kept::new(bytes_max))
+    /// Room for `bytes_max` bytes of them, counted in `budget`.
+    pub fn new(bytes_max: usize, budget: &Arc<Budget>) -> SeriesNames {
+        SeriesNames(Kept::new(bytes_max, budget))
     }
 }
 
@@ -178,7 +178,7 @@ mod tests {
             blocks: vec![block_of_keys(&env, CPU, &entries)],
             ..PolicyStores::default()
         };
-        let names = Arc::new(SeriesNames::new(1 << 20));
+        let names = Arc::new(SeriesNames::new(1 << 20, &Budget::new(1 << 30)));
         let policies = [(PolicyId(1), stores)].into();
         let snapshot = Snapshot::new(Sequence(1), Arc::new(catalog), policies, Vec::new());
         let snapshot = snapshot.with_names(&names);

@@ -2,6 +2,7 @@
 //! interval ever passes: a thread that misses its call waits for ever, and that is told.
 
 use super::*;
+use crate::budget::Budget;
 use crate::env::real::{RealEnv, RealOptions};
 use crate::sync::atomic::AtomicUsize;
 use crate::sync::{Condvar, model, together};
@@ -9,7 +10,7 @@ use crate::sync::{Condvar, model, together};
 fn workers(count: usize) -> Arc<Workers> {
     // Threads only: the directory is not touched.
     let env = RealEnv::new("none", RealOptions { mmap: false });
-    Workers::start(&env, count).expect("there are threads")
+    Workers::start(&env, count, &Budget::new(1 << 30)).expect("there are threads")
 }
 
 /// Counts jobs that have run.

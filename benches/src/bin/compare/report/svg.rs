@@ -13,7 +13,7 @@ const LEFT: f64 = 190.0;
 const RIGHT: f64 = 70.0;
 const BAR: f64 = 11.0;
 const GAP: f64 = 8.0;
-const COLOURS: [&str; 4] = ["#1b6ca8", "#c9a227", "#7a9e7e", "#a23b3b"];
+const COLOURS: [&str; 5] = ["#1b6ca8", "#c9a227", "#7a9e7e", "#a23b3b", "#6b5b95"];
 
 /// A plot: its title, the names of its bars, and groups of them (a figure that is missing is NaN).
 struct Plot {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::blocks::snapshot_of;
 use super::*;
+use crate::budget::{Budget, Class};
 use crate::env::real::{RealEnv, RealOptions};
 use crate::manifest::catalog::DatabaseCatalog;
 use crate::model::DatabaseId;
@@ -13,7 +14,7 @@ use crate::scan::shared::{Cursor, MORSEL_BYTES_MAX, MORSEL_VALUES, Scan, morsel_
 fn workers(count: usize) -> (tempfile::TempDir, Arc<Workers>) {
     let folder = tempfile::tempdir().unwrap();
     let env = RealEnv::new(folder.path(), RealOptions { mmap: false });
-    let workers = Workers::start(&env, count).unwrap();
+    let workers = Workers::start(&env, count, &Budget::new(1 << 30)).unwrap();
     (folder, workers)
 }
 
@@ -211,14 +212,19 @@ fn little_is_read_ahead_of_the_one_who_takes_and_nothing_is_left_behind() {
         ..Numbers::new(100, 50)
     };
     let mut shared = numbers.shared(&snapshot, (&workers, 1));
+    let counted = || workers.budget().usage().class(Class::Query);
+    while counted() == 0 {
+        std::thread::yield_now();
+    }
     for _ in 0..120 {
         shared.next_item().unwrap().unwrap();
+        assert!(counted() <= (6 * 4 + 1) * MORSEL_BYTES_MAX / 4);
         // Six morsels may be begun, of each four items are enough to stop at.
         assert!(numbers.held.load(Ordering::SeqCst) <= 6 * 4 + 1);
     }
     drop(shared);
     workers.stop();
-    assert_eq!(numbers.held.load(Ordering::SeqCst), 0);
+    assert_eq!((numbers.held.load(Ordering::SeqCst), counted()), (0, 0));
 }
 
 /// A helper that has no more room waits for the asker: whoever of both waits for the other, waits for ever.
