@@ -16,7 +16,7 @@ use crate::format::registry::RegistryReader;
 use crate::format::rows;
 use crate::format::sealed::SealedWriter;
 use crate::model::{
-    FieldId, FieldType, KeyHash, Presence, TagKeyId, TagPredicate, TimeRange, Values,
+    AggregateSet, FieldId, FieldType, KeyHash, Presence, TagKeyId, TagPredicate, TimeRange, Values,
 };
 use crate::wal;
 
@@ -37,7 +37,9 @@ pub fn fuzz_codec(data: &[u8]) {
     let count = usize::from(u16::from_le_bytes([*low, *high])) % COUNT_MAX;
     match FieldType::from_code(kind % 8) {
         Some(field_type) => {
-            if let Ok(values) = codec::decode_values(field_type, stream, count) {
+            let values = codec::decode_values(field_type, stream, count);
+            check_repeats((field_type, stream), count, values.as_ref().ok());
+            if let Ok(values) = values {
                 check_values(&values);
             }
         }
@@ -48,7 +50,17 @@ pub fn fuzz_codec(data: &[u8]) {
         }
         None if kind % 8 == 6 => fuzz_shared(stream, count),
         None => {
-            if let Ok(times) = codec::decode_timestamps(stream, count) {
+            let times = codec::decode_timestamps(stream, count);
+            if let (Ok(times), Ok(Some((first, step)))) =
+                (&times, codec::decode_even(stream, count))
+            {
+                let even = |row: i64| first.wrapping_add(step.wrapping_mul(row));
+                assert!(
+                    (0..).zip(times).all(|(row, time)| even(row) == *time),
+                    "even"
+                );
+            }
+            if let Ok(times) = times {
                 check_times(&times);
             }
         }
@@ -74,6 +86,27 @@ fn fuzz_shared(bytes: &[u8], count: usize) {
         codec::encode_values_with(&values, Effort::Cold, &shared, &mut bytes);
         let again = codec::decode_values_with(field_type, &bytes, count, &shared);
         assert_eq!(again.as_ref(), Ok(&values), "by a shared set");
+    }
+}
+
+/// Runs that are read as runs are the values, where the stream is sound.
+fn check_repeats((field_type, stream): (FieldType, &[u8]), count: usize, values: Option<&Values>) {
+    let mut repeats = Vec::new();
+    let all = (count, 0..count);
+    let found = count <= codec::COUNT_MAX
+        && codec::decode_repeats((field_type, stream), all, Shared::none(), &mut repeats)
+            == Ok(true);
+    if let (true, Some(values)) = (found, values) {
+        let each = repeats
+            .iter()
+            .flat_map(|one| std::iter::repeat_n(one.word, one.count));
+        let words: Vec<u64> = match values {
+            Values::Float(values) => values.iter().map(|value| value.to_bits()).collect(),
+            Values::Integer(values) => values.iter().map(|value| value.cast_unsigned()).collect(),
+            Values::Unsigned(values) => values.clone(),
+            Values::Boolean(_) | Values::String(_) => unreachable!("runs are of numbers"),
+        };
+        assert!(each.eq(words), "runs are the values");
     }
 }
 
@@ -176,9 +209,20 @@ pub fn fuzz_block(data: &[u8]) {
         let mut cursor = measurement.cursor(&fields, TimeRange::ALL);
         for ordinal in 0..series {
             for chunk in cursor.chunks_at(ordinal).unwrap_or_default().iter().take(8) {
-                cursor.rows(chunk).ok();
+                let rows = cursor.rows(chunk);
                 for field in 0..fields.len() {
                     cursor.stats(chunk, field).ok();
+                }
+                if let (Ok(Some(rows)), Ok(Some(alone))) = (rows, cursor.alone(chunk)) {
+                    let times = alone.times();
+                    assert_eq!(times.len(), rows.timestamps.len(), "as many rows");
+                    let each = rows.timestamps.iter().enumerate();
+                    each.for_each(|(row, time)| assert_eq!(times.get(row), *time));
+                    for field in 0..fields.len() {
+                        for wanted in [AggregateSet::COUNT, AggregateSet::ALL] {
+                            cursor.column_alone(&alone, (field, wanted)).ok();
+                        }
+                    }
                 }
             }
         }

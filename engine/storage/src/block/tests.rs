@@ -101,6 +101,7 @@ fn read(block: &Block, range: TimeRange) -> crate::error::Result<Points> {
         for entry in &series {
             for chunk in cursor.chunks(entry.id)? {
                 if let Some(rows) = cursor.rows(&chunk)? {
+                    alone::assert_same(&mut cursor, &chunk, &rows)?;
                     points.add(entry, &ids, &rows);
                 }
             }

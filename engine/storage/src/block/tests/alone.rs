@@ -53,6 +53,57 @@ fn block(effort: Effort, (uneven, shared): (bool, bool)) -> Arc<Block> {
     Arc::new(Block::open(&*env, DIRECTORY, &meta).unwrap())
 }
 
+/// What is added up of a chunk is what its rows hold.
+pub(super) fn assert_same(
+    cursor: &mut BlockCursor<'_>,
+    chunk: &Chunk,
+    rows: &BlockRows,
+) -> crate::error::Result<()> {
+    let Some(alone) = cursor.alone(chunk)? else {
+        return Ok(());
+    };
+    assert_eq!(alone.times().len(), rows.timestamps.len());
+    for (row, time) in rows.timestamps.iter().enumerate() {
+        assert_eq!(alone.times().get(row), *time);
+    }
+    for (field, expected) in rows.columns.iter().enumerate() {
+        match (
+            cursor.column_alone(&alone, (field, AggregateSet::ALL))?,
+            expected,
+        ) {
+            (ChunkColumn::Absent, expected) => assert_eq!(*expected, None),
+            (ChunkColumn::Values(found), expected) => assert_eq!(Some(found), expected.as_ref()),
+            (ChunkColumn::Repeats(found), Some(expected)) => {
+                assert_eq!(expected.presence, Presence::All);
+                let mut words = found
+                    .iter()
+                    .flat_map(|one| std::iter::repeat_n(one.word, one.count));
+                match &expected.values {
+                    Values::Float(values) => assert!(
+                        values
+                            .iter()
+                            .all(|value| words.next() == Some(value.to_bits()))
+                    ),
+                    Values::Integer(values) => assert!(
+                        values
+                            .iter()
+                            .all(|value| words.next() == Some(value.cast_unsigned()))
+                    ),
+                    Values::Unsigned(values) => {
+                        assert!(values.iter().all(|value| words.next() == Some(*value)))
+                    }
+                    Values::Boolean(_) | Values::String(_) => unreachable!("runs are of numbers"),
+                }
+                assert_eq!(words.next(), None);
+            }
+            (ChunkColumn::Counted | ChunkColumn::Repeats(_), _) => {
+                unreachable!("more was asked for")
+            }
+        }
+    }
+    Ok(())
+}
+
 #[test]
 fn a_column_comes_in_the_form_that_takes_least() {
     for effort in [Effort::Hot, Effort::Cold] {
