@@ -3,7 +3,7 @@
 //! A partition goes whole, when its last point is past its time; of a block that spans several, the
 //! manifest's range is cut. [`Guard`] keeps a wrong clock from dropping what it should not.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
@@ -53,25 +53,37 @@ pub fn expired(blocks: &[BlockMeta], cutoff: i64) -> Expired {
 
 impl Share {
     /// Of `blocks`, all of one policy, if what lies before `cutoff` goes. A partition counts where a
-    /// block begins or ends in it.
+    /// block's range meets it: that the block has no row there is not known.
     pub fn of(blocks: &[BlockMeta], partition_ns: i64, cutoff: Option<i64>) -> Share {
-        let ends = blocks
-            .iter()
-            .flat_map(|block| [block.range.start, block.range.end - 1]);
-        let all: BTreeSet<i64> = ends.map(|time| partition(time, partition_ns)).collect();
-        let first_kept = cutoff.map_or(i64::MIN, |cutoff| partition(cutoff, partition_ns));
-        Share {
-            dropped: all.range(..first_kept).count(),
-            all: all.len(),
+        let number = |time| partition(time, partition_ns);
+        let spans = blocks.iter().map(|block| {
+            let last = number(block.range.end - 1);
+            (number(block.range.start), last)
+        });
+        let mut spans: Vec<(i64, i64)> = spans.collect();
+        spans.sort_unstable();
+        let first_kept = cutoff.map_or(i64::MIN, number);
+        let mut share = Share::default();
+        // From here on nothing has been counted.
+        let mut next = i64::MIN;
+        for (first, last) in spans {
+            let first = first.max(next);
+            let count = |end: i64| usize::try_from(i128::from(end) - i128::from(first));
+            share.all = share.all.saturating_add(count(last + 1).unwrap_or(0));
+            share.dropped = share
+                .dropped
+                .saturating_add(count(first_kept.min(last + 1)).unwrap_or(0));
+            next = next.max(last + 1);
         }
+        share
     }
 
     /// Both together.
     #[must_use]
     pub fn plus(self, other: Share) -> Share {
         Share {
-            dropped: self.dropped + other.dropped,
-            all: self.all + other.all,
+            dropped: self.dropped.saturating_add(other.dropped),
+            all: self.all.saturating_add(other.all),
         }
     }
 }
@@ -142,7 +154,7 @@ impl Guard {
 
     /// Whether a pass over `database` that drops `share` may go on at `monotonic`.
     pub fn allows(&mut self, database: DatabaseId, share: Share, monotonic: Duration) -> bool {
-        let most = share.dropped * 2 > share.all;
+        let most = share.dropped > share.all / 2;
         let jump = self.jump.filter(|_| share.dropped > 0);
         let (least, reason) = match jump {
             Some((at, by)) => (at + WAIT, WaitReason::ClockJump(by)),
@@ -226,8 +238,28 @@ mod tests {
         let left = TimeRange { start: 10, end: 11 };
         assert_eq!(found.clipped, [(blocks[1], left)]);
         let share = Share::of(&blocks, 5, Some(10));
-        // -1, 0, 1 and 2 have an end in them.
         assert_eq!(share, Share { dropped: 3, all: 4 });
+        // What was flushed over many partitions counts in each of them, and once.
+        let wide = [block(1, 0, 100), block(2, 40, 60), block(3, -20, -19)];
+        let share = |cutoff| Share::of(&wide, 5, Some(cutoff));
+        assert_eq!(
+            share(85),
+            Share {
+                dropped: 18,
+                all: 21
+            }
+        );
+        assert_eq!(
+            share(-20),
+            Share {
+                dropped: 0,
+                all: 21
+            }
+        );
+        let ever = [block(1, i64::MIN + 2, i64::MAX)];
+        let share = Share::of(&ever, 1, Some(0));
+        assert_eq!(share.dropped, usize::MAX / 2 - 1);
+        assert_eq!(share.plus(share).plus(share).all, usize::MAX);
         assert_eq!(Share::of(&blocks, 5, None).dropped, 0);
     }
 
