@@ -9,10 +9,10 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use silverback_storage::budget::{Class, Pressure};
-use silverback_storage::db::{Db, DbOptions, Limits, WriteOptions};
+use silverback_storage::db::{Db, DbOptions, Delete, Limits, WriteOptions};
 use silverback_storage::env::SimEnv;
 use silverback_storage::error::{ErrorKind, Result};
-use silverback_storage::model::{Batch, FieldValue, PolicySpec};
+use silverback_storage::model::{Batch, FieldValue, PolicySpec, TagPredicate, TimeRange};
 
 use support::{Keys, Row, batch, options, read, row};
 
@@ -82,6 +82,56 @@ fn a_series_too_many_is_refused_by_the_name_of_its_tag_and_others_are_stored() {
     // A higher limit is the way out.
     let db = support::open(&env).unwrap();
     support::write(&db, "db", &[of_series(&[("host", "new")], 4)]).unwrap();
+}
+
+/// What makes room is a delete or a drop, wherever the rows are: nobody has to know of a flush, too.
+#[test]
+fn where_series_are_refused_those_whose_rows_are_gone_make_room() {
+    type Step = fn(&Db);
+    let rows_are: [(&str, Step); 3] = [
+        ("in memory", |_| ()),
+        ("in a block", |db| db.flush().unwrap()),
+        ("in the final form", |db| db.compact().unwrap()),
+    ];
+    let they_go: [(&str, Step); 2] = [
+        ("dropped", |db| db.drop_measurement("db", b"cpu").unwrap()),
+        ("deleted", |db| {
+            let delete = Delete {
+                policy: None,
+                measurements: vec![(b"cpu", TagPredicate::All)],
+                range: TimeRange::ALL,
+            };
+            db.delete("db", &delete).unwrap();
+        }),
+    ];
+    for (place, put) in rows_are {
+        for (way, go) in they_go {
+            let env = SimEnv::new(1);
+            let limits = Limits {
+                series_max: 4,
+                ..Limits::default()
+            };
+            let db = open_with(&env, limits);
+            let ids = ["1", "2", "3", "4"].map(|id| of_series(&[("id", id)], 1));
+            assert_eq!(write(&db, &ids).unwrap(), []);
+            put(&db);
+            let new = [row("mem", &[("new", "x")], 1, &float())];
+            let is_refused = |db: &Db| write(db, &new).unwrap().len() == 1;
+            // Nothing is gone: it is looked, and nothing found.
+            assert!(is_refused(&db), "{place}, {way}");
+            let steps = || {
+                env.advance(Duration::from_secs(1));
+                env.run_steps(16);
+            };
+            steps();
+            assert!(is_refused(&db), "{place}, {way}");
+            go(&db);
+            assert!(is_refused(&db), "{place}, {way}");
+            steps();
+            assert!(!is_refused(&db), "{place}, {way}");
+            assert_eq!(read(&db).unwrap().len(), 1, "{place}, {way}");
+        }
+    }
 }
 
 #[test]

@@ -14,12 +14,13 @@ use crate::db::Db;
 use crate::db::core::{Core, lock};
 use crate::db::database::{Database, PolicyState};
 use crate::db::purge::Purge;
+use crate::db::room::RoomLook;
 use crate::env::StepOutcome;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::block::{BlockMeta, LEVEL_FINAL, block_path};
 use crate::format::sealed::PIECE_BYTES;
 use crate::manifest::catalog::DatabaseCatalog;
-use crate::model::{MeasurementId, PolicyId};
+use crate::model::{DatabaseId, MeasurementId, PolicyId};
 use crate::upkeep::compact::{
     Choice, Compaction, Goal, Layout, Memory, Pace, QUIET, Situation, Taken, choose, compact, debt,
     partition,
@@ -32,6 +33,8 @@ pub(super) struct Compacting {
     set_aside: BTreeSet<u64>,
     /// When each was seen first, by the monotonic clock.
     seen: BTreeMap<u64, Duration>,
+    /// Databases that refused series.
+    pub(super) rooms: BTreeMap<DatabaseId, RoomLook>,
 }
 
 /// Blocks to merge, of one database and policy.
@@ -116,6 +119,7 @@ impl Core {
     pub(super) fn compact_step(&self) -> StepOutcome {
         let mut compacting = lock(&self.compacting);
         compacting.look(self.env.monotonic(), &self.all_databases());
+        self.make_series_room(&mut compacting);
         let job = match self.next_job(Goal::Balance, &compacting) {
             Ok(Some(job)) => job,
             Ok(None) => {
@@ -181,10 +185,27 @@ impl Core {
         if next.is_some() {
             return Ok(next);
         }
+        self.next_purge_job(goal, compacting)
+    }
+
+    /// A block to be written anew for the sake of a delete or a drop.
+    fn next_purge_job(&self, goal: Goal, compacting: &Compacting) -> Result<Option<Job>> {
         let is_set_aside = |block: &Block| compacting.set_aside.contains(&block.meta().file_id);
         let purge = self.next_purge(goal == Goal::Final, &is_set_aside)?;
         let purge = purge.or_else(|| self.next_with_dropped(&is_set_aside));
         Ok(purge.and_then(Job::of_purge))
+    }
+
+    /// Writes all blocks anew that hold what was deleted or dropped. What is damaged is left as it is.
+    pub(super) fn purge_all(&self, compacting: &mut Compacting) -> Result<()> {
+        while let Some(job) = self.next_purge_job(Goal::Final, compacting)? {
+            match self.compact_job(&job, Speed::Full) {
+                Ok(()) => {}
+                Err(error) if compacting.set_aside(&job, &error) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
     }
 
     fn compact_job(&self, job: &Job, speed: Speed) -> Result<()> {

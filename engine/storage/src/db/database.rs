@@ -1,6 +1,7 @@
 //! One database of an open store: what readers see of it, and its registry.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use crate::block::Block;
@@ -33,6 +34,8 @@ pub(super) struct Database {
     pub(super) dropped: Mutex<DroppedLook>,
     /// The blocks there were when it was last asked which series live; `None`: never.
     pub(super) blocks_seen: Mutex<Option<BTreeSet<u64>>>,
+    /// Whether new series were refused, as it has all it may have, since somebody saw to that.
+    pub(super) refused: AtomicBool,
 }
 
 /// What readers see. Cloning copies pointers.
@@ -81,6 +84,7 @@ impl Database {
             growth: Mutex::default(),
             unconfirmed: Mutex::default(),
             blocks_seen: Mutex::default(),
+            refused: AtomicBool::new(false),
             dropped: Mutex::default(),
             stores: RwLock::new(Stores {
                 policies: ids.map(|id| (id, PolicyState::empty())).collect(),

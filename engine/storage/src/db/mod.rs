@@ -26,6 +26,7 @@ mod read;
 mod reserve;
 mod retention;
 mod retire;
+mod room;
 mod scrub;
 mod stats;
 mod write;

@@ -41,19 +41,20 @@ impl Core {
     /// Errors are reported: nothing has changed then.
     pub(super) fn retire_series(&self) {
         for database in self.all_databases() {
-            if let Err(error) = self.retire_series_of(&database) {
+            if let Err(error) = self.retire_series_of(&database, false) {
                 self.report(Problem::from_error(&error));
             }
         }
     }
 
-    fn retire_series_of(&self, database: &Arc<Database>) -> Result<()> {
+    /// The same of one database; where `is_urgent`, whether blocks went or not.
+    pub(super) fn retire_series_of(&self, database: &Arc<Database>, is_urgent: bool) -> Result<()> {
         let count = |files: &[Arc<RegistryFile>]| -> u64 {
             files.iter().map(|file| file.meta().series_count).sum()
         };
         let is_near_limit = self.is_near_series_max(database);
         let is_small = count(&database.registry.files()) < RETIRE_MIN;
-        if is_small && !is_near_limit || !database.has_lost_blocks() {
+        if is_small && !is_near_limit || !(database.has_lost_blocks() || is_urgent) {
             return Ok(());
         }
         self.settle()?;

@@ -90,7 +90,7 @@ pub(super) fn assert_same(
                             .all(|value| words.next() == Some(value.cast_unsigned()))
                     ),
                     Values::Unsigned(values) => {
-                        assert!(values.iter().all(|value| words.next() == Some(*value)))
+                        assert!(values.iter().all(|value| words.next() == Some(*value)));
                     }
                     Values::Boolean(_) | Values::String(_) => unreachable!("runs are of numbers"),
                 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::{RejectReason, RejectedRow, has};
@@ -218,6 +219,7 @@ impl<'db> Room<'db> {
         }
         let mut growth = lock(&database.growth);
         let words = if full {
+            database.refused.store(true, Ordering::Relaxed);
             // InfluxDB's words come first: clients match them.
             format!("max-series-per-database limit exceeded: ({series_max}), series_max")
         } else if growth.made_in_minute(self.bounds.now) >= per_minute {
