@@ -32,6 +32,7 @@ pub use silverback_query as query;
 pub use silverback_query::result::Cell;
 pub use silverback_query::source::Alter;
 pub use silverback_storage as storage;
+pub use silverback_storage::db::Discarded;
 pub use silverback_storage::env::real::guard_mapped_files;
 pub use silverback_storage::upkeep::backup::{BackupProgress, BackupReport, RestoreReport};
 pub use silverback_storage::{Error, ErrorKind, Result};

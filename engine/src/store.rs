@@ -10,7 +10,7 @@ use silverback_query::statement;
 use silverback_storage::Result;
 use silverback_storage::budget::Budget;
 use silverback_storage::db::{
-    CheckOptions, CheckReport, Db, DbOptions, DbStats, RetentionWait, VerifyReport,
+    CheckOptions, CheckReport, Db, DbOptions, DbStats, Discarded, RetentionWait, VerifyReport,
 };
 use silverback_storage::env::{Env, RealEnv, RealOptions};
 use silverback_storage::model::{KeyHasher, PolicyChange, PolicyInfo, PolicySpec};
@@ -137,6 +137,15 @@ impl Silverback {
     /// `Io`, `NoSpace`; it is tried again by itself.
     pub fn confirm_retention(&self) -> Result<u64> {
         self.db.confirm_retention()
+    }
+
+    /// Gives up a damaged block, by its file under the data directory (`blocks/<id>.blk`): its points count as gone,
+    /// and what could not be answered whole is answered without them. The file is moved into `quarantine/`.
+    ///
+    /// # Errors
+    /// `NotFound` where no such block counts, `Conflict` where it is not known to be damaged, `Io`, `NoSpace`.
+    pub fn discard_damaged_block(&self, file: &Path) -> Result<Discarded> {
+        self.db.discard_damaged_block(file)
     }
 
     /// The retention policies of `database`, sorted by name; `None` where there is no such database.

@@ -103,7 +103,52 @@ fn a_damaged_block_fails_those_who_need_it_and_no_one_else() {
             env.paths().contains(&path) == damaged.is_some(),
             "it is not removed"
         );
+        given_up(&env, db, (&path, damaged.is_some()));
     }
+}
+
+/// Somebody gives the block up: what is left is answered, nothing is a problem any more, and its file is kept aside.
+fn given_up(env: &SimEnv, db: Db, (path, is_there): (&Path, bool)) {
+    let error = db
+        .discard_damaged_block(Path::new("blocks/nope"))
+        .unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotFound);
+    let sound = env
+        .paths()
+        .into_iter()
+        .find(|own| own.starts_with("blocks") && own != path);
+    let error = db.discard_damaged_block(&sound.unwrap()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Conflict);
+    let discarded = db.discard_damaged_block(path).unwrap();
+    assert_eq!(
+        (&*discarded.database, discarded.meta.row_count),
+        ("db", 500)
+    );
+    assert_eq!(discarded.file.is_some(), is_there);
+    if let Some(file) = &discarded.file {
+        assert!(file.starts_with("quarantine") && env.paths().contains(file));
+    }
+    let told = db.stats();
+    assert_eq!((told.problems, told.damaged_blocks), (Vec::new(), 0));
+    let times = |db: &Db| {
+        let mut contents = Contents::new();
+        read_database(db, "db", &mut contents).unwrap();
+        contents.keys().map(|cell| cell.3).collect::<Vec<_>>()
+    };
+    assert_eq!(times(&db), [5000, 6000]);
+    assert_eq!(
+        db.discard_damaged_block(path).unwrap_err().kind(),
+        ErrorKind::NotFound
+    );
+    drop(db);
+    let env = env.after_kill();
+    let db = open(&env).unwrap();
+    assert_eq!(
+        (times(&db), db.stats().problems),
+        (vec![5000, 6000], Vec::new())
+    );
+    drop(db);
+    assert_eq!(check(&env).unwrap().problems, []);
 }
 
 #[test]

@@ -1,16 +1,20 @@
 //! `/admin/...`: what the engine does by itself, now and waited for.
 
+use std::path::Path;
 use std::sync::Arc;
 
-use axum::extract::State;
+use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 
+use super::backup::check_local;
 use super::health::json;
+use super::parameter;
 use super::reply::Refusal;
 use crate::app::App;
+use crate::door::clock::rfc3339_ms;
 use crate::door::problem;
-use silverback::Silverback;
+use silverback::{Discarded, Silverback};
 
 /// Answers when everything in memory is in blocks.
 pub(super) async fn flush(State(app): State<Arc<App>>) -> Result<Response, Refusal> {
@@ -44,6 +48,52 @@ async fn run(
     let outcome = tokio::task::spawn_blocking(move || work(&app.engine)).await;
     match outcome {
         Ok(Ok(())) => Ok(json(StatusCode::OK, &serde_json::json!({"status": "done"}))),
+        Ok(Err(error)) => Err(error.into()),
+        Err(_) => Err(Refusal::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "the work failed inside",
+        )),
+    }
+}
+
+/// Gives up the damaged block that `file` names, and says what went with it.
+pub(super) async fn discard(
+    State(app): State<Arc<App>>,
+    request: Request,
+) -> Result<Response, Refusal> {
+    check_local(&app, &request, "decisions to give up a block are")?;
+    let file = parameter(request.uri().query(), "file").filter(|file| !file.is_empty());
+    let missing = "file is required: the damaged block as /health names it, blocks/<id>.blk";
+    let file = file.ok_or_else(|| Refusal::invalid(missing))?;
+    let work = move || app.engine.discard_damaged_block(Path::new(&file));
+    let outcome = tokio::task::spawn_blocking(work).await;
+    match outcome {
+        Ok(Ok(discarded)) => {
+            let Discarded {
+                database,
+                meta,
+                file,
+            } = discarded;
+            let range = (rfc3339_ms(meta.range.start), rfc3339_ms(meta.range.end - 1));
+            let moved = file.map(|file| file.display().to_string());
+            tracing::warn!(
+                %database,
+                rows = meta.row_count,
+                from = %range.0,
+                to = %range.1,
+                moved,
+                "a damaged block is given up: its points are gone"
+            );
+            let body = serde_json::json!({
+                "status": "done",
+                "database": database,
+                "rows": meta.row_count,
+                "from": range.0,
+                "to": range.1,
+                "moved_to": moved,
+            });
+            Ok(json(StatusCode::OK, &body))
+        }
         Ok(Err(error)) => Err(error.into()),
         Err(_) => Err(Refusal::new(
             StatusCode::INTERNAL_SERVER_ERROR,

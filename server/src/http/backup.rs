@@ -79,15 +79,7 @@ pub(super) async fn backup(
 
 /// The directory, if whoever asks may have one written.
 fn allowed(app: &App, request: &Request) -> Result<PathBuf, Refusal> {
-    let refuse = |text: &str| Err(Refusal::new(StatusCode::FORBIDDEN, text));
-    let binds = [Some(app.config.http_bind), app.config.grpc_bind];
-    if binds.iter().flatten().any(|bind| !bind.ip().is_loopback()) {
-        return refuse("backups are made over loopback only: nothing asks for credentials yet");
-    }
-    // Any page in a browser on this machine reaches the port.
-    if request.headers().contains_key(header::ORIGIN) {
-        return refuse("backups are not for pages in browsers");
-    }
+    check_local(app, request, "backups are")?;
     let path = PathBuf::from(parameter(request.uri().query(), "path").unwrap_or_default());
     if path.is_absolute() {
         Ok(path)
@@ -95,6 +87,22 @@ fn allowed(app: &App, request: &Request) -> Result<PathBuf, Refusal> {
         let text = "path is required: an absolute path of a directory on the server's machine";
         Err(Refusal::invalid(text))
     }
+}
+
+/// Refuses what only somebody on this machine may ask for: `what` it is, and its verb.
+pub(super) fn check_local(app: &App, request: &Request, what: &str) -> Result<(), Refusal> {
+    let refuse = |text: String| Err(Refusal::new(StatusCode::FORBIDDEN, text));
+    let binds = [Some(app.config.http_bind), app.config.grpc_bind];
+    if binds.iter().flatten().any(|bind| !bind.ip().is_loopback()) {
+        return refuse(format!(
+            "{what} made over loopback only: nothing asks for credentials yet"
+        ));
+    }
+    // Any page in a browser on this machine reaches the port.
+    if request.headers().contains_key(header::ORIGIN) {
+        return refuse(format!("{what} not for pages in browsers"));
+    }
+    Ok(())
 }
 
 fn line(told: Told) -> Bytes {

@@ -41,6 +41,7 @@ pub(crate) fn router(app: &Arc<App>, grpc: Router) -> Router {
         .route("/admin/flush", post(admin::flush))
         .route("/admin/compact", post(admin::compact))
         .route("/admin/verify", post(admin::verify))
+        .route("/admin/blocks/discard", post(admin::discard))
         .route("/admin/backup", post(backup::backup))
         .route("/admin/retention/confirm", post(admin::confirm_retention))
         .with_state(Arc::clone(app));

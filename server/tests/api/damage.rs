@@ -76,6 +76,21 @@ fn a_damaged_block_is_found_named_and_does_not_keep_the_rest_from_being_served()
     let health = server.get("/health");
     assert_eq!(health.status, 503);
     assert!(health.text().contains(name), "{}", health.text());
+    // Somebody who has no copy gives it up: nothing else does.
+    for (query, status) in [
+        ("", 400),
+        ("?file=blocks/nope", 404),
+        (&*format!("?file=blocks/{name}"), 200),
+        (&*format!("?file=blocks/{name}"), 404),
+    ] {
+        let found = post(&server, &format!("/admin/blocks/discard{query}"), b"");
+        assert_eq!(found, status, "{query}");
+    }
+    assert!(data.join(format!("quarantine/block-{name}")).is_file());
+    assert_eq!(server.get("/health").status, 200);
+    let bad = query("bad");
+    assert!(!bad.contains("error") && !bad.contains("series"), "{bad}");
+    assert_eq!(query("good"), good);
 }
 
 #[test]

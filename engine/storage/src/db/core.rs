@@ -5,6 +5,7 @@
 //! wait for the log.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
@@ -428,6 +429,15 @@ impl Core {
         if problems.0.len() < PROBLEMS_LISTED_MAX {
             problems.0.push(problem);
         }
+    }
+
+    /// What was reported of a file that counts no more is no problem any more.
+    pub(super) fn forget_problems_of(&self, file: &Path) {
+        let mut problems = lock(&self.problems);
+        let before = problems.0.len();
+        let is_other = |problem: &Problem| problem.file.as_deref() != Some(file);
+        problems.0.retain(is_other);
+        problems.1 -= (before - problems.0.len()) as u64;
     }
 
     /// As [`Core::report`], unless something was reported of that place before; whether it was not.

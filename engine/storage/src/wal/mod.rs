@@ -39,7 +39,6 @@ pub use commit::{Acknowledged, Durability, Submission};
 pub use counters::{SYNC_BIN_ENDS_US, WalCounters};
 #[doc(hidden)]
 pub use fuzz::fuzz_reader;
-#[cfg(test)]
 pub(crate) use recover::QUARANTINE;
 pub use recover::is_segment;
 pub(crate) use recover::segment_path;
