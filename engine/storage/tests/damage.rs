@@ -151,6 +151,39 @@ fn given_up(env: &SimEnv, db: Db, (path, is_there): (&Path, bool)) {
     assert_eq!(check(&env).unwrap().problems, []);
 }
 
+/// Damage of the very last write cannot be told from what a crash leaves unfinished: that something was cut is told.
+#[test]
+fn what_is_cut_off_the_log_is_told() {
+    let env = SimEnv::new(1);
+    let db = open_with(&env, "db");
+    write(&db, "db", &[row("cpu", &[], 1, &[("f", float(1.0))])]).unwrap();
+    write(&db, "db", &[row("cpu", &[], 2, &[("f", float(2.0))])]).unwrap();
+    assert_eq!(db.stats().torn, None);
+    drop(db);
+    let killed = env.after_kill();
+    let mut logs = killed
+        .paths()
+        .into_iter()
+        .filter(|path| path.starts_with("wal"));
+    let path = logs.next_back().unwrap();
+    let mut bytes = killed.peek(&path).unwrap();
+    let last = bytes.iter().rposition(|byte| *byte != 0).unwrap();
+    bytes[last] ^= 1;
+    killed.poke(&path, &bytes);
+    let db = open(&killed).unwrap();
+    assert_eq!(read(&db).unwrap().len(), 1);
+    let stats = db.stats();
+    assert_eq!(stats.problems, []);
+    let torn = stats.torn.unwrap();
+    assert_eq!(torn.file, path);
+    assert!(torn.bytes > 0 && torn.bytes < 512);
+    assert!(
+        torn.offset + torn.bytes == last as u64 + 1,
+        "{} bytes",
+        torn.bytes
+    );
+}
+
 #[test]
 fn a_definition_lost_to_damage_in_the_log_takes_only_its_own_rows_along() {
     let env = SimEnv::new(1);

@@ -193,6 +193,11 @@ fn render_counters(stats: &DbStats, text: &mut Text) {
             "Segments of the log made.",
             log.segments,
         ),
+        (
+            "log_cut_bytes_total",
+            "Bytes of an unfinished write that were cut off the log at the start.",
+            stats.torn.as_ref().map_or(0, |torn| torn.bytes),
+        ),
     ];
     text.singles(Kind::Counter, counters);
 }

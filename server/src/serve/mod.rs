@@ -118,9 +118,18 @@ async fn open(config: Config) -> Result<Arc<App>, Failure> {
     let opened = tokio::task::spawn_blocking(move || Silverback::open(options)).await;
     match opened {
         Ok(Ok(engine)) => {
-            for found in engine.stats().problems.iter().take(PROBLEMS_TOLD_MAX) {
+            let stats = engine.stats();
+            for found in stats.problems.iter().take(PROBLEMS_TOLD_MAX) {
                 let problem = problem::sentence(found);
                 tracing::warn!(problem, "stored bytes are damaged: the rest is served");
+            }
+            if let Some(torn) = &stats.torn {
+                tracing::warn!(
+                    file = %torn.file.display(),
+                    offset = torn.offset,
+                    bytes = torn.bytes,
+                    "the log ended in an unfinished write, as a crash leaves it: that end was cut"
+                );
             }
             Ok(App::new(config, engine))
         }

@@ -13,13 +13,19 @@ const INTERVAL: Duration = Duration::from_secs(5);
 /// Looks until it is aborted.
 pub(super) async fn watch(app: Arc<App>) {
     let mut told = BTreeSet::new();
+    let mut dropped = 0;
     loop {
         tokio::time::sleep(INTERVAL).await;
         let app = Arc::clone(&app);
-        let Ok(waits) = tokio::task::spawn_blocking(move || app.engine.retention_waits()).await
-        else {
+        let look = move || (app.engine.retention_waits(), app.engine.stats());
+        let Ok((waits, stats)) = tokio::task::spawn_blocking(look).await else {
             return;
         };
+        let blocks =
+            stats.retention_blocks - std::mem::replace(&mut dropped, stats.retention_blocks);
+        if blocks > 0 {
+            tracing::info!(blocks, "what is past its time is dropped");
+        }
         for wait in waits.iter().filter(|wait| !told.contains(&wait.database)) {
             let why = retention::sentence(wait);
             tracing::warn!(database = &*wait.database, why, "retention waits");

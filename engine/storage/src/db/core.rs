@@ -29,7 +29,7 @@ use crate::manifest::catalog::DatabaseCatalog;
 use crate::model::{DatabaseId, KeyHasher, Sequence};
 use crate::snapshot::SeriesNames;
 use crate::upkeep::retention::Guard;
-use crate::wal::{Durability, Wal};
+use crate::wal::{Durability, TornTail, Wal};
 use crate::workers::Workers;
 
 /// Problems that are listed; the rest is counted.
@@ -89,6 +89,8 @@ pub(super) struct Core {
     /// What series took when the last flush was done, bytes: another would not free it.
     pub(super) flushed_index_bytes: AtomicUsize,
     problems: Mutex<(Vec<Problem>, u64)>,
+    /// What was cut off the log when it was opened.
+    pub(super) torn: OnceLock<TornTail>,
     /// What background work fails at, until it succeeds.
     failing: Mutex<BTreeMap<&'static str, Problem>>,
     /// Files that wait for a backup to end.
@@ -268,6 +270,7 @@ impl Core {
             unflushed_bytes: AtomicUsize::new(0),
             flushed_index_bytes: AtomicUsize::new(0),
             problems: Mutex::default(),
+            torn: OnceLock::new(),
             failing: Mutex::default(),
             pins: Mutex::default(),
             reserve: Mutex::default(),

@@ -36,7 +36,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use crate::upkeep::retention::{Share, WaitReason};
-pub use crate::wal::{Durability, WalOptions};
+pub use crate::wal::{Durability, TornTail, WalOptions};
 pub use alter::Alter;
 pub use check::{CheckOptions, CheckReport};
 pub use delete::{Delete, TOMBSTONE_MEMORY_MAX, TOMBSTONES_MAX};

@@ -326,6 +326,9 @@ impl Core {
         for span in &report.missing {
             self.report(Problem::from_missing(*span));
         }
+        if let Some(torn) = &report.torn {
+            drop(self.torn.set(torn.clone()));
+        }
         self.settle_seen(seen);
         for database in self.all_databases() {
             forget_without_rows(&database);

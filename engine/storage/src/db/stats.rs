@@ -8,7 +8,7 @@ use crate::db::core::{Core, PROBLEMS_LISTED_MAX};
 use crate::db::retention::RetentionWait;
 use crate::db::scrub::ScrubCounters;
 use crate::error::Error;
-use crate::wal::{Damage, SequenceSpan, Wal, WalCounters};
+use crate::wal::{Damage, SequenceSpan, TornTail, Wal, WalCounters};
 
 /// Something that is wrong and does not keep the store from serving the rest.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -96,6 +96,9 @@ pub struct DbStats {
     pub problems: Vec<Problem>,
     /// How much is wrong; damage in one file counts for at most 16.
     pub problem_count: u64,
+    /// What a crash left unfinished at the end of the log, and was cut off it when the store was opened. That is how
+    /// damage of the very last writes looks, too.
+    pub torn: Option<TornTail>,
     /// What online verification came to.
     pub scrub: ScrubCounters,
     /// Space on the disk that is kept back, bytes.
@@ -187,6 +190,7 @@ impl Db {
             retention_blocks: read(&core.counters.retention_blocks),
             retention_waits: self.retention_waits(),
             log: core.wal().map(Wal::counters).unwrap_or_default(),
+            torn: core.torn.get().cloned(),
             scrub: core.scrub_counters(),
             reserve_bytes: core.reserve_bytes(),
             ..DbStats::default()
