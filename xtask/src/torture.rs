@@ -72,7 +72,7 @@ pub(crate) fn run(minutes: u64) -> Outcome {
 }
 
 /// Every test, by its name in the ledger.
-const TESTS: [Test; 10] = [
+const TESTS: [Test; 11] = [
     ("sabotage", |_| {
         sabotage::run(sabotage::Which::All).map(|said| json!(said))
     }),
@@ -87,9 +87,26 @@ const TESTS: [Test; 10] = [
     ("fuzz", |_| {
         fuzz::run(FUZZ_SECONDS).map(|()| json!({"seconds_per_target": FUZZ_SECONDS}))
     }),
+    ("overflow checks", checked),
     ("address sanitizer", sanitized),
     ("miri", interpreted),
 ];
+
+/// The tests of what programs embed, where each sum that leaves its type ends in a panic, and with all assertions: as
+/// such a program sees it whose author builds it for debugging.
+fn checked(_: u64) -> Turn {
+    let mut command = cargo();
+    command
+        .args(
+            "test --release --locked -p silverback-storage -p silverback-query -p silverback"
+                .split(' '),
+        )
+        .arg("--target-dir")
+        .arg(root().join("target/checked"))
+        .env("RUSTFLAGS", "-Coverflow-checks=on -Cdebug-assertions=on");
+    let counts = said(&mut command)?;
+    Ok(json!({"tests": counts}))
+}
 
 /// The unit tests of the storage engine, which has all `unsafe` code below the server, with every
 /// access checked.
