@@ -7,9 +7,10 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use jiff::fmt::temporal::Pieces;
 use serde::Deserialize;
-use silverback::DeleteRequest;
 use silverback::query::statement::{Equalities, PredicateFault, equalities};
 use silverback::storage::ErrorKind;
+use silverback::storage::model::PolicyInfo;
+use silverback::{DeleteRequest, Silverback};
 
 use super::body;
 use super::reply::Refusal;
@@ -59,29 +60,9 @@ pub(super) async fn delete(
     let sent = body::read(&parts.headers, sent, limit, &app.bodies).await?;
     let place = format!("database: \"{database}\", retention policy: \"{policy}\"");
     let wanted = read(&sent, &place)?;
-    let work = move || {
-        let Some(wanted) = wanted else {
-            return Ok(());
-        };
-        let mut request = DeleteRequest::new(&database).times(wanted.start, wanted.stop);
-        if !policy.is_empty() {
-            request = request.policy(&policy);
-        }
-        if let Some(name) = &wanted.measurement {
-            request = request.measurement(name);
-        }
-        for (key, value) in &wanted.tags {
-            request = request.tag(key, value);
-        }
-        app.engine.delete(&request).map_err(|error| {
-            let is_missing = error.kind() == ErrorKind::NotFound;
-            if is_missing && error.message().starts_with("retention policy") {
-                let text = format!("retention policy not found in \"{database}\": \"{policy}\"");
-                refused(StatusCode::NOT_FOUND, &text)
-            } else {
-                Refusal::from(error)
-            }
-        })
+    let work = move || match wanted {
+        Some(wanted) => run(&app.engine, (&database, &policy), &wanted),
+        None => Ok(()),
     };
     let outcome = tokio::task::spawn_blocking(work).await;
     let inside = |_| {
@@ -93,6 +74,43 @@ pub(super) async fn delete(
     outcome.map_err(inside)??;
     let headers = [(header::CONTENT_TYPE, "application/json")];
     Ok((StatusCode::NO_CONTENT, headers).into_response())
+}
+
+/// Deletes in one policy: a bucket that names none means the default one, where writes to it go.
+fn run(
+    engine: &Silverback,
+    (database, policy): (&str, &str),
+    wanted: &Wanted,
+) -> Result<(), Refusal> {
+    let missing = || {
+        let text = format!("retention policy not found in \"{database}\": \"{policy}\"");
+        refused(StatusCode::NOT_FOUND, &text)
+    };
+    let policies = engine.policies(database).unwrap_or_default();
+    let is_meant = |own: &&PolicyInfo| {
+        if policy.is_empty() {
+            own.is_default
+        } else {
+            *own.name == *policy
+        }
+    };
+    let meant = policies.iter().find(is_meant).ok_or_else(missing)?;
+    let mut request = DeleteRequest::new(database)
+        .policy(&meant.name)
+        .times(wanted.start, wanted.stop);
+    if let Some(name) = &wanted.measurement {
+        request = request.measurement(name);
+    }
+    for (key, value) in &wanted.tags {
+        request = request.tag(key, value);
+    }
+    engine.delete(&request).map_err(|error| {
+        let is_missing = error.kind() == ErrorKind::NotFound;
+        if is_missing && error.message().starts_with("retention policy") {
+            return missing();
+        }
+        Refusal::from(error)
+    })
 }
 
 fn refused(status: StatusCode, text: &str) -> Refusal {

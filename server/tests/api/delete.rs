@@ -66,6 +66,44 @@ fn a_delete_takes_a_measurement_tags_and_times() {
     assert_eq!(rows(&server, "SHOW SERIES"), 0);
 }
 
+/// Makes the policy `p` of `d`, which is not the default one, with a point in it.
+fn with_policy(server: &Server) {
+    let made = "CREATE RETENTION POLICY p ON d DURATION INF REPLICATION 1";
+    assert_eq!(rows(server, made), 0);
+    let written = server.send(&post("/write?db=d&rp=p", b"m,t=a x=1 1000000000"));
+    assert_eq!(written.status, 204);
+}
+
+#[test]
+fn a_bucket_without_a_policy_means_the_default_one() {
+    let times = body("1970-01-01T00:00:00Z", "2000-01-01T00:00:00Z", "");
+    let done = (204, String::new());
+    for (bucket, left_in_default, left_in_p) in [
+        ("d", 0, 1),
+        ("d/", 0, 1),
+        ("d/p", 3, 0),
+        ("d/autogen", 0, 1),
+    ] {
+        let (server, _dir) = server();
+        with_policy(&server);
+        assert_eq!(delete(&server, bucket, &times), done, "{bucket}");
+        let left = rows(&server, "SELECT x FROM autogen.m");
+        assert_eq!(left, left_in_default, "{bucket}");
+        assert_eq!(rows(&server, "SELECT x FROM p.m"), left_in_p, "{bucket}");
+    }
+    let (server, _dir) = server();
+    with_policy(&server);
+    assert_eq!(rows(&server, "ALTER RETENTION POLICY p ON d DEFAULT"), 0);
+    assert_eq!(delete(&server, "d", &times), done);
+    assert_eq!(rows(&server, "SELECT x FROM autogen.m"), 3);
+    assert_eq!(rows(&server, "SELECT x FROM p.m"), 0);
+    assert_eq!(rows(&server, "DROP RETENTION POLICY p ON d"), 0);
+    let (status, text) = delete(&server, "d", &times);
+    assert_eq!(status, 404, "{text}");
+    assert!(text.contains("retention policy not found in"), "{text}");
+    assert_eq!(rows(&server, "SELECT x FROM autogen.m"), 3);
+}
+
 #[test]
 fn what_is_no_delete_is_refused_by_status_and_words() {
     let (server, _dir) = server();
