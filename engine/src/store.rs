@@ -82,6 +82,15 @@ impl Silverback {
         Ok(Silverback { db, env, running })
     }
 
+    /// Whether the directory `path` has data. Makes and changes nothing, and takes no lock:
+    /// [`Silverback::open`] makes what is missing, which is wrong where a name may be mistyped.
+    ///
+    /// # Errors
+    /// `Corrupt` where there is data without what names it; `Io`, `Busy`.
+    pub fn has_data(path: impl AsRef<Path>) -> Result<bool> {
+        Db::is_there(&*unmapped(path.as_ref()))
+    }
+
     /// Makes a database; one of that name is fine. Durable when it returns.
     ///
     /// # Errors

@@ -8,7 +8,7 @@ use silverback::{BackupReport, Silverback};
 
 use super::client::Client;
 use super::progress;
-use super::target::{Target, TargetArgs};
+use super::target::{Missing, Target, TargetArgs};
 use crate::exit::{Exit, Failure};
 
 /// Options of `backup`.
@@ -41,7 +41,7 @@ pub(super) fn backup(args: &BackupArgs) -> Result<Exit, Failure> {
     let dir = std::path::absolute(&args.dir)
         .map_err(|error| Failure::usage(format!("{}: {error}", args.dir.display())))?;
     let bar = progress::bar();
-    let text = match args.target.open()? {
+    let text = match args.target.open(Missing::Refuse)? {
         Target::Server(client) => from_server(&client, &dir, &bar)?,
         Target::Directory(engine) => {
             let report = engine.backup(&dir, &mut |at| {

@@ -9,7 +9,7 @@ use silverback::query::lineprotocol::line_text;
 
 use super::files;
 use super::put::{BatchArgs, Put};
-use super::target::{Target, TargetArgs};
+use super::target::{Missing, Target, TargetArgs};
 use crate::exit::{Exit, Failure};
 
 /// Text of a batch, about; and the longest line that is read.
@@ -36,7 +36,7 @@ pub(super) fn import(args: &ImportArgs) -> Result<Exit, Failure> {
         let size = std::fs::metadata(path).map_err(|error| files::failed(path, &error))?;
         total += size.len();
     }
-    let target = args.target.open()?;
+    let target = args.target.open(Missing::Make)?;
     args.batch.create(&target)?;
     let bar = ProgressBar::new(total).with_style(style());
     let mut refusals = 0_u64;

@@ -6,7 +6,7 @@ use silverback::query::result::{QueryError, QueryOptions, Stopped};
 
 use super::client::Client;
 use super::table;
-use super::target::{Target, TargetArgs};
+use super::target::{Missing, Target, TargetArgs};
 use crate::door::clock;
 use crate::exit::{Exit, Failure};
 use silverback::Silverback;
@@ -49,7 +49,7 @@ pub(super) struct QueryArgs {
 /// Runs statements and prints their results.
 pub(super) fn query(args: &QueryArgs) -> Result<Exit, Failure> {
     let text = args.statements.join(" ");
-    match args.target.open()? {
+    match args.target.open(Missing::Refuse)? {
         Target::Server(client) => remote(args, &client, &text),
         Target::Directory(engine) => {
             let answer = local(args, &engine, &text);

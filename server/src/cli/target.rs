@@ -1,9 +1,10 @@
 //! Where a command works: on a server, or in a data directory that it opens itself.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::client::Client;
 use crate::exit::Failure;
+use silverback::storage::Error;
 use silverback::{Options, Silverback};
 
 /// Options that say where.
@@ -33,16 +34,35 @@ pub(super) enum Target {
     Directory(Silverback),
 }
 
+/// What a command does where its data directory has no data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Missing {
+    /// Says so and leaves nothing behind: a mistyped name would read as a store without data.
+    Refuse,
+    /// Makes it, since it is to make a database too.
+    Make,
+}
+
 impl TargetArgs {
     /// Opens it.
-    pub(super) fn open(&self) -> Result<Target, Failure> {
+    pub(super) fn open(&self, missing: Missing) -> Result<Target, Failure> {
         match &self.data_dir {
             None => Ok(Target::Server(Box::new(Client::new(&self.host)?))),
-            Some(dir) => Silverback::open(Options::new(dir))
-                .map(Target::Directory)
-                .map_err(|error| Failure::open(&error.context(&format!("open {}", dir.display())))),
+            Some(dir) => directory(dir, missing).map(Target::Directory),
         }
     }
+}
+
+fn directory(dir: &Path, missing: Missing) -> Result<Silverback, Failure> {
+    let shown = dir.display();
+    let failed = |error: Error| Failure::open(&error.context(&format!("open {shown}")));
+    if missing == Missing::Refuse && !Silverback::has_data(dir).map_err(failed)? {
+        return Err(Failure::failed(format!(
+            "no data directory {shown}: name one that has data; `silverback write --create`, \
+             `silverback import` and `silverback serve` make one"
+        )));
+    }
+    Silverback::open(Options::new(dir)).map_err(failed)
 }
 
 impl Target {

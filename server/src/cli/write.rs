@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use super::files;
 use super::put::{BatchArgs, Put};
-use super::target::TargetArgs;
+use super::target::{Missing, TargetArgs};
 use crate::exit::{Exit, Failure};
 
 /// Options of `write`.
@@ -19,7 +19,7 @@ pub(super) struct WriteArgs {
     #[command(flatten)]
     target: TargetArgs,
 
-    /// Make the database if there is none of that name
+    /// Make the database if there is none of that name, and the data directory with it
     #[arg(long)]
     create: bool,
 
@@ -44,7 +44,12 @@ pub(super) fn write(args: &WriteArgs) -> Result<Exit, Failure> {
             text
         }
     };
-    let target = args.target.open()?;
+    let missing = if args.create {
+        Missing::Make
+    } else {
+        Missing::Refuse
+    };
+    let target = args.target.open(missing)?;
     if args.create {
         args.batch.create(&target)?;
     }

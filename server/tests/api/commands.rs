@@ -164,3 +164,30 @@ fn a_directory_without_a_server_is_written_queried_and_checked() {
         stderr(&output)
     );
 }
+
+#[test]
+fn a_directory_that_is_not_there_is_not_made_by_a_slip() {
+    let dir = tempfile::tempdir().unwrap();
+    let missing = dir.path().join("mistyped");
+    let other = dir.path().join("other");
+    std::fs::create_dir(&other).unwrap();
+    std::fs::write(other.join("note"), "of somebody else").unwrap();
+    let backup = dir.path().join("backup");
+    for path in [&missing, &other] {
+        let data = format!("--data-dir={}", path.display());
+        for arguments in [
+            &["backup", &data, backup.to_str().unwrap()][..],
+            &["query", &data, "SHOW DATABASES"],
+            &["write", &data, "-d", "c", "m f=1 1"],
+        ] {
+            let output = run(arguments);
+            let text = stderr(&output);
+            assert_eq!(output.status.code(), Some(1), "{arguments:?}: {text}");
+            let words = format!("no data directory {}", path.display());
+            assert!(text.contains(&words), "{arguments:?}: {text}");
+            assert!(text.contains("silverback write --create"), "{text}");
+        }
+    }
+    assert!(!missing.exists() && !backup.exists());
+    assert_eq!(std::fs::read_dir(&other).unwrap().count(), 1);
+}

@@ -29,7 +29,7 @@ use crate::format::tombstone::decode_tombstone;
 use crate::index::LiveIndex;
 use crate::index::registry::{Registry, RegistryFile};
 use crate::manifest::catalog::DatabaseCatalog;
-use crate::manifest::{Manifest, State};
+use crate::manifest::{CURRENT, Manifest, State};
 use crate::memtable::Run;
 use crate::model::{CanonicalKey, DatabaseId, Rows, Sequence, Tombstone};
 use crate::sabotage::{self, Fault};
@@ -88,6 +88,22 @@ impl Db {
         let db = Db { core };
         db.start_steps()?;
         Ok(db)
+    }
+
+    /// Whether the directory that `env` is has a store, without taking, making or changing anything:
+    /// for whoever means one that exists, since [`Db::open`] makes what is missing.
+    ///
+    /// # Errors
+    /// `Corrupt` where there is data without what names it; `Io` or `Busy` where that cannot be known.
+    pub fn is_there(env: &dyn Env) -> Result<bool> {
+        match env.open_read(Path::new(CURRENT)) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                check_empty(env)?;
+                Ok(false)
+            }
+            // What else is wrong with the file, opening the store says better.
+            Ok(_) | Err(_) => Ok(true),
+        }
     }
 
     fn start_steps(&self) -> Result<()> {
