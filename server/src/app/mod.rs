@@ -1,5 +1,6 @@
 //! What all requests share: limits, counters, and whether the server takes work.
 
+pub(crate) mod create;
 pub(crate) mod ledger;
 mod lending;
 pub(crate) mod submit;

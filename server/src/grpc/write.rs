@@ -12,7 +12,7 @@ use tonic::Status;
 
 use super::{columns, status};
 use crate::app::App;
-use crate::app::submit;
+use crate::app::{create, submit};
 use crate::config::AutoCreate;
 use crate::door::refused;
 use silverback::{PendingWrite, WriteRequest};
@@ -55,15 +55,6 @@ fn put(app: &App, request: v1::WriteRequest) -> Result<PendingWrite, Status> {
     let Some(batch) = request.batch else {
         return Err(Status::invalid_argument("a batch is required"));
     };
-    if !app.engine.has_database(&request.database) {
-        if app.config.auto_create != AutoCreate::Always {
-            let text = format!("database not found: \"{}\"", request.database);
-            return Err(Status::not_found(text));
-        }
-        app.engine
-            .create_database(&request.database)
-            .map_err(fail)?;
-    }
     let mut target = WriteRequest {
         database: &request.database,
         policy: Some(request.policy.as_str()).filter(|policy| !policy.is_empty()),
@@ -71,6 +62,12 @@ fn put(app: &App, request: v1::WriteRequest) -> Result<PendingWrite, Status> {
         now_ns: None,
         durability: durability(request.durability)?,
     };
+    if app.config.auto_create == AutoCreate::Always {
+        create::ensure_database(app, target.database, target.policy).map_err(fail)?;
+    } else if !app.engine.has_database(target.database) {
+        let text = format!("database not found: \"{}\"", target.database);
+        return Err(Status::not_found(text));
+    }
     match batch {
         Batch::LineProtocol(lines) => {
             // A number that is no precision reads as nanoseconds: that would be a wrong time.

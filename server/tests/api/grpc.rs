@@ -342,6 +342,28 @@ fn a_killed_query_ends_with_an_error_although_its_reader_stands_still() {
 }
 
 #[test]
+fn a_refused_write_makes_no_database() {
+    let (server, _dir) = server();
+    block_on(async {
+        let mut client = SilverbackClient::new(connect(&server).await);
+        let mut wrong = lines("m f=1 1");
+        wrong.policy = "nope".to_owned();
+        let status = client.write(wrong).await.unwrap_err();
+        assert_eq!(status.code(), Code::NotFound, "{status}");
+        assert_eq!(status.message(), "retention policy not found: nope");
+        let mut wrong = lines("m f=1 1");
+        wrong.durability = 99;
+        let status = client.write(wrong).await.unwrap_err();
+        assert_eq!(status.code(), Code::InvalidArgument, "{status}");
+        let databases = server.get("/query?q=SHOW+DATABASES").text();
+        assert!(!databases.contains("\"g\""), "{databases}");
+        let mut right = lines("m f=1 1");
+        right.policy = "autogen".to_owned();
+        client.write(right).await.unwrap();
+    });
+}
+
+#[test]
 fn a_query_is_stopped_when_its_time_is_over() {
     let dir = tempfile::tempdir().unwrap();
     let flags = ["--query-timeout-ms", "1", "--auto-create", "always"];

@@ -226,3 +226,34 @@ fn good_lines_are_stored_although_others_are_bad() {
         "{text}"
     );
 }
+
+#[test]
+fn a_write_for_a_policy_that_a_new_database_has_not_makes_no_database() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::at(dir.path(), &["--auto-create", "always"]);
+    for (path, policy) in [
+        ("/api/v2/write?bucket=ghost/nope", "nope"),
+        // The first slash ends the database's name.
+        ("/api/v2/write?bucket=ghost/b/autogen", "b/autogen"),
+        ("/write?db=ghost&rp=nope", "nope"),
+    ] {
+        for body in [&b"m f=1 1"[..], b""] {
+            let answer = server.send(&post(path, body));
+            assert_eq!(answer.status, 500, "{path}: {}", answer.text());
+            let words = format!("retention policy not found: {policy}");
+            assert_eq!(
+                answer.header("x-influxdb-error"),
+                Some(&*words),
+                "{path}: {}",
+                answer.text()
+            );
+        }
+    }
+    let databases = || server.get("/query?q=SHOW+DATABASES").text();
+    assert!(!databases().contains("ghost"), "{}", databases());
+    for bucket in ["bare", "bare2/", "full/autogen"] {
+        let path = format!("/api/v2/write?bucket={bucket}");
+        assert_eq!(server.send(&post(&path, b"m f=1 1")).status, 204);
+    }
+    assert!(databases().contains("full"), "{}", databases());
+}

@@ -44,6 +44,13 @@ pub struct PolicySpec {
     pub replication: Option<u32>,
 }
 
+impl PolicySpec {
+    /// The name that the policy will have.
+    pub fn name(&self) -> &str {
+        self.name.as_deref().unwrap_or("autogen")
+    }
+}
+
 /// What is to be changed of a policy.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PolicyChange {
@@ -69,7 +76,7 @@ impl PolicyInfo {
         let (partition_ns, shard_ns) = widths(duration_ns, spec.partition_ns.unwrap_or(0));
         Ok(PolicyInfo {
             id,
-            name: spec.name.clone().unwrap_or_else(|| "autogen".into()),
+            name: spec.name().into(),
             duration_ns,
             partition_ns,
             shard_ns,

@@ -14,7 +14,7 @@ use silverback::storage::db::Durability;
 use super::body;
 use super::reply::{DURABILITY_HEADER, Refusal};
 use crate::app::App;
-use crate::app::submit;
+use crate::app::{create, submit};
 use crate::door::{durability, refused};
 use silverback::{PendingWrite, WriteRequest};
 
@@ -74,9 +74,8 @@ fn durability(query: Option<&str>) -> Result<Durability, Refusal> {
 
 /// Hands `text` to the engine, unless there is none.
 fn put(app: &App, target: &Target, text: &[u8]) -> Result<Option<PendingWrite>, Refusal> {
-    if target.creates && !app.engine.has_database(&target.database) {
-        app.engine.create_database(&target.database)?;
-        tracing::info!(database = target.database, "made a database for a write");
+    if target.creates {
+        create::ensure_database(app, &target.database, target.policy.as_deref())?;
     }
     if text.is_empty() {
         return Ok(None);
