@@ -134,6 +134,11 @@ fn read(body: &[u8], place: &str) -> Result<Option<Wanted>, Refusal> {
         })
     };
     let (start, stop) = (time("start", &body.start)?, time("stop", &body.stop)?);
+    if stop < start {
+        // Nothing can be meant by it: most likely the two are swapped.
+        let text = format!("stop \"{}\" is before start \"{}\"", body.stop, body.start);
+        return Err(bad(&text));
+    }
     let all = format!(
         "{place}, start: \"{}\", stop: \"{}\", predicate: \"{}\"",
         body.start, body.stop, body.predicate

@@ -146,6 +146,12 @@ fn what_is_no_delete_is_refused_by_status_and_words() {
             400,
             "delete - predicate only supports equality operators and conjunctions. database: ",
         ),
+        (
+            "d",
+            &body("1970-01-01T00:00:02Z", "1970-01-01T00:00:01Z", ""),
+            400,
+            "delete - stop \\\"1970-01-01T00:00:01Z\\\" is before start \\\"1970-01-01T00:00:02Z\\\"",
+        ),
     ] {
         let (found, text) = delete(&server, bucket, body);
         assert_eq!(found, status, "{bucket} {body}: {text}");
