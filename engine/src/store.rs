@@ -292,7 +292,9 @@ impl Silverback {
         path: impl AsRef<Path>,
         progress: &mut dyn FnMut(BackupProgress) -> Result<()>,
     ) -> Result<BackupReport> {
-        self.db.backup(&unmapped(path.as_ref()), progress)
+        let path = path.as_ref();
+        let made = self.db.backup(&unmapped(path), progress);
+        made.map_err(|error| error.context(&format!("back up into {}", path.display())))
     }
 
     /// Makes `data_dir`, which is empty or not there, the data directory that `backup` is a backup

@@ -87,3 +87,28 @@ fn a_running_server_is_backed_up_restored_and_checked() {
     assert!(stderr(&output).contains("not empty"), "{}", stderr(&output));
     assert_ne!(output.status.code(), Some(0));
 }
+
+#[test]
+fn a_backup_that_cannot_be_made_names_its_directory_and_what_failed() {
+    let (server, dir) = Server::start();
+    let ask = |path: &str| {
+        let path = format!("/admin/backup?path={path}");
+        server.send(&Request::new("POST", &path))
+    };
+    let answer = ask("/proc/x/y");
+    assert_eq!(answer.status, 500, "{}", answer.text());
+    let words = "back up into /proc/x/y: lock the directory (LOCK): make the folder /proc/x: ";
+    assert!(answer.text().contains(words), "{}", answer.text());
+    let file = dir.path().join("file");
+    std::fs::write(&file, "in the way").unwrap();
+    let text = ask(file.to_str().unwrap()).text();
+    let words = format!(
+        "back up into {0}: lock the directory (LOCK): make the folder {0}: File exists",
+        file.display()
+    );
+    assert!(text.contains(&words), "{text}");
+    let data = dir.path().join("data");
+    let text = ask(data.to_str().unwrap()).text();
+    let words = format!("back up into {}: ", data.display());
+    assert!(text.contains(&words), "{text}");
+}

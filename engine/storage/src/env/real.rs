@@ -412,18 +412,26 @@ fn sync_folder(path: &Path) -> io::Result<()> {
     Ok(rustix::fs::fsync(folder)?)
 }
 
-/// Makes a folder and those above it, with the names of all of them durable.
+/// Makes a folder and those above it, with the names of all of them durable. An error names the folder
+/// that could not be made.
 fn make_folders(path: &Path) -> io::Result<()> {
     if path.is_dir() {
         return Ok(());
     }
+    let failed = |error: &io::Error| {
+        let message = format!("make the folder {}: {error}", path.display());
+        io::Error::new(error.kind(), message)
+    };
     let parent = match path.parent() {
         Some(parent) if parent != Path::new("") => parent,
         Some(_) | None => Path::new("."),
     };
     make_folders(parent)?;
     match std::fs::DirBuilder::new().mode(0o700).create(path) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        // It was there when it was to be made, and is no folder.
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists || !path.is_dir() => {
+            Err(failed(&error))
+        }
         Ok(()) | Err(_) => sync_folder(parent),
     }
 }
