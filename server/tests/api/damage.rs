@@ -143,6 +143,36 @@ fn a_block_that_is_cut_under_the_server_fails_its_queries_and_nothing_else() {
     assert_eq!(server.wait().0, Some(0));
 }
 
+#[test]
+fn what_is_set_aside_stands_in_the_list_of_a_verification() {
+    let (server, dir) = Server::start();
+    assert_eq!(post(&server, "/api/v2/write?bucket=d", b"m f=1 1"), 204);
+    assert_eq!(post(&server, "/admin/flush", b""), 200);
+    server.signal("TERM");
+    assert_eq!(server.wait().0, Some(0));
+    // A registry file is rebuilt from blocks, where all of those can be read.
+    let damaged = ["blocks", "registry"].map(|folder| files(dir.path(), folder).remove(0));
+    for path in &damaged {
+        let mut bytes = std::fs::read(path).unwrap();
+        bytes[100] ^= 1;
+        std::fs::write(path, &bytes).unwrap();
+    }
+    let server = Server::at(dir.path(), &[]);
+    assert_eq!(server.get("/health").status, 503);
+    let verified = server.send(&Request::new("POST", "/admin/verify"));
+    assert_eq!(verified.status, 200);
+    let text = verified.text();
+    let report: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let problems = report["problems"].as_array().unwrap();
+    assert_eq!(problems.len(), 2, "{text}");
+    for path in &damaged {
+        let name = path.file_name().unwrap().to_str().unwrap();
+        let named = |problem: &serde_json::Value| problem.as_str().unwrap().contains(name);
+        assert!(problems.iter().any(named), "{}: {text}", path.display());
+    }
+    assert_eq!(report["files"], 1, "the manifest alone is read: {text}");
+}
+
 /// Asks over a connection that stays.
 fn ask(stream: &mut TcpStream, method: &str, path: &str, body: &str) -> Answer {
     let length = body.len();

@@ -103,8 +103,8 @@ impl Target {
 
 impl Db {
     /// Reads every block, registry file and closed segment of the log, and the manifest, from the disk
-    /// at once and verifies each checksum; what is wrong is remembered for stats, too. Reads and writes
-    /// go on meanwhile.
+    /// at once and verifies each checksum; what is wrong is remembered for stats, too. Files that could
+    /// not be opened, and so are set aside, are in the report as well. Reads and writes go on meanwhile.
     ///
     /// # Errors
     /// `Closed` where the store is being closed.
@@ -136,6 +136,7 @@ impl Db {
                 }
             }
         }
+        report.problems.extend(core.set_aside());
         core.save_log(is_log_damaged);
         Ok(report)
     }
@@ -159,6 +160,22 @@ impl Core {
             }
         }
         targets
+    }
+
+    /// What the manifest names and could not be opened: there is nothing to read again, and who asks
+    /// whether all is well must hear of it.
+    fn set_aside(&self) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        for database in self.all_databases() {
+            let files = database.registry.files();
+            let files = files.iter().filter_map(|file| file.fault());
+            problems.extend(files.map(Problem::from_error));
+            for state in database.stores().policies.values() {
+                let blocks = state.damaged.iter().map(|block| &block.error);
+                problems.extend(blocks.map(Problem::from_error));
+            }
+        }
+        problems
     }
 
     /// Bytes of all that is to be read.
@@ -238,7 +255,8 @@ impl Core {
                     piece + 1 >= file.piece_count()
                 });
                 Piece {
-                    bytes: PIECE_BYTES as u64,
+                    // One that is gone or set aside is not read.
+                    bytes: is_last.map_or(0, |_| PIECE_BYTES as u64),
                     is_last: is_last.unwrap_or(true),
                     problems: Vec::new(),
                 }

@@ -115,6 +115,11 @@ impl RegistryFile {
         reader.map_or_else(|_| Vec::new(), |reader| reader.sealed().problems())
     }
 
+    /// Why it could not be opened, if it could not.
+    pub fn fault(&self) -> Option<&Error> {
+        self.reader.as_ref().err()
+    }
+
     /// The framed file, for whoever checks it; `None` where it could not be opened.
     pub fn sealed(&self) -> Option<&SealedReader> {
         self.reader.as_ref().ok().map(RegistryReader::sealed)
