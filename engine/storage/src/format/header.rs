@@ -487,4 +487,14 @@ mod tests {
             assert!(page.contains(&row), "the page lacks: {row}");
         }
     }
+
+    #[test]
+    fn pages_state_the_versions_of_the_code() {
+        let log = include_str!("../../../../docs/format/wal.md");
+        let version = FileKind::WalSegment.version();
+        assert!(log.contains(&format!("Format version {version}.\n")));
+        let manifest = include_str!("../../../../docs/format/manifest.md");
+        let version = FileKind::Manifest.version();
+        assert!(manifest.contains(&format!("kind `M`, version {version})")));
+    }
 }
