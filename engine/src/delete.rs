@@ -120,7 +120,7 @@ impl Silverback {
     ///
     /// # Errors
     /// `NotFound` for the database or measurement, `Conflict` where the new name is in use, `Invalid`
-    /// where it is empty; `Io`, `NoSpace`.
+    /// where no line of line protocol can have it; `Io`, `NoSpace`.
     pub fn rename_measurement(
         &self,
         database: &str,

@@ -106,6 +106,42 @@ fn what_is_deleted_or_dropped_is_gone_when_the_call_returns_and_after_opening_ag
 }
 
 #[test]
+fn a_rename_to_what_no_line_can_have_is_refused_by_name_and_reason() {
+    let folder = tempfile::tempdir().unwrap();
+    let db = open(&folder);
+    db.create_database("d").unwrap();
+    db.write_lines("d", b"m,a=1 f=1 10").unwrap();
+    let count = |text: &str| {
+        let answer = db.query("d", text).unwrap();
+        answer.statements[0].series[0].rows.len()
+    };
+    let feed = "invalid name \"a\\nb\": it has a line feed";
+    let end = "invalid name \"a\\\\\": it ends with a backslash";
+    let time = "invalid name \"time\": every point has its time by it";
+    let empty = "invalid name \"\": it is empty";
+    for (name, why) in [("a\nb", feed), ("a\\", end), ("time", time), ("", empty)] {
+        let to = name.as_bytes();
+        let tag = Alter::RenameTag { from: b"a", to };
+        let field = Alter::RenameField { from: b"f", to };
+        for alter in [Alter::Rename(to), tag, field] {
+            if matches!(alter, Alter::Rename(b"time")) {
+                continue;
+            }
+            let error = db.alter_measurement("d", "m", alter).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Invalid, "{alter:?}");
+            assert!(error.message().starts_with(why), "{alter:?}: {error}");
+        }
+    }
+    assert_eq!(count("SELECT f FROM m WHERE a = '1'"), 1);
+    // What a line can have is fine, if it has to be escaped.
+    let to = b"a, =\\b";
+    let tag = Alter::RenameTag { from: b"a", to };
+    db.alter_measurement("d", "m", tag).unwrap();
+    db.write_lines("d", b"m,a\\,\\ \\=\\b=1 f=2 20").unwrap();
+    assert_eq!(count("SHOW SERIES"), 1);
+}
+
+#[test]
 fn renames_keep_what_is_stored_and_free_the_old_names() {
     let folder = tempfile::tempdir().unwrap();
     let db = open(&folder);

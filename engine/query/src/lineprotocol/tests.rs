@@ -1,7 +1,7 @@
 use std::fmt::Write as _;
 
 use proptest::prelude::*;
-use silverback_storage::model::{FieldValue, KeyHasher, KeyParser, SeriesKey};
+use silverback_storage::model::{FieldValue, KeyHasher, KeyParser, NameOf, SeriesKey, unwritable};
 
 use super::*;
 
@@ -181,6 +181,64 @@ fn escapes_are_taken_where_they_stand_for_something() {
             (r"g\z".into(), float(1.0))
         ]
     );
+}
+
+/// Whether a line with `name` in its place stores a point that has the name.
+fn is_writable(of: NameOf, name: &[u8]) -> bool {
+    let mut escaped = Vec::new();
+    match of {
+        NameOf::Measurement => escape_measurement(name, &mut escaped),
+        NameOf::TagKey | NameOf::Field => escape_key(name, &mut escaped),
+    }
+    let body = match of {
+        NameOf::Measurement => [&escaped[..], b",t=v f=1 1"].concat(),
+        NameOf::TagKey => [b"m,", &escaped[..], b"=v f=1 1"].concat(),
+        NameOf::Field => [b"m,t=v ", &escaped[..], b"=1 1"].concat(),
+    };
+    let parsed = parse(&body, options());
+    let [rows] = &parsed.batch.rows[..] else {
+        return false;
+    };
+    let [key] = rows.keys[..] else {
+        return false;
+    };
+    let start = key.offset as usize;
+    let Ok(key) = Keys.parse(&body[start..start + key.len as usize]) else {
+        return false;
+    };
+    match of {
+        NameOf::Measurement => *key.measurement == *name && *rows.measurement == *name,
+        NameOf::TagKey => key.tags.get(name) == Some(&b"v"[..]),
+        NameOf::Field => rows.fields.iter().any(|field| *field.name == *name),
+    }
+}
+
+#[test]
+fn a_name_is_unwritable_where_no_line_can_have_it() {
+    const BYTES: &[u8] = b"a\\,= \n#\t\0\"\r";
+    let longer = |name: &Vec<u8>| {
+        let name = name.clone();
+        BYTES.iter().map(move |byte| [&name[..], &[*byte]].concat())
+    };
+    let words = ["time", "_field", "_measurement", "_time", "\u{e9}", "name"];
+    let mut names: Vec<Vec<u8>> = words.map(|word| word.as_bytes().to_vec()).into();
+    let mut last = vec![Vec::new()];
+    for _ in 0..4 {
+        names.extend(last.clone());
+        last = last.iter().flat_map(longer).collect();
+    }
+    names.extend(last);
+    for name in &names {
+        for of in [NameOf::Measurement, NameOf::TagKey, NameOf::Field] {
+            let why = unwritable(of, name);
+            let shown = String::from_utf8_lossy(name);
+            assert_eq!(
+                is_writable(of, name),
+                why.is_none(),
+                "{of:?} {shown:?}: {why:?}"
+            );
+        }
+    }
 }
 
 #[test]

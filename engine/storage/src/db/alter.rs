@@ -9,7 +9,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::format::definitions::Names;
 use crate::format::manifest::Edit;
 use crate::manifest::catalog::DatabaseCatalog;
-use crate::model::{Alteration, MeasurementInfo};
+use crate::model::{Alteration, MeasurementInfo, NameOf, unwritable};
 
 /// What is to change of a measurement, by names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,7 +41,7 @@ impl Db {
     ///
     /// # Errors
     /// `NotFound` for the database, measurement, tag key or field; `Conflict` where the new name is
-    /// in use; `Invalid` where it is none; `Io` or `NoSpace` where the manifest cannot be written.
+    /// in use; `Invalid` where no line of line protocol can have it; `Io` or `NoSpace` where the manifest cannot be written.
     pub fn alter_measurement(
         &self,
         database: &str,
@@ -87,34 +87,45 @@ fn alteration(
         let found = info.field(name).map(|field| field.id);
         found.ok_or_else(|| missing("field", &text(name)))
     };
-    let is_free = |name: &[u8]| {
-        if name.is_empty() || name == b"time" {
-            return Err(Error::new(ErrorKind::Invalid, "invalid name"));
-        }
+    let is_free = |of: NameOf, name: &[u8]| {
+        check_new(of, name)?;
         if info.field(name).is_some() || info.tag_key_id(name).is_some() {
             return Err(in_use(name, &info.name));
         }
         Ok(())
     };
     match alter {
-        Alter::Rename([]) => Err(Error::new(ErrorKind::Invalid, "invalid name")),
         Alter::Rename(to) if catalog.measurement(to).is_some() => {
             let message = format!("a measurement {:?} exists", text(to));
             Err(Error::new(ErrorKind::Conflict, message))
         }
-        Alter::Rename(to) => Ok(Alteration::Rename(to.into())),
+        Alter::Rename(to) => {
+            check_new(NameOf::Measurement, to)?;
+            Ok(Alteration::Rename(to.into()))
+        }
         Alter::RenameTag { from, to } => {
             let key = info.tag_key_id(from);
             let key = key.ok_or_else(|| missing("tag key", &text(from)))?;
-            is_free(to)?;
+            is_free(NameOf::TagKey, to)?;
             Ok(Alteration::RenameTagKey(key, to.into()))
         }
         Alter::RenameField { from, to } => {
             let field = field(from)?;
-            is_free(to)?;
+            is_free(NameOf::Field, to)?;
             Ok(Alteration::RenameField(field, to.into()))
         }
         Alter::DropField(name) => Ok(Alteration::DropField(field(name)?)),
+    }
+}
+
+/// Refuses a name that nobody could write to.
+fn check_new(of: NameOf, name: &[u8]) -> Result<()> {
+    match unwritable(of, name) {
+        None => Ok(()),
+        Some(why) => {
+            let message = format!("invalid name {:?}: {why}", text(name));
+            Err(Error::new(ErrorKind::Invalid, message))
+        }
     }
 }
 

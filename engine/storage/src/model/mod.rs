@@ -5,6 +5,7 @@ mod batch;
 mod canonical;
 mod column;
 mod ids;
+mod name;
 mod policy;
 mod predicate;
 mod request;
@@ -20,6 +21,7 @@ pub use batch::{Batch, FieldColumn, KeyError, KeyParser, KeyRef, MeasurementRows
 pub use canonical::{CanonicalKey, push_varint, take_varint};
 pub use column::{Bitmap, Column, Presence, Strings, Values};
 pub use ids::{DatabaseId, FieldId, MeasurementId, PolicyId, Sequence, SeriesId, TagKeyId};
+pub use name::{NameOf, unwritable};
 pub use policy::{PolicyChange, PolicyInfo, PolicySpec};
 pub use predicate::{TagPredicate, ValueMatcher, Wanted};
 pub use request::{
