@@ -307,13 +307,13 @@ pub fn decode_repeats(
 ) -> Result<bool, DecodeError> {
     assert!(range.start <= range.end && range.end <= count, "{range:?}");
     check_count(count)?;
-    if range.is_empty() {
-        return Ok(true);
-    }
     let cursor = &mut Cursor::new(bytes);
     let context = Context::of(shared);
     let repeats = Repeats { count, range, out };
     match field_type {
+        FieldType::Float | FieldType::Integer | FieldType::Unsigned if repeats.range.is_empty() => {
+            Ok(true)
+        }
         FieldType::Float => floats::take_repeats(cursor, context, repeats),
         FieldType::Integer | FieldType::Unsigned => {
             integers::take_repeats(cursor, context, repeats)

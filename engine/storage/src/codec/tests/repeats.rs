@@ -124,6 +124,23 @@ fn uneven_times_and_what_is_no_time_have_no_step() {
 }
 
 #[test]
+fn what_is_no_number_has_no_runs_and_no_values_have_none() {
+    let mut out = Vec::new();
+    let mut read = |field_type, range| {
+        let typed = (field_type, &[id::CONSTANT, 1][..]);
+        decode_repeats(typed, (3, range), Shared::none(), &mut out)
+    };
+    for field_type in [FieldType::Boolean, FieldType::String] {
+        assert_eq!(read(field_type, 0..3), Ok(false));
+        assert_eq!(read(field_type, 1..1), Ok(false));
+    }
+    for field_type in [FieldType::Float, FieldType::Integer, FieldType::Unsigned] {
+        assert_eq!(read(field_type, 1..1), Ok(true));
+    }
+    assert_eq!(out, []);
+}
+
+#[test]
 fn runs_that_lie_are_refused() {
     let values = Values::Integer(vec![1; 10]);
     // Two runs, of 3 and of `length`.
