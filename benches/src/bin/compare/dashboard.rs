@@ -68,6 +68,7 @@ pub(crate) fn run(peer: &Peer, hosts: usize, values_per_s: f64) -> Dashboard {
                     sending::send(peer, &mut client, body);
                     sent.fetch_add(1, Ordering::Relaxed);
                 }
+                sending.leave(sender);
             });
         }
         let busy_ms = panels(peer, hosts, REFRESHES);

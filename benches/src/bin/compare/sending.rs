@@ -55,6 +55,13 @@ impl<'set> Sending<'set> {
         }
     }
 
+    /// A sender sends no more, and nobody has to wait for it.
+    pub(crate) fn leave(&self, sender: usize) {
+        if let Bodies::Each(_) = self.bodies {
+            self.next[sender].store(usize::MAX / 2, Ordering::Relaxed);
+        }
+    }
+
     /// The next body of a sender, and its number in the order of all.
     pub(crate) fn next(&self, sender: usize) -> Option<(usize, &[u8])> {
         let load = |next: &AtomicUsize| next.load(Ordering::Relaxed);
@@ -68,7 +75,7 @@ impl<'set> Sending<'set> {
                 let number = take(sender);
                 let body = each[sender].get(number);
                 if body.is_none() {
-                    self.next[sender].store(usize::MAX / 2, Ordering::Relaxed);
+                    self.leave(sender);
                 }
                 let all = self.next.iter();
                 while number > all.clone().map(load).min().unwrap_or(0) {
