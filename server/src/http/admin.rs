@@ -45,10 +45,16 @@ async fn run(
     app: Arc<App>,
     work: fn(&Silverback) -> silverback::storage::Result<()>,
 ) -> Result<Response, Refusal> {
-    let outcome = tokio::task::spawn_blocking(move || work(&app.engine)).await;
-    match outcome {
-        Ok(Ok(())) => Ok(json(StatusCode::OK, &serde_json::json!({"status": "done"}))),
-        Ok(Err(error)) => Err(error.into()),
+    apart(move || work(&app.engine)).await?;
+    Ok(json(StatusCode::OK, &serde_json::json!({"status": "done"})))
+}
+
+/// What `work` gives, on a thread that may wait.
+async fn apart<T: Send + 'static>(
+    work: impl FnOnce() -> silverback::storage::Result<T> + Send + 'static,
+) -> Result<T, Refusal> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(outcome) => Ok(outcome?),
         Err(_) => Err(Refusal::new(
             StatusCode::INTERNAL_SERVER_ERROR,
             "the work failed inside",
@@ -65,61 +71,43 @@ pub(super) async fn discard(
     let file = parameter(request.uri().query(), "file").filter(|file| !file.is_empty());
     let missing = "file is required: the damaged block as /health names it, blocks/<id>.blk";
     let file = file.ok_or_else(|| Refusal::invalid(missing))?;
-    let work = move || app.engine.discard_damaged_block(Path::new(&file));
-    let outcome = tokio::task::spawn_blocking(work).await;
-    match outcome {
-        Ok(Ok(discarded)) => {
-            let Discarded {
-                database,
-                meta,
-                file,
-            } = discarded;
-            let range = (rfc3339_ms(meta.range.start), rfc3339_ms(meta.range.end - 1));
-            let moved = file.map(|file| file.display().to_string());
-            tracing::warn!(
-                %database,
-                rows = meta.row_count,
-                from = %range.0,
-                to = %range.1,
-                moved,
-                "a damaged block is given up: its points are gone"
-            );
-            let body = serde_json::json!({
-                "status": "done",
-                "database": database,
-                "rows": meta.row_count,
-                "from": range.0,
-                "to": range.1,
-                "moved_to": moved,
-            });
-            Ok(json(StatusCode::OK, &body))
-        }
-        Ok(Err(error)) => Err(error.into()),
-        Err(_) => Err(Refusal::new(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            "the work failed inside",
-        )),
-    }
+    let discarded = apart(move || app.engine.discard_damaged_block(Path::new(&file))).await?;
+    let Discarded {
+        database,
+        meta,
+        file,
+    } = discarded;
+    let (rows, from) = (meta.row_count, rfc3339_ms(meta.range.start));
+    let to = rfc3339_ms(meta.range.end - 1);
+    let moved_to = file.map(|file| file.display().to_string());
+    tracing::warn!(
+        %database,
+        rows,
+        %from,
+        %to,
+        moved_to,
+        "a damaged block is given up: its points are gone"
+    );
+    let body = serde_json::json!({
+        "status": "done",
+        "database": database,
+        "rows": rows,
+        "from": from,
+        "to": to,
+        "moved_to": moved_to,
+    });
+    Ok(json(StatusCode::OK, &body))
 }
 
 /// Answers when every finished file was read from the disk, with all that is wrong.
 pub(super) async fn verify(State(app): State<Arc<App>>) -> Result<Response, Refusal> {
-    let outcome = tokio::task::spawn_blocking(move || app.engine.verify()).await;
-    match outcome {
-        Ok(Ok(report)) => {
-            let problems: Vec<String> = report.problems.iter().map(problem::sentence).collect();
-            let body = serde_json::json!({
-                "status": "done",
-                "files": report.files,
-                "bytes": report.bytes,
-                "problems": problems,
-            });
-            Ok(json(StatusCode::OK, &body))
-        }
-        Ok(Err(error)) => Err(error.into()),
-        Err(_) => Err(Refusal::new(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            "the work failed inside",
-        )),
-    }
+    let report = apart(move || app.engine.verify()).await?;
+    let problems: Vec<String> = report.problems.iter().map(problem::sentence).collect();
+    let body = serde_json::json!({
+        "status": "done",
+        "files": report.files,
+        "bytes": report.bytes,
+        "problems": problems,
+    });
+    Ok(json(StatusCode::OK, &body))
 }
