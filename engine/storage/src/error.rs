@@ -3,6 +3,9 @@
 use std::fmt;
 use std::path::PathBuf;
 
+/// The way out where nothing more can be opened.
+const MORE_DESCRIPTORS: &str = "raise the limit of open files (ulimit -n, LimitNOFILE=)";
+
 /// The engine's result.
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -77,8 +80,13 @@ impl Error {
         } else {
             ErrorKind::Io
         };
+        let source = if kind == ErrorKind::Busy {
+            format!("{source}: {MORE_DESCRIPTORS}").into()
+        } else {
+            source.into()
+        };
         Error {
-            source: Some(Box::new(source)),
+            source: Some(source),
             ..Error::new(kind, doing).at(file, 0)
         }
     }
@@ -188,7 +196,9 @@ mod tests {
         assert_eq!(Error::io("write", "wal/1", full).kind(), ErrorKind::NoSpace);
         for code in [23, 24] {
             let busy = std::io::Error::from_raw_os_error(code);
-            assert_eq!(Error::io("open", "wal/1", busy).kind(), ErrorKind::Busy);
+            let busy = Error::io("open", "wal/1", busy);
+            assert_eq!(busy.kind(), ErrorKind::Busy);
+            assert!(busy.to_string().contains("ulimit -n"), "{busy}");
         }
         let broken = std::io::Error::from_raw_os_error(5);
         assert_eq!(Error::io("write", "wal/1", broken).kind(), ErrorKind::Io);

@@ -4,6 +4,7 @@
 //! is told once and never tried again here. Mapped files are read-only and were finished before.
 
 mod descriptors;
+mod finished;
 mod guard;
 mod lock;
 mod map;
@@ -16,17 +17,17 @@ use std::io::{self, IoSlice};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Component, Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
-use rustix::fs::{Advice, FallocateFlags, FileType, Mode, OFlags};
+use rustix::fs::{FallocateFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::rand::GetRandomFlags;
 use rustix::time::ClockId;
 
 use descriptors::Spares;
+use finished::RealReadFile;
 pub use guard::guard_mapped_files;
-use map::Mapping;
 
 use crate::env::{DirEntry, DirLock, Env, ReadFile, StepHandle, StepOutcome, WriteFile};
 
@@ -73,17 +74,6 @@ impl RealEnv {
         }
         Ok(self.root.join(path))
     }
-
-    fn open(&self, path: &Path) -> io::Result<RealReadFile> {
-        let file = open_regular(&self.full(path)?, OFlags::RDONLY)?;
-        let size_bytes = size_of(&file)?;
-        Ok(RealReadFile {
-            file,
-            size_bytes,
-            may_map: false,
-            map: OnceLock::new(),
-        })
-    }
 }
 
 impl Env for RealEnv {
@@ -107,13 +97,12 @@ impl Env for RealEnv {
     }
 
     fn open_read(&self, path: &Path) -> io::Result<Arc<dyn ReadFile>> {
-        let mut file = self.open(path)?;
-        file.may_map = self.options.mmap;
+        let file = RealReadFile::open(self.full(path)?, self.options.mmap)?;
         Ok(Arc::new(file))
     }
 
     fn open_unmapped(&self, path: &Path) -> io::Result<Arc<dyn ReadFile>> {
-        Ok(Arc::new(self.open(path)?))
+        Ok(Arc::new(RealReadFile::open(self.full(path)?, false)?))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -285,66 +274,6 @@ impl WriteFile for RealWriteFile {
 
     fn sync_data(&mut self) -> io::Result<()> {
         Ok(rustix::fs::fdatasync(&self.file)?)
-    }
-}
-
-#[derive(Debug)]
-struct RealReadFile {
-    file: OwnedFd,
-    size_bytes: u64,
-    may_map: bool,
-    /// Made when it is first asked for. Where the system has no room for another one, the file is
-    /// read without.
-    map: OnceLock<Option<Mapping>>,
-}
-
-impl RealReadFile {
-    fn mapping(&self) -> Option<&Mapping> {
-        self.map.get().and_then(Option::as_ref)
-    }
-}
-
-impl ReadFile for RealReadFile {
-    fn size_bytes(&self) -> u64 {
-        self.size_bytes
-    }
-
-    fn read_at(&self, mut offset: u64, mut buffer: &mut [u8]) -> io::Result<()> {
-        while !buffer.is_empty() {
-            match rustix::io::pread(&self.file, &mut *buffer, offset) {
-                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-                Ok(more) => {
-                    offset += more as u64;
-                    buffer = &mut buffer[more..];
-                }
-                Err(Errno::INTR) => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Ok(())
-    }
-
-    fn bytes(&self) -> Option<&[u8]> {
-        let may_map = self.may_map && self.size_bytes > 0;
-        let map = || may_map.then(|| Mapping::new(&self.file, self.size_bytes).ok());
-        let mapping = self.map.get_or_init(|| map().flatten());
-        mapping.as_ref().map(Mapping::bytes)
-    }
-
-    fn fault(&self) -> Option<u64> {
-        self.mapping().and_then(Mapping::fault)
-    }
-
-    fn forget_cached(&self) {
-        // Advice: where it is not taken, what is read may come from memory.
-        rustix::fs::fadvise(&self.file, 0, None, Advice::DontNeed).ok();
-    }
-
-    fn size_now(&self) -> io::Result<u64> {
-        match self.mapping() {
-            Some(_) => size_of(&self.file),
-            None => Ok(self.size_bytes),
-        }
     }
 }
 
