@@ -4,7 +4,7 @@ use std::cmp::{Ordering, Reverse};
 use std::ops::Range;
 use std::sync::Arc;
 
-use silverback_storage::model::{FieldId, FieldType, FieldValue, TagSet, TimeRange};
+use silverback_storage::model::{FieldId, FieldType, FieldValue, TagSet, TagValue, TimeRange};
 
 use crate::exec::Context;
 use crate::plan::expr::Expr;
@@ -26,7 +26,7 @@ pub(super) struct Prepared<'p> {
 pub(super) struct Group {
     pub(super) name: Arc<[u8]>,
     /// One value per tag of the plan's `group_by`.
-    pub(super) tags: Vec<Box<[u8]>>,
+    pub(super) tags: Vec<TagValue>,
     pub(super) parts: Vec<Part>,
 }
 
@@ -84,10 +84,23 @@ pub(super) struct Leading<'k> {
 /// A member on its way into a group.
 struct Entry {
     name: Arc<[u8]>,
+    /// The first bytes of the first value, in its order: most entries differ in them.
+    lead: u64,
     /// Values in the order that groups are sorted by.
-    key: Vec<Box<[u8]>>,
+    key: Vec<TagValue>,
     input: usize,
     member: usize,
+}
+
+/// The first eight bytes of the first of `key`, so that of two keys the one with the smaller lead is the
+/// smaller one.
+fn lead(key: &[TagValue]) -> u64 {
+    let mut bytes = [0; 8];
+    let first = key.first().map_or(&[][..], |value| value);
+    for (own, byte) in bytes.iter_mut().zip(first) {
+        *own = *byte;
+    }
+    u64::from_be_bytes(bytes)
 }
 
 impl<'p> Prepared<'p> {
@@ -144,7 +157,7 @@ impl<'p> Prepared<'p> {
 
     /// Takes the groups that the limits let through, counted per measurement in the order of
     /// [`counting_key`].
-    fn cut(&self, order: &[Box<[u8]>], groups: &mut Vec<Vec<Entry>>) {
+    fn cut(&self, order: &[Box<[u8]>], entries: &[Entry], groups: &mut Vec<Range<usize>>) {
         let cut = self.plan.cut;
         if cut.group_limit == 0 && cut.group_offset == 0 {
             return;
@@ -155,11 +168,12 @@ impl<'p> Prepared<'p> {
         };
         let mut counted: Vec<usize> = (0..groups.len()).collect();
         counted.sort_by_cached_key(|index| {
-            let first = &groups[*index][0];
+            let first = &entries[groups[*index].start];
             (Arc::clone(&first.name), counting_key(order, &first.key))
         });
         let mut through = vec![false; groups.len()];
-        let same_name = |a: &usize, b: &usize| groups[*a][0].name == groups[*b][0].name;
+        let name = |index: usize| &entries[groups[index].start].name;
+        let same_name = |a: &usize, b: &usize| name(*a) == name(*b);
         for measurement in counted.chunk_by(same_name) {
             for (place, index) in (1_u64..).zip(measurement) {
                 through[*index] = place > cut.group_offset && place <= behind;
@@ -179,22 +193,27 @@ impl<'p> Prepared<'p> {
                 a.name.cmp(&b.name)
             }
         };
-        let by_key = |a: &Entry, b: &Entry| by_name(a, b).then_with(|| a.key.cmp(&b.key));
+        let by_key = |a: &Entry, b: &Entry| {
+            let by_lead = by_name(a, b).then(a.lead.cmp(&b.lead));
+            by_lead.then_with(|| a.key.cmp(&b.key))
+        };
         entries.sort_by(by_key);
-        let mut groups: Vec<Vec<Entry>> = Vec::new();
-        for entry in entries {
-            match groups.last_mut() {
-                Some(group) if by_key(&group[0], &entry) == Ordering::Equal => group.push(entry),
-                _ => groups.push(vec![entry]),
-            }
-        }
-        self.cut(order, &mut groups);
+        let mut end = 0;
+        let alike = entries.chunk_by(|a, b| by_key(a, b) == Ordering::Equal);
+        let mut groups: Vec<Range<usize>> = alike
+            .map(|group| {
+                end += group.len();
+                end - group.len()..end
+            })
+            .collect();
+        self.cut(order, &entries, &mut groups);
         if self.plan.descending && reversed >= order.len() {
             groups.reverse();
         } else if self.plan.descending {
-            let backwards = |group: &Vec<Entry>| {
-                let key = group[0].key[..reversed.min(group[0].key.len())].to_vec();
-                Reverse((Arc::clone(&group[0].name), key))
+            let backwards = |group: &Range<usize>| {
+                let first = &entries[group.start];
+                let key = first.key[..reversed.min(first.key.len())].to_vec();
+                Reverse((Arc::clone(&first.name), key))
             };
             groups.sort_by_cached_key(backwards);
         }
@@ -204,10 +223,13 @@ impl<'p> Prepared<'p> {
             .iter()
             .filter_map(|key| order.iter().position(|other| other == key))
             .collect();
+        let as_they_stand = places.iter().copied().eq(0..order.len());
         let mut taken: Vec<Vec<usize>> = vec![Vec::new(); self.inputs.len()];
-        for mut members in groups {
-            let mut parts: Vec<Part> = Vec::new();
-            for entry in &members {
+        self.groups.reserve_exact(groups.len());
+        for group in groups {
+            let members = &mut entries[group];
+            let mut parts: Vec<Part> = Vec::with_capacity(1);
+            for entry in &*members {
                 let own = &mut taken[entry.input];
                 own.push(entry.member);
                 match parts.last_mut() {
@@ -219,10 +241,13 @@ impl<'p> Prepared<'p> {
                 }
             }
             let first = &mut members[0];
-            // Each place is that of one tag.
-            let value = |place: &usize| std::mem::take(&mut first.key[*place]);
+            let key = std::mem::take(&mut first.key);
             self.groups.push(Group {
-                tags: places.iter().map(value).collect(),
+                tags: if as_they_stand {
+                    key
+                } else {
+                    places.iter().map(|place| key[*place].clone()).collect()
+                },
                 name: Arc::clone(&first.name),
                 parts,
             });
@@ -244,9 +269,11 @@ impl<'p> Prepared<'p> {
                     .map(|place| group.tags[place].clone())
                     .unwrap_or_default()
             };
+            let key: Vec<TagValue> = places.iter().map(value).collect();
             entries.push(Entry {
                 name: Arc::clone(&group.name),
-                key: places.iter().map(value).collect(),
+                lead: lead(&key),
+                key,
                 input,
                 member,
             });
@@ -412,10 +439,11 @@ impl<'p> PreparedMeasurement<'p> {
     fn list(&self, order: &[Box<[u8]>], input: usize, entries: &mut Vec<Entry>) {
         let name: Arc<[u8]> = (*self.input.info.name).into();
         for (member, series) in self.series.iter().enumerate() {
-            let value = |key: &[u8]| series.tags.get(key).unwrap_or_default().into();
+            let key: Vec<TagValue> = order.iter().map(|key| series.tags.value(key)).collect();
             entries.push(Entry {
                 name: Arc::clone(&name),
-                key: order.iter().map(|key| value(key)).collect(),
+                lead: lead(&key),
+                key,
                 input,
                 member,
             });
@@ -433,7 +461,7 @@ fn tag_text(tags: &TagSet, key: &[u8]) -> FieldValue {
 ///
 /// # Source
 /// `InfluxDB` 1.x, observed: `SLIMIT` takes other series than the first ones shown.
-fn counting_key(order: &[Box<[u8]>], values: &[Box<[u8]>]) -> Vec<u8> {
+fn counting_key(order: &[Box<[u8]>], values: &[TagValue]) -> Vec<u8> {
     let mut present: Vec<(&[u8], &[u8])> = (order.iter().zip(values))
         .filter(|(_, value)| !value.is_empty())
         .map(|(key, value)| (&**key, &**value))
@@ -444,4 +472,31 @@ fn counting_key(order: &[Box<[u8]>], values: &[Box<[u8]>]) -> Vec<u8> {
         .chain(present.iter().map(|(_, value)| *value))
         .collect();
     parts.join(&b'|')
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn key(values: &[Vec<u8>]) -> Vec<TagValue> {
+        let value = |value: &Vec<u8>| {
+            let mut pairs = [(&b"k"[..], &value[..])];
+            let set = TagSet::from_pairs(&mut pairs).expect("one key stands there once");
+            set.value(b"k")
+        };
+        values.iter().map(value).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn leads_come_in_the_order_of_keys(
+            a in prop::collection::vec(prop::collection::vec(0..3_u8, 0..10), 0..3),
+            b in prop::collection::vec(prop::collection::vec(0..3_u8, 0..10), 0..3),
+        ) {
+            let (a, b) = (key(&a), key(&b));
+            prop_assert_eq!(lead(&a).cmp(&lead(&b)).then_with(|| a.cmp(&b)), a.cmp(&b));
+        }
+    }
 }

@@ -215,7 +215,11 @@ impl<'s> Rows<'s> {
             }
             let values = header.tags.iter_mut().flatten().map(|(_, value)| value);
             for (own, value) in values.zip(&group.tags) {
-                own.clone_from(value);
+                if own.len() == value.len() {
+                    own.copy_from_slice(value);
+                } else {
+                    *own = (**value).into();
+                }
             }
             self.sink.series(header)?;
             self.begun = Some(index);

@@ -228,7 +228,7 @@ fn visit_inner(
             if let Binding::Tag(key) = binding
                 && let Ok(place) = own.inner.plan.group_by.binary_search(key)
             {
-                *slot = Some(FieldValue::String(group.tags[place].clone()));
+                *slot = Some(FieldValue::String((*group.tags[place]).into()));
             }
         }
         let mut flow = Flow::More;

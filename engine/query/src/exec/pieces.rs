@@ -1,5 +1,6 @@
 //! Pieces of rows: from the columns of a scan to the values of a plan's variables.
 
+use std::cmp::Ordering;
 use std::ops::Range;
 
 use silverback_storage::model::{
@@ -113,13 +114,21 @@ pub(super) fn each_tag<'own>(
     index: usize,
     mut found: impl FnMut(usize, Option<&'own [u8]>),
 ) {
-    let mut tags = own.series[index].tags.iter().peekable();
+    let mut tags = own.series[index].tags.iter();
+    let mut next = tags.next();
     for (variable, key) in &own.tags {
-        while tags.next_if(|(other, _)| other < key).is_some() {}
-        let value = tags
-            .peek()
-            .filter(|(other, value)| other == key && !value.is_empty());
-        found(*variable, value.map(|(_, value)| *value));
+        // One comparison for each tag: most series have the same keys.
+        let value = loop {
+            let Some((other, value)) = next else {
+                break None;
+            };
+            match other.cmp(key) {
+                Ordering::Less => next = tags.next(),
+                Ordering::Equal => break Some(value),
+                Ordering::Greater => break None,
+            }
+        };
+        found(*variable, value.filter(|value| !value.is_empty()));
     }
 }
 

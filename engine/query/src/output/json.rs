@@ -16,6 +16,10 @@ use crate::result::{
 /// Bytes that wait before they are handed on.
 const HELD_BYTES: usize = 256 << 10;
 
+/// An answer that is longer gets room for [`HELD_BYTES`] at once, in place of being moved to twice the room
+/// again and again.
+const SHORT_BYTES: usize = 16 << 10;
+
 /// How JSON is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct JsonOptions {
@@ -369,6 +373,9 @@ impl<W: Write> JsonSink<W> {
         self.held.push(b']');
         if !self.chunked() && self.held.len() >= HELD_BYTES {
             self.hand_on()?;
+        } else if self.held.len() >= SHORT_BYTES && self.held.capacity() < HELD_BYTES {
+            self.held
+                .reserve_exact(HELD_BYTES + SHORT_BYTES - self.held.len());
         }
         Ok(())
     }

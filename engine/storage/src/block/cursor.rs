@@ -102,9 +102,9 @@ pub struct BlockCursor<'block> {
     fields: Vec<FieldReader>,
     /// The group looked up last: the next series mostly starts in it.
     group: Cell<Option<GroupInfo>>,
-    /// Where the next series mostly stands: behind the last one.
-    next_ordinal: Cell<usize>,
-    /// The same of the next chunk's statistics.
+    /// Where the last series stands: the next one mostly stands beside it.
+    last_ordinal: Cell<Option<usize>>,
+    /// Where the next chunk's statistics mostly stand: behind the last one's.
     next_stats: Cell<usize>,
     /// Room for what is read to be added up, and not kept.
     room: Room,
@@ -117,6 +117,15 @@ struct GroupInfo {
     row_start: u64,
     row_end: u64,
     times: TimeRange,
+}
+
+/// Where the next of something mostly stands: beside the last one, as series come one after another,
+/// forwards or backwards.
+fn beside(last: Option<usize>) -> impl Iterator<Item = usize> {
+    let before = last.and_then(|last| last.checked_sub(1));
+    [Some(last.map_or(0, |last| last + 1)), before]
+        .into_iter()
+        .flatten()
 }
 
 /// One field of the cursor.
@@ -178,7 +187,7 @@ impl<'block> BlockCursor<'block> {
             time_sets: SetCache::default(),
             fields,
             group: Cell::new(None),
-            next_ordinal: Cell::new(0),
+            last_ordinal: Cell::new(None),
             next_stats: Cell::new(0),
             room: Room::default(),
         }
@@ -207,16 +216,16 @@ impl<'block> BlockCursor<'block> {
     /// `Corrupt` where the block's bytes are damaged; `Io`.
     pub fn chunks(&self, series: SeriesId) -> Result<Vec<Chunk>> {
         let index = self.measurement.index();
-        let next = self.next_ordinal.get();
-        let found = if next < index.series_count() && index.series_id(next)? == series {
-            Some(next)
-        } else {
-            index.ordinal(series)?
-        };
-        let Some(ordinal) = found else {
+        for guess in beside(self.last_ordinal.get()) {
+            if guess < index.series_count() && index.series_id(guess)? == series {
+                self.last_ordinal.set(Some(guess));
+                return self.chunks_at(guess);
+            }
+        }
+        let Some(ordinal) = index.ordinal(series)? else {
             return Ok(Vec::new());
         };
-        self.next_ordinal.set(ordinal + 1);
+        self.last_ordinal.set(Some(ordinal));
         self.chunks_at(ordinal)
     }
 
@@ -267,6 +276,12 @@ impl<'block> BlockCursor<'block> {
         if let Some(group) = known.filter(|own| own.row_start <= row && row < own.row_end) {
             return Ok(group);
         }
+        let guess = self
+            .measurement
+            .entry(|directory, bytes| directory.group_rows.guess(bytes, row))?;
+        if self.measurement.group_rows(guess)?.contains(&row) {
+            return self.group_at(guess, row);
+        }
         let after = self.measurement.entry(|directory, bytes| {
             let groups = &directory.group_rows;
             groups.partition_point(bytes, |start| start <= row)
@@ -302,11 +317,13 @@ impl<'block> BlockCursor<'block> {
                 return Ok(None);
             }
             let starts = &directory.chunk_rows;
-            let next = self.next_stats.get();
-            let at = if next < starts.len() && starts.get(bytes, next)? == rows.start {
-                next
-            } else {
-                starts.partition_point(bytes, |start| start < rows.start)?
+            let guess = starts.guess(bytes, rows.start)?;
+            let found = [self.next_stats.get(), guess];
+            let mut found = found.into_iter().filter(|at| *at < starts.len());
+            let found = found.find(|at| starts.get(bytes, *at) == Ok(rows.start));
+            let at = match found {
+                Some(at) => at,
+                None => starts.partition_point(bytes, |start| start < rows.start)?,
             };
             self.next_stats.set(at + 1);
             if at == starts.len()

@@ -355,10 +355,19 @@ impl<'block> InvertedIndex<'block> {
                 usize::try_from(ordinal).map_err(|_| Damage("an ordinal is too large"))
             }
         };
+        let Some(last) = ids.len().checked_sub(1) else {
+            return Ok(None);
+        };
+        let id = |place: usize| ids.get(self.bytes, ordinal(place)?);
+        // Ids are given one after another: most blocks have them without gaps.
+        let guess = ordinal(array::between((id(0)?, id(last)?), (series.0, last)))?;
+        if ids.get(self.bytes, guess)? == series.0 {
+            return Ok(Some(guess));
+        }
         let (mut low, mut high) = (0, ids.len());
         while low < high {
             let middle = low + (high - low) / 2;
-            if ids.get(self.bytes, ordinal(middle)?)? < series.0 {
+            if id(middle)? < series.0 {
                 low = middle + 1;
             } else {
                 high = middle;

@@ -30,7 +30,7 @@ pub use request::{
 };
 pub use rows::{Rows, SeriesEntry};
 pub use schema::{Alteration, FieldInfo, MeasurementInfo};
-pub use series::{KeyHash, KeyHasher, SeriesKey, Tag, TagSet, Tags};
+pub use series::{KeyHash, KeyHasher, SeriesKey, Tag, TagSet, TagValue, Tags};
 pub use time::{TIMESTAMP_MAX, TIMESTAMP_MIN, TimeRange};
 pub use tombstone::{Hides, SeriesSet, Tombstone, Tombstones, covers, is_hidden, meets, visible};
 pub use value::{FieldType, FieldValue, FieldValueRef};

@@ -2,6 +2,8 @@
 
 use std::cmp::Ordering;
 use std::fmt;
+use std::ops::{Deref, Range};
+use std::sync::Arc;
 
 use crate::model::{push_varint, take_varint};
 
@@ -13,8 +15,8 @@ pub type Tag = (Box<[u8]>, Box<[u8]>);
 #[derive(Clone, Default, PartialEq, Eq, Hash)]
 pub struct TagSet {
     count: u32,
-    /// Of each tag: length of key and of value (varints), key, value.
-    bytes: Box<[u8]>,
+    /// Of each tag: length of key and of value (varints), key, value. Copies of the set share it.
+    bytes: Arc<[u8]>,
 }
 
 impl TagSet {
@@ -68,7 +70,7 @@ impl TagSet {
         }
         TagSet {
             count,
-            bytes: bytes.into_boxed_slice(),
+            bytes: bytes.into(),
         }
     }
 
@@ -76,6 +78,21 @@ impl TagSet {
     pub fn get(&self, key: &[u8]) -> Option<&[u8]> {
         let found = self.iter().find(|(own, _)| *own >= key);
         found.filter(|(own, _)| *own == key).map(|(_, value)| value)
+    }
+
+    /// The value of `key` to keep, empty where the set lacks it: it shares the set's memory. Cost: as
+    /// [`TagSet::get`].
+    pub fn value(&self, key: &[u8]) -> TagValue {
+        let mut tags = self.iter();
+        let found = tags.find(|(own, _)| *own >= key);
+        let Some((_, value)) = found.filter(|(own, _)| *own == key) else {
+            return TagValue::default();
+        };
+        let end = self.bytes.len() - tags.rest.len();
+        TagValue {
+            bytes: Arc::clone(&self.bytes),
+            place: end - value.len()..end,
+        }
     }
 
     /// Keys and values, sorted by key.
@@ -99,6 +116,48 @@ impl TagSet {
     /// Memory besides the set itself, bytes.
     pub fn size_bytes(&self) -> usize {
         self.bytes.len()
+    }
+}
+
+/// The value of a tag.
+#[derive(Clone, Default)]
+pub struct TagValue {
+    bytes: Arc<[u8]>,
+    /// Where it stands.
+    place: Range<usize>,
+}
+
+impl Deref for TagValue {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.bytes[self.place.clone()]
+    }
+}
+
+impl PartialEq for TagValue {
+    fn eq(&self, other: &TagValue) -> bool {
+        **self == **other
+    }
+}
+
+impl Eq for TagValue {}
+
+impl Ord for TagValue {
+    fn cmp(&self, other: &TagValue) -> Ordering {
+        (**self).cmp(&**other)
+    }
+}
+
+impl PartialOrd for TagValue {
+    fn partial_cmp(&self, other: &TagValue) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl fmt::Debug for TagValue {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{:?}", String::from_utf8_lossy(self))
     }
 }
 

@@ -155,6 +155,24 @@ impl FieldWindows {
         }
     }
 
+    /// Makes room for `entries` more.
+    pub fn reserve(&mut self, entries: usize) {
+        self.counts.reserve(entries);
+        match &mut self.sums {
+            Sums::None => {}
+            Sums::Float(sums) => sums.reserve(entries),
+            Sums::Integer(sums) => sums.reserve(entries),
+        }
+        for points in self.points.iter_mut().flatten() {
+            points.timestamps.reserve(entries);
+            if self.field_type == FieldType::String {
+                points.strings.reserve(entries);
+            } else {
+                points.words.reserve(entries);
+            }
+        }
+    }
+
     /// No entries, of the same field, of which the same is asked for.
     #[must_use]
     pub fn alike(&self) -> FieldWindows {

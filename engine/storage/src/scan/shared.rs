@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use std::collections::VecDeque;
 use std::fmt;
 use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -23,9 +24,13 @@ use crate::scan::{Check, aggregates, rows};
 use crate::snapshot::Snapshot;
 use crate::workers::Workers;
 
-/// Values that a morsel is to read, about: a quarter of a millisecond, five times what it costs to wake who
-/// helps.
-pub(super) const MORSEL_VALUES: u64 = 64 * 1024;
+/// Values that a scan is to read, about, before others help: half a millisecond, ten times what it costs to
+/// wake one.
+pub(super) const SHARED_VALUES_MIN: u64 = 128 * 1024;
+
+/// Values of a morsel, about. Whoever is awake takes one after another at the cost of a lock, and the asker
+/// makes the answer of the first while the next are read.
+pub(super) const MORSEL_VALUES: u64 = 16 * 1024;
 
 /// Morsels that one thread may be ahead of the one who takes them.
 const MORSELS_AHEAD: usize = 2;
@@ -117,11 +122,11 @@ impl Scan for AggregateRequest {
 /// How many series a morsel has, where all of them have so many values. There are as many morsels for each of
 /// `threads`: of three one of two threads would read two.
 pub(super) fn morsel_series((series, values): (usize, u64), threads: usize) -> usize {
-    let morsels = usize::try_from(values / MORSEL_VALUES).unwrap_or(series);
-    let morsels = morsels.min(series);
-    if threads < 2 || morsels < 2 {
+    if threads < 2 || values < SHARED_VALUES_MIN || series < 2 {
         return series;
     }
+    let morsels = usize::try_from(values / MORSEL_VALUES).unwrap_or(series);
+    let morsels = morsels.min(series);
     series.div_ceil(morsels.next_multiple_of(threads))
 }
 
@@ -176,6 +181,8 @@ struct Common<S: Scan> {
     ahead: usize,
     state: Mutex<State<S::Item>>,
     changed: Condvar,
+    /// As [`State::stopped`], for those who look at it for each series.
+    is_stopped: AtomicBool,
     workers: Arc<Workers>,
 }
 
@@ -229,6 +236,7 @@ impl<'snapshot, S: Scan> Shared<'snapshot, S> {
                 stopped: false,
             }),
             changed: Condvar::new(),
+            is_stopped: AtomicBool::new(false),
             workers: Arc::clone(workers),
         });
         let mut shared = Shared {
@@ -340,6 +348,7 @@ impl<'snapshot, S: Scan> Shared<'snapshot, S> {
 
 impl<S: Scan> Drop for Shared<'_, S> {
     fn drop(&mut self) {
+        self.common.is_stopped.store(true, Ordering::Relaxed);
         let mut state = self.common.state();
         state.stopped = true;
         state.morsels.clear();
@@ -453,7 +462,7 @@ impl<S: Scan> Common<S> {
         let _left = Helper(self);
         let common = Arc::clone(self);
         let check: Check = Arc::new(move || {
-            if common.state().stopped {
+            if common.is_stopped.load(Ordering::Relaxed) {
                 return Err(Error::new(ErrorKind::Closed, "the scan has ended"));
             }
             Ok(())

@@ -65,7 +65,14 @@ impl<'snapshot> WindowCursor<'snapshot> {
             return Ok(None);
         }
         let wanted = self.types.iter().zip(&self.request.wanted);
-        let columns = wanted.map(|(field_type, wanted)| FieldWindows::new(*field_type, *wanted));
+        // As many as there are at most, or as make it a batch.
+        let windows = self.request.edges.len().saturating_sub(1);
+        let room = (self.end.saturating_sub(self.next)).saturating_mul(windows);
+        let columns = wanted.map(|(field_type, wanted)| {
+            let mut column = FieldWindows::new(*field_type, *wanted);
+            column.reserve(room.min(ENTRIES_WANTED));
+            column
+        });
         let mut batch = WindowBatch {
             columns: columns.collect(),
             ..WindowBatch::default()

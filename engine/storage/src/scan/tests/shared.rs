@@ -9,7 +9,9 @@ use crate::budget::{Budget, Class};
 use crate::env::real::{RealEnv, RealOptions};
 use crate::manifest::catalog::DatabaseCatalog;
 use crate::model::DatabaseId;
-use crate::scan::shared::{Cursor, MORSEL_BYTES_MAX, MORSEL_VALUES, Scan, morsel_series};
+use crate::scan::shared::{
+    Cursor, MORSEL_BYTES_MAX, MORSEL_VALUES, SHARED_VALUES_MIN, Scan, morsel_series,
+};
 
 fn workers(count: usize) -> (tempfile::TempDir, Arc<Workers>) {
     let folder = tempfile::tempdir().unwrap();
@@ -133,17 +135,19 @@ impl Numbers {
 #[test]
 fn work_is_cut_into_as_many_morsels_for_each_thread() {
     let of = |series, morsels, threads| morsel_series((series, morsels * MORSEL_VALUES), threads);
-    assert_eq!(of(8, 3, 2), 2);
-    assert_eq!(of(8, 4, 2), 2);
-    assert_eq!(of(8, 5, 2), 2);
+    assert_eq!(of(32, 8, 2), 4);
+    assert_eq!(of(32, 9, 2), 4);
+    assert_eq!(of(32, 11, 2), 3);
     assert_eq!(of(400, 26, 2), 16);
     assert_eq!(of(400, 26, 4), 15);
     // Little work, one thread, and more work than series.
-    assert_eq!(of(8, 1, 2), 8);
+    assert_eq!(of(32, 7, 2), 32);
     assert_eq!(of(8, 100, 1), 8);
     assert_eq!(of(3, 100, 2), 1);
     assert_eq!(of(1, 100, 2), 1);
     assert_eq!(of(0, 100, 2), 0);
+    assert_eq!(morsel_series((8, SHARED_VALUES_MIN - 1), 2), 8);
+    assert_eq!(morsel_series((8, SHARED_VALUES_MIN), 2), 1);
     assert_eq!(morsel_series((5, u64::MAX), 64), 1);
 }
 
@@ -283,7 +287,7 @@ fn series_of_which_statistics_tell_are_shared_where_there_are_many() {
         request
     };
     let mut many = Shared::open(request(600), &snapshot, &workers).unwrap();
-    assert_eq!(format!("{many:?}"), "scan at morsel 0 of 4");
+    assert_eq!(format!("{many:?}"), "scan at morsel 0 of 18");
     let mut windows = Vec::new();
     while let Some(batch) = many.next_item().unwrap() {
         windows.extend((0..batch.windows.len()).map(|at| batch.columns[0].count(at)));
