@@ -85,7 +85,7 @@ pub(super) struct Leading<'k> {
 struct Entry {
     name: Arc<[u8]>,
     /// The first bytes of the first value, in its order: most entries differ in them.
-    lead: u64,
+    lead: [u8; 8],
     /// Values in the order that groups are sorted by.
     key: Vec<TagValue>,
     input: usize,
@@ -94,13 +94,13 @@ struct Entry {
 
 /// The first eight bytes of the first of `key`, so that of two keys the one with the smaller lead is the
 /// smaller one.
-fn lead(key: &[TagValue]) -> u64 {
+fn lead(key: &[TagValue]) -> [u8; 8] {
     let mut bytes = [0; 8];
     let first = key.first().map_or(&[][..], |value| value);
     for (own, byte) in bytes.iter_mut().zip(first) {
         *own = *byte;
     }
-    u64::from_be_bytes(bytes)
+    bytes
 }
 
 impl<'p> Prepared<'p> {

@@ -274,6 +274,6 @@ mod tests {
     #[test]
     fn mapped_files_of_the_process_leave_most_descriptors_to_others() {
         let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-        assert_eq!((super::KEPT.max)(), limit / 4);
+        assert_eq!((KEPT.max)(), limit / 4);
     }
 }
