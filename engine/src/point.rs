@@ -2,8 +2,8 @@
 
 use silverback_query::lineprotocol::{escape_key, escape_measurement};
 use silverback_storage::model::{
-    Batch, FieldColumn, FieldValue, KeyHasher, KeyRef, MeasurementRows, TIMESTAMP_MAX,
-    TIMESTAMP_MIN,
+    Batch, FieldColumn, FieldValue, KeyHasher, KeyRef, MeasurementRows, NameOf, TIMESTAMP_MAX,
+    TIMESTAMP_MIN, unwritable,
 };
 use silverback_storage::{Error, ErrorKind, Result};
 
@@ -78,30 +78,25 @@ impl Point {
     }
 
     /// What is wrong with the point itself, if anything is.
-    fn fault(&self) -> Option<&'static str> {
-        let unwritable = |name: &[u8]| name.is_empty() || name.ends_with(b"\\");
-        if unwritable(&self.measurement) {
-            return Some("a measurement has a name that does not end with a backslash");
-        }
-        if self
-            .tags
-            .iter()
-            .any(|(key, value)| unwritable(key) || unwritable(value))
-        {
-            return Some("tag keys and values are not empty and do not end with a backslash");
+    fn fault(&self) -> Option<String> {
+        let names = [(NameOf::Measurement, &self.measurement)].into_iter();
+        let tags = self.tags.iter();
+        let tags = tags.flat_map(|(key, value)| [(NameOf::TagKey, key), (NameOf::TagValue, value)]);
+        let fields = self.fields.iter().map(|(name, _)| (NameOf::Field, name));
+        for (of, name) in names.chain(tags).chain(fields) {
+            if let Some(why) = unwritable(of, name) {
+                let name = String::from_utf8_lossy(name);
+                return Some(format!("invalid {of} {name:?}: {why}"));
+            }
         }
         if self.fields.is_empty() {
-            return Some("a point has at least one field");
-        }
-        if self
-            .fields
-            .iter()
-            .any(|(name, _)| name.is_empty() || name == b"time")
-        {
-            return Some("a field has a name, and none is called \"time\"");
+            return Some("a point has at least one field".to_owned());
         }
         if !(TIMESTAMP_MIN..=TIMESTAMP_MAX).contains(&self.timestamp) {
-            return Some("a time lies within the range of nanoseconds in 64 bits");
+            let time = self.timestamp;
+            return Some(format!(
+                "time {time} is outside {TIMESTAMP_MIN}..={TIMESTAMP_MAX}"
+            ));
         }
         None
     }

@@ -106,6 +106,67 @@ fn what_is_deleted_or_dropped_is_gone_when_the_call_returns_and_after_opening_ag
 }
 
 #[test]
+fn with_its_last_field_a_measurement_goes_and_its_name_is_free() {
+    let folder = tempfile::tempdir().unwrap();
+    let db = open(&folder);
+    db.create_database("d").unwrap();
+    db.write_lines("d", b"m,a=1 f=1,g=2 10\nn,a=1 f=1 10")
+        .unwrap();
+    let count = |text: &str| {
+        let answer = db.query("d", text).unwrap();
+        let series = answer.statements[0].series.iter();
+        series.map(|one| one.rows.len()).sum::<usize>()
+    };
+    let drop_field = |name| db.alter_measurement("d", "m", Alter::DropField(name));
+    drop_field(b"f").unwrap();
+    assert_eq!(count("SHOW MEASUREMENTS"), 2);
+    drop_field(b"g").unwrap();
+    assert_eq!(count("SHOW MEASUREMENTS"), 1);
+    assert_eq!(count("SHOW SERIES"), 1);
+    assert_eq!(drop_field(b"g").unwrap_err().kind(), ErrorKind::NotFound);
+    db.rename_measurement("d", "n", "m").unwrap();
+    assert_eq!(count("SELECT f FROM m"), 1);
+}
+
+#[test]
+fn a_point_that_no_line_can_be_is_refused_by_name_and_reason() {
+    let folder = tempfile::tempdir().unwrap();
+    let db = open(&folder);
+    db.create_database("d").unwrap();
+    let good = || Point::new("m", 1).tag("k", "v").field("f", 1.0);
+    for (point, why) in [
+        (
+            Point::new("#m", 1).field("f", 1.0),
+            "measurement \"#m\": it begins as a comment",
+        ),
+        (
+            good().tag("a\nb", "v"),
+            "tag key \"a\\nb\": it has a line feed",
+        ),
+        (
+            good().tag("a", "v\\"),
+            "tag value \"v\\\\\": it ends with a backslash",
+        ),
+        (good().field("", 1.0), "field \"\": it is empty"),
+        (
+            good().field("time", 1.0),
+            "field \"time\": every point has its time",
+        ),
+    ] {
+        let error = db.write_points("d", &[good(), point]).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Invalid);
+        let start = format!("point 1: invalid {why}");
+        assert!(error.message().starts_with(&start), "{error}");
+    }
+    assert_eq!(
+        db.query("d", "SELECT * FROM m").unwrap().statements[0]
+            .series
+            .len(),
+        0
+    );
+}
+
+#[test]
 fn a_rename_to_what_no_line_can_have_is_refused_by_name_and_reason() {
     let folder = tempfile::tempdir().unwrap();
     let db = open(&folder);

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use silverback_storage::budget::{Class, Pressure};
-use silverback_storage::db::{Db, DbOptions, Delete, Limits, WriteOptions};
+use silverback_storage::db::{Alter, Db, DbOptions, Delete, Limits, WriteOptions};
 use silverback_storage::env::SimEnv;
 use silverback_storage::error::{ErrorKind, Result};
 use silverback_storage::model::{Batch, FieldValue, PolicySpec, TagPredicate, TimeRange};
@@ -187,6 +187,18 @@ fn names_values_and_fields_are_bounded_row_by_row() {
         "string_bytes_max",
     ]) {
         assert!(why.contains(name), "{why}");
+    }
+    // A new name of what is there is a new name.
+    for alter in [
+        Alter::Rename(b"measurement"),
+        Alter::RenameField {
+            from: b"f",
+            to: b"a_longer_name",
+        },
+    ] {
+        let error = db.alter_measurement("db", b"cpu", alter).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Limit);
+        assert!(error.message().contains("name_bytes_max"), "{error}");
     }
     // Strings of known series and fields as well.
     let again = [

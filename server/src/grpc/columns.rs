@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 
 use silverback::query::lineprotocol::{escape_key, escape_measurement};
 use silverback::storage::model::{
-    Batch, Bitmap, Column, FieldColumn, KeyHasher, KeyRef, MeasurementRows, Presence, Strings,
-    TIMESTAMP_MAX, TIMESTAMP_MIN, Values,
+    Batch, Bitmap, Column, FieldColumn, KeyHasher, KeyRef, MeasurementRows, NameOf, Presence,
+    Strings, TIMESTAMP_MAX, TIMESTAMP_MIN, Values, unwritable,
 };
 use silverback_protos::v1;
 use silverback_protos::v1::field_column::Values as Sent;
@@ -96,9 +96,7 @@ struct Reader {
 impl Reader {
     fn measurement(&mut self, sent: v1::MeasurementColumns) -> Result<MeasurementRows, Fault> {
         let row_count = sent.timestamps.len();
-        if !is_name(&sent.measurement) {
-            return invalid("a measurement has a name that does not end with a backslash");
-        }
+        check_name(NameOf::Measurement, &sent.measurement)?;
         if let Some(time) = sent.timestamps.iter().find(|time| !is_time(**time)) {
             return invalid(format!(
                 "time {time} is outside {TIMESTAMP_MIN}..={TIMESTAMP_MAX}"
@@ -207,9 +205,12 @@ impl Reader {
     }
 }
 
-/// Whether line protocol can write `name`.
-fn is_name(name: &str) -> bool {
-    !name.is_empty() && !name.ends_with('\\')
+/// Refuses what no line of line protocol can have.
+fn check_name(of: NameOf, name: &str) -> Result<(), Fault> {
+    match unwritable(of, name.as_bytes()) {
+        None => Ok(()),
+        Some(why) => invalid(format!("invalid {of} {name:?}: {why}")),
+    }
 }
 
 fn is_time(time: i64) -> bool {
@@ -218,8 +219,9 @@ fn is_time(time: i64) -> bool {
 
 fn check_tag(tag: &v1::TagColumn, row_count: usize) -> Result<(), Fault> {
     let name = &tag.key;
-    if !is_name(name) || !tag.dictionary.iter().all(|value| is_name(value)) {
-        return invalid("tag keys and values are not empty and do not end with a backslash");
+    check_name(NameOf::TagKey, name)?;
+    for value in &tag.dictionary {
+        check_name(NameOf::TagValue, value)?;
     }
     let count = tag.dictionary.len();
     if tag.indexes.is_empty() && count > 1 {
@@ -242,9 +244,7 @@ fn check_tag(tag: &v1::TagColumn, row_count: usize) -> Result<(), Fault> {
 /// A field's column.
 fn column(field: v1::FieldColumn, row_count: usize) -> Result<FieldColumn, Fault> {
     let name = field.name;
-    if name.is_empty() || name == "time" {
-        return invalid("a field has a name, and none is called \"time\"");
-    }
+    check_name(NameOf::Field, &name)?;
     let presence = presence(&field.presence, row_count).ok_or_else(|| {
         Fault::Invalid(format!("field {name:?}: presence has a bit for each row"))
     })?;
@@ -395,7 +395,13 @@ mod tests {
             change(&mut columns);
             typed(columns).unwrap_err().message().to_owned()
         };
-        assert!(refusal(|sent| sent.measurement.clear()).contains("name"));
+        assert!(refusal(|sent| sent.measurement.clear()).contains("invalid measurement \"\""));
+        let feed = |sent: &mut v1::MeasurementColumns| sent.fields[0].name = "a\nb".to_owned();
+        assert!(refusal(feed).contains("invalid field \"a\\nb\": it has a line feed"));
+        assert!(refusal(|sent| sent.tags[0].key = "a\\".to_owned()).contains("backslash"));
+        let value = |sent: &mut v1::MeasurementColumns| sent.tags[0].dictionary[0].clear();
+        assert!(refusal(value).contains("invalid tag value \"\": it is empty"));
+        assert!(refusal(|sent| sent.measurement = "#m".to_owned()).contains("comment"));
         assert!(refusal(|sent| sent.timestamps.push(4)).contains("indexes"));
         assert!(refusal(|sent| sent.timestamps[0] = i64::MIN).contains("outside"));
         assert!(refusal(|sent| sent.tags[0].indexes[0] = 3).contains("index 3"));

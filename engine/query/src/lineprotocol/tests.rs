@@ -188,11 +188,12 @@ fn is_writable(of: NameOf, name: &[u8]) -> bool {
     let mut escaped = Vec::new();
     match of {
         NameOf::Measurement => escape_measurement(name, &mut escaped),
-        NameOf::TagKey | NameOf::Field => escape_key(name, &mut escaped),
+        NameOf::TagKey | NameOf::TagValue | NameOf::Field => escape_key(name, &mut escaped),
     }
     let body = match of {
         NameOf::Measurement => [&escaped[..], b",t=v f=1 1"].concat(),
         NameOf::TagKey => [b"m,", &escaped[..], b"=v f=1 1"].concat(),
+        NameOf::TagValue => [b"m,k=", &escaped[..], b" f=1 1"].concat(),
         NameOf::Field => [b"m,t=v ", &escaped[..], b"=1 1"].concat(),
     };
     let parsed = parse(&body, options());
@@ -209,6 +210,7 @@ fn is_writable(of: NameOf, name: &[u8]) -> bool {
     match of {
         NameOf::Measurement => *key.measurement == *name && *rows.measurement == *name,
         NameOf::TagKey => key.tags.get(name) == Some(&b"v"[..]),
+        NameOf::TagValue => key.tags.get(b"k") == Some(name),
         NameOf::Field => rows.fields.iter().any(|field| *field.name == *name),
     }
 }
@@ -229,7 +231,13 @@ fn a_name_is_unwritable_where_no_line_can_have_it() {
     }
     names.extend(last);
     for name in &names {
-        for of in [NameOf::Measurement, NameOf::TagKey, NameOf::Field] {
+        let all = [
+            NameOf::Measurement,
+            NameOf::TagKey,
+            NameOf::TagValue,
+            NameOf::Field,
+        ];
+        for of in all {
             let why = unwritable(of, name);
             let shown = String::from_utf8_lossy(name);
             assert_eq!(

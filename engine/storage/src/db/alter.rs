@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crate::db::Db;
+use crate::db::limits::Limits;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::definitions::Names;
 use crate::format::manifest::Edit;
@@ -37,11 +38,13 @@ pub enum Alter<'names> {
 impl Db {
     /// Renames a measurement, a tag key or a field of it, or drops a field, in all policies. Cost: one
     /// small write, however much is stored. Values of a dropped field are seen no more, and their
-    /// blocks are written anew in the background without them.
+    /// blocks are written anew in the background without them. With its last field a measurement goes, as if
+    /// it were dropped; where the process stops between the two, it stays, empty.
     ///
     /// # Errors
     /// `NotFound` for the database, measurement, tag key or field; `Conflict` where the new name is
-    /// in use; `Invalid` where no line of line protocol can have it; `Io` or `NoSpace` where the manifest cannot be written.
+    /// in use; `Invalid` where no line of line protocol can have it, `Limit` where it is longer than
+    /// new names may be; `Io` or `NoSpace` where the manifest cannot be written.
     pub fn alter_measurement(
         &self,
         database: &str,
@@ -58,7 +61,7 @@ impl Db {
         let info = writer.catalog.measurement(measurement);
         let info = info.ok_or_else(|| missing("measurement", &text(measurement)))?;
         let id = info.id;
-        let alteration = alteration(&writer.catalog, info, alter)?;
+        let alteration = alteration(&writer.catalog, info, alter, &core.options.limits)?;
         let mut edits = Vec::new();
         if writer.pending != Names::default() {
             // What is named later in the log than it is altered here would count as new.
@@ -73,7 +76,15 @@ impl Db {
         database.stores_mut().catalog = Arc::clone(&writer.catalog);
         database.registry.forget();
         core.epoch.fetch_add(1, Ordering::AcqRel);
-        Ok(())
+        drop(sequencer);
+        if !matches!(alter, Alter::DropField(_)) {
+            return Ok(());
+        }
+        let name = database.stores().catalog.name().to_owned();
+        self.drop_measurement_where(&name, measurement, &|snapshot, id| {
+            let info = snapshot.catalog().measurement_by_id(id);
+            info.is_some_and(|info| info.fields.is_empty())
+        })
     }
 }
 
@@ -82,13 +93,14 @@ fn alteration(
     catalog: &DatabaseCatalog,
     info: &MeasurementInfo,
     alter: Alter<'_>,
+    limits: &Limits,
 ) -> Result<Alteration> {
     let field = |name: &[u8]| {
         let found = info.field(name).map(|field| field.id);
         found.ok_or_else(|| missing("field", &text(name)))
     };
     let is_free = |of: NameOf, name: &[u8]| {
-        check_new(of, name)?;
+        check_new(of, name, limits)?;
         if info.field(name).is_some() || info.tag_key_id(name).is_some() {
             return Err(in_use(name, &info.name));
         }
@@ -100,7 +112,7 @@ fn alteration(
             Err(Error::new(ErrorKind::Conflict, message))
         }
         Alter::Rename(to) => {
-            check_new(NameOf::Measurement, to)?;
+            check_new(NameOf::Measurement, to, limits)?;
             Ok(Alteration::Rename(to.into()))
         }
         Alter::RenameTag { from, to } => {
@@ -119,13 +131,14 @@ fn alteration(
 }
 
 /// Refuses a name that nobody could write to.
-fn check_new(of: NameOf, name: &[u8]) -> Result<()> {
-    match unwritable(of, name) {
+fn check_new(of: NameOf, name: &[u8], limits: &Limits) -> Result<()> {
+    if let Some(why) = unwritable(of, name) {
+        let message = format!("invalid name {:?}: {why}", text(name));
+        return Err(Error::new(ErrorKind::Invalid, message));
+    }
+    match limits.refuse_name(&format!("the name of the {of}"), name) {
         None => Ok(()),
-        Some(why) => {
-            let message = format!("invalid name {:?}: {why}", text(name));
-            Err(Error::new(ErrorKind::Invalid, message))
-        }
+        Some(why) => Err(Error::new(ErrorKind::Limit, why)),
     }
 }
 

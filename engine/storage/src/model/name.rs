@@ -1,4 +1,6 @@
-//! Which names of things inside a measurement can be written at all.
+//! Which names of things inside a measurement, and values of tags, can be written at all.
+
+use std::fmt;
 
 /// What a name is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -7,12 +9,26 @@ pub enum NameOf {
     Measurement,
     /// A tag key.
     TagKey,
+    /// The value of a tag.
+    TagValue,
     /// A field.
     Field,
 }
 
+impl fmt::Display for NameOf {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(match self {
+            NameOf::Measurement => "measurement",
+            NameOf::TagKey => "tag key",
+            NameOf::TagValue => "tag value",
+            NameOf::Field => "field",
+        })
+    }
+}
+
 /// Why no line of line protocol can have `name`, however it is escaped; `None` where one can. A name
-/// that is given otherwise must pass this too: nobody could write to what has it.
+/// that is given otherwise must pass this too: nobody could write to what has it, and the line that a point
+/// is exported as would be another.
 ///
 /// # Source
 /// The rules of `InfluxDB` 1.x: only comma, space and equals sign can be escaped, and a backslash
@@ -37,6 +53,6 @@ pub fn unwritable(of: NameOf, name: &[u8]) -> Option<&'static str> {
             Some("it begins with a tab or a zero byte, which lines may be indented with")
         }
         NameOf::TagKey | NameOf::Field if name == b"time" => Some("every point has its time by it"),
-        NameOf::Measurement | NameOf::TagKey | NameOf::Field => None,
+        NameOf::Measurement | NameOf::TagKey | NameOf::TagValue | NameOf::Field => None,
     }
 }
