@@ -13,7 +13,7 @@ use crate::exit::{Exit, Failure};
 /// Options of `check`.
 #[derive(Debug, clap::Args)]
 pub(super) struct CheckArgs {
-    /// Data directory
+    /// Data directory, or a backup
     #[arg(value_name = "DIR")]
     dir: PathBuf,
 
@@ -22,7 +22,7 @@ pub(super) struct CheckArgs {
     deep: bool,
 }
 
-/// Reads every byte of a data directory and verifies each checksum, without locking or changing it;
+/// Reads every byte of a data directory, or of a backup, and verifies each checksum, without locking or changing it;
 /// lists files that nothing refers to, which are no problem. Exit code 3 where something is wrong.
 pub(super) fn check(args: &CheckArgs) -> Result<Exit, Failure> {
     if !args.dir.is_dir() {

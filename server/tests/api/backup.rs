@@ -59,6 +59,11 @@ fn a_running_server_is_backed_up_restored_and_checked() {
         "{text}"
     );
     assert!(count(backup, &other.path().join("b")).contains("10000]"));
+    let text = done(&["check", "--deep", backup]);
+    assert!(
+        text.contains("10000 rows in blocks") && text.ends_with("all well\n"),
+        "{text}"
+    );
     // What may not be asked for.
     assert_eq!(post(&server, "/admin/backup?path=relative", b""), 400);
     let page = Request::new("POST", "/admin/backup?path=/x").header("Origin", "http://p.example");

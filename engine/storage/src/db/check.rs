@@ -15,7 +15,7 @@ use crate::format::rows::decode_rows;
 use crate::index::registry::RegistryFile;
 use crate::manifest::{Manifest, State};
 use crate::model::{CanonicalKey, DatabaseId, KeyHash, KeyHasher, SeriesId};
-use crate::upkeep::{FindSeries, Registered, deep_check};
+use crate::upkeep::{FindSeries, Registered, backup, deep_check};
 use crate::wal::{LogEnd, Wal, WalStart};
 
 use super::core::{RECORD_DEFINITIONS, RECORD_ROWS, RECORD_TOMBSTONE};
@@ -59,7 +59,8 @@ impl Db {
     }
 
     /// Reads every byte of a directory that the manifest names, and verifies each checksum; a deep
-    /// check reads all that blocks hold besides, as [`deep_check`] does. Takes no lock and writes
+    /// check reads all that blocks hold besides, as [`deep_check`] does. Where the directory is a backup, the
+    /// files of that, which are held against its list, too. Takes no lock and writes
     /// nothing: beside a running store it may name files that were just replaced. Tells `progress`
     /// after each file how many bytes of how many are done.
     ///
@@ -73,37 +74,20 @@ impl Db {
     ) -> Result<CheckReport> {
         let mut report = CheckReport::default();
         let Some(manifest) = Manifest::open(Arc::clone(env))? else {
+            if let Some((state, others)) = backup::inspect(env)? {
+                report.files += 2;
+                report
+                    .problems
+                    .extend(others.iter().map(Problem::from_error));
+                report.stored(&**env, &state, (options, progress));
+                return Ok(report);
+            }
             super::open::check_empty(&**env)?;
             return Ok(report);
         };
         report.files += 2;
         let state = manifest.state();
-        let blocks = state.blocks.values().map(|meta| meta.size_bytes);
-        let registries = state.registries.values().map(|meta| meta.size_bytes);
-        let total = blocks.chain(registries).sum();
-        let found = report.registries(&**env, state, &mut |done| progress(done, total));
-        let hasher = KeyHasher::new(state.secret);
-        for meta in state.blocks.values() {
-            let database = meta.info.database;
-            let catalog = state.catalog.by_id(database);
-            let find = |key: &[u8]| {
-                let measurement = CanonicalKey(key).measurement();
-                let live = measurement.zip(catalog);
-                if live.is_none_or(|(id, catalog)| catalog.measurement_by_id(id).is_none()) {
-                    // What was dropped may have left the registries before it leaves the blocks.
-                    return Ok(Registered::Dropped);
-                }
-                let series = find_series(&found, database, hasher.hash(key))?;
-                Ok(series.map_or(Registered::Unknown, Registered::As))
-            };
-            report.block(
-                &**env,
-                state.directory_id,
-                meta,
-                options.deep.then_some(&find),
-            );
-            progress(report.bytes, total);
-        }
+        report.stored(&**env, state, (options, progress));
         report.orphans = orphans(&**env, state, manifest.file());
         let start = WalStart {
             directory_id: state.directory_id,
@@ -138,6 +122,37 @@ impl CheckReport {
         self.files += 1;
         self.bytes += bytes;
         self.problems.extend(errors.iter().map(Problem::from_error));
+    }
+
+    /// Verifies the files that `state` names, but for the log.
+    fn stored(
+        &mut self,
+        env: &dyn Env,
+        state: &State,
+        (options, progress): (CheckOptions, &mut dyn FnMut(u64, u64)),
+    ) {
+        let blocks = state.blocks.values().map(|meta| meta.size_bytes);
+        let registries = state.registries.values().map(|meta| meta.size_bytes);
+        let total = blocks.chain(registries).sum();
+        let found = self.registries(env, state, &mut |done| progress(done, total));
+        let hasher = KeyHasher::new(state.secret);
+        for meta in state.blocks.values() {
+            let database = meta.info.database;
+            let catalog = state.catalog.by_id(database);
+            let find = |key: &[u8]| {
+                let measurement = CanonicalKey(key).measurement();
+                let live = measurement.zip(catalog);
+                if live.is_none_or(|(id, catalog)| catalog.measurement_by_id(id).is_none()) {
+                    // What was dropped may have left the registries before it leaves the blocks.
+                    return Ok(Registered::Dropped);
+                }
+                let series = find_series(&found, database, hasher.hash(key))?;
+                Ok(series.map_or(Registered::Unknown, Registered::As))
+            };
+            let find: Option<FindSeries<'_>> = if options.deep { Some(&find) } else { None };
+            self.block(env, state.directory_id, meta, find);
+            progress(self.bytes, total);
+        }
     }
 
     /// Verifies all registry files; those that can be asked.

@@ -5,6 +5,7 @@
 //! has flushed, and keeps the files in their place meanwhile. Page: `docs/format/backup.md`.
 
 mod copy;
+mod inspect;
 mod restore;
 
 use std::path::{Path, PathBuf};
@@ -20,6 +21,7 @@ use crate::index::registry::RegistryFile;
 use crate::manifest::{self, CURRENT, State};
 use copy::{Transfer, remove_if_there};
 
+pub use inspect::inspect;
 pub use restore::{RestoreReport, restore};
 
 const LOCK: &str = "LOCK";
@@ -75,6 +77,21 @@ fn files_of(state: &State) -> Vec<(FileKind, u64, u64)> {
     let registries = state.registries.values();
     let registries = registries.map(|file| (FileKind::Registry, file.file, file.size_bytes));
     blocks.chain(registries).collect()
+}
+
+/// A file whose bytes are sound and not those that the list says.
+fn other_file(path: PathBuf, checksum: u32, listed: &BackupFile) -> Error {
+    let message = format!(
+        "the file's CRC32 is {checksum:08x}, the backup's list says {:08x}",
+        listed.checksum
+    );
+    Error::corrupt(path, 0, message)
+}
+
+/// A backup whose list and manifest do not fit together.
+fn other_files(number: u64) -> Error {
+    let message = "the manifest names other files than the backup's list";
+    Error::corrupt(manifest::manifest_path(number), 0, message)
 }
 
 /// Makes `target` a backup of `state`, whose files lie in `source` and stay there meanwhile.

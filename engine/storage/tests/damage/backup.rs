@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use silverback_storage::db::{Db, DbOptions};
+use silverback_storage::db::{CheckOptions, Db, DbOptions};
 use silverback_storage::env::{Env, RealEnv, RealOptions, SimEnv};
 use silverback_storage::error::{Error, ErrorKind, Result};
 use silverback_storage::model::PolicySpec;
@@ -40,6 +40,13 @@ fn contents(backup: &SimEnv) -> Result<Contents> {
     let target = SimEnv::new(9);
     restore_sim(backup, &target)?;
     read(&open(&target)?)
+}
+
+/// What a deep check says of a backup.
+fn is_well(backup: &SimEnv) -> bool {
+    let options = CheckOptions { deep: true };
+    let report = Db::check_with(&shared(backup), options, &mut |_, _| {});
+    report.is_ok_and(|report| report.problems.is_empty() && report.values > 0)
 }
 
 /// A store with a backup of its first rows, and more rows since: what was backed up, and all.
@@ -166,6 +173,7 @@ fn what_was_restored_in_part_does_not_open_as_if_it_were_all() {
 #[test]
 fn every_file_of_a_backup_that_is_damaged_missing_or_another_is_refused() {
     let (_, backup, ..) = store();
+    assert!(is_well(&backup));
     let mut cases = 0;
     for path in backup.paths() {
         if path == Path::new("LOCK") {
@@ -178,6 +186,7 @@ fn every_file_of_a_backup_that_is_damaged_missing_or_another_is_refused() {
             let error = contents(&own).unwrap_err();
             let kinds = [ErrorKind::Corrupt, ErrorKind::NotFound, ErrorKind::Conflict];
             assert!(kinds.contains(&error.kind()), "{}: {error}", path.display());
+            assert!(!is_well(&own), "{}: a check finds it", path.display());
         };
         for at in (0..bytes.len()).step_by(61).chain([bytes.len() - 1]) {
             let mut damaged = bytes.clone();

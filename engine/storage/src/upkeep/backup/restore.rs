@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::copy::Transfer;
-use super::{FOLDERS, OnProgress, files_of, path_of, read_list, take};
+use super::{FOLDERS, OnProgress, files_of, other_file, other_files, path_of, read_list, take};
 use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::backup::BackupList;
@@ -113,11 +113,7 @@ fn bring_all(
             transfer.verify((file.kind, file.file_id), file.size_bytes)?
         };
         if checksum != file.checksum {
-            let message = format!(
-                "the file's CRC32 is {checksum:08x}, the backup's list says {:08x}",
-                file.checksum
-            );
-            return Err(Error::corrupt(path, 0, message));
+            return Err(other_file(path, checksum, file));
         }
     }
     FOLDERS
@@ -131,12 +127,7 @@ fn bring_all(
         .filter(|file| file.0 != FileKind::Manifest)
         .eq(files_of(&state))
     {
-        let message = "the manifest names other files than the backup's list";
-        return Err(Error::corrupt(
-            manifest::manifest_path(list.number),
-            0,
-            message,
-        ));
+        return Err(other_files(list.number));
     }
     manifest::make_current(&**target, &header)?;
     Ok(total_bytes)
