@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use silverback_storage::block::{Block, BlockWriter, DecodedSets, FieldStats};
+use silverback_storage::block::{Block, BlockWriter, DecodedPages, FieldStats};
 use silverback_storage::budget::Budget;
 use silverback_storage::codec::Effort;
 use silverback_storage::env::{Env, RealEnv, RealOptions};
@@ -276,8 +276,8 @@ fn blocks(criterion: &mut Criterion) {
             bencher.iter(|| write(&env, &shape, &pieces));
         });
         // As in a database: models outlive the query that decoded them.
-        let sets = Arc::new(DecodedSets::new(16 << 20, &Budget::new(1 << 30)));
-        let block = || Block::open(&*env, 7, &meta).map(|block| block.with_sets(&sets));
+        let sets = Arc::new(DecodedPages::new(16 << 20, &Budget::new(1 << 30)));
+        let block = || Block::open(&*env, 7, &meta).map(|block| block.with_decoded(&sets));
         let all: Vec<FieldId> = (1..=FIELDS).map(FieldId).collect();
         let whole = block().expect("it is whole");
         group.bench_function("scan all fields", |bencher| {

@@ -5,13 +5,14 @@ mod alone;
 
 use std::cell::Cell;
 use std::ops::Range;
+use std::sync::Arc;
 
 use alone::Room;
 pub use alone::{AloneChunk, ChunkColumn};
 
+use crate::block::decoded::{SetCache, read_stats};
 use crate::block::group::append_values;
 use crate::block::reader::Measurement;
-use crate::block::sets::SetCache;
 use crate::codec::{self, DecodeError, Shared};
 use crate::error::{Error, Result};
 use crate::format::block::array::{PAGE_ENTRIES, unbiased};
@@ -136,7 +137,7 @@ struct FieldReader {
     page: Option<(usize, FieldPage)>,
     sets: SetCache,
     /// `None` inside: no chunk of the page has a value.
-    stats: Option<(usize, Option<StatsPage>)>,
+    stats: Option<(usize, Option<Arc<StatsPage>>)>,
 }
 
 impl FieldReader {
@@ -151,13 +152,13 @@ impl FieldReader {
             return Ok(None);
         };
         let known = self.stats.as_ref().is_some_and(|(own, stats)| {
-            let holds = |stats: &StatsPage| stats.holds().has(wanted);
+            let holds = |stats: &Arc<StatsPage>| stats.holds().has(wanted);
             *own == page && stats.as_ref().is_none_or(holds)
         });
         if !known {
             self.stats = Some((page, read_stats(measurement, entry, (page, wanted))?));
         }
-        Ok(self.stats.as_ref().and_then(|(_, stats)| stats.as_ref()))
+        Ok(self.stats.as_ref().and_then(|(_, stats)| stats.as_deref()))
     }
 }
 
@@ -550,24 +551,6 @@ fn read_page(
 ) -> Result<Option<Column>> {
     let read = |page: OpenPage<'_, '_>| page.column(entry.field_type, rows);
     with_page(measurement, (entry, group), sets, read).map(Option::flatten)
-}
-
-fn read_stats(
-    measurement: &Measurement<'_>,
-    entry: &FieldEntry,
-    (page, wanted): (usize, AggregateSet),
-) -> Result<Option<StatsPage>> {
-    let span = measurement.entry(|_, bytes| entry.stats.get(bytes, page))?;
-    if span.len == 0 {
-        return Ok(None);
-    }
-    let chunks = measurement.directory().chunk_rows.len() - page * PAGE_ENTRIES;
-    let block = measurement.block();
-    let bytes = block.file().read(span.offset..span.end())?;
-    let page = StatsPage::decode(&bytes, (entry.field_type, wanted), chunks.min(PAGE_ENTRIES))
-        .map_err(|damage| block.corrupt(span.offset, damage))?;
-    block.check_intact()?;
-    Ok(Some(page))
 }
 
 /// `rows` of `column`, or `None` where none has a value.

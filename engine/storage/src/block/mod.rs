@@ -5,11 +5,11 @@
 //! whatever its bytes are, reading ends in the rows that were written or in an error that says where.
 
 mod cursor;
+mod decoded;
 mod group;
 mod measure;
 mod pages;
 mod reader;
-mod sets;
 #[cfg(test)]
 pub(crate) mod tests;
 mod times;
@@ -17,7 +17,7 @@ mod weight;
 mod writer;
 
 pub use cursor::{AloneChunk, BlockCursor, BlockRows, Chunk, ChunkColumn, FieldStats};
+pub use decoded::{Decoded, DecodedPages};
 pub use reader::{Block, Measurement};
-pub use sets::DecodedSets;
 pub use times::Times;
 pub use writer::BlockWriter;

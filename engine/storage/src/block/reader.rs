@@ -7,7 +7,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::block::cursor::BlockCursor;
-use crate::block::sets::{DecodedSets, SetCache};
+use crate::block::decoded::{DecodedPages, SetCache};
 use crate::block::times::Times;
 use crate::codec::{self, DecodeError, Shared};
 use crate::env::{Env, ReadFile};
@@ -37,7 +37,7 @@ pub struct Block {
     footer: Footer,
     measurements: Span,
     meta: BlockMeta,
-    sets: Option<Arc<DecodedSets>>,
+    decoded: Option<Arc<DecodedPages>>,
 }
 
 impl Block {
@@ -123,19 +123,19 @@ impl Block {
             footer,
             measurements,
             meta,
-            sets: None,
+            decoded: None,
         })
     }
 
-    /// Keeps the sets that its pages share among those of other blocks.
+    /// Keeps what is worth it of what is decoded among that of other blocks.
     #[must_use]
-    pub fn with_sets(mut self, sets: &Arc<DecodedSets>) -> Block {
-        self.sets = Some(Arc::clone(sets));
+    pub fn with_decoded(mut self, decoded: &Arc<DecodedPages>) -> Block {
+        self.decoded = Some(Arc::clone(decoded));
         self
     }
 
-    pub(super) fn sets(&self) -> Option<&DecodedSets> {
-        self.sets.as_deref()
+    pub(super) fn decoded(&self) -> Option<&DecodedPages> {
+        self.decoded.as_deref()
     }
 
     /// What the manifest says of the block; its range may be narrower than the rows'.

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::*;
+use crate::budget::{Budget, Class};
 use crate::codec::Effort;
 use crate::env::Env;
 use crate::env::sim::SimEnv;
@@ -21,9 +22,10 @@ use crate::format::block::{
 };
 use crate::format::sealed::tests::MemRead;
 use crate::model::{
-    CanonicalKey, Column, DatabaseId, FieldColumn, FieldId, FieldType, FieldValue, FloatSum,
-    MeasurementId, PolicyId, Presence, Rows, Sequence, SeriesEntry, SeriesId, Sum, TIMESTAMP_MAX,
-    TIMESTAMP_MIN, TagKeyId, TimeRange, Values, WindowPartial,
+    AggregateSet, CanonicalKey, Column, DatabaseId, FieldColumn, FieldId, FieldType, FieldValue,
+    FieldWindows, FloatSum, MeasurementId, PolicyId, Presence, Rows, Selected, Sequence,
+    SeriesEntry, SeriesId, Sum, TIMESTAMP_MAX, TIMESTAMP_MIN, TagKeyId, TimeRange, Values,
+    WindowPartial,
 };
 use points::{Points, any_points};
 
@@ -306,6 +308,45 @@ fn more_chunks_than_a_page_of_statistics_holds_have_them_all() {
         }
     }
     assert!(known > 1030, "{known}");
+}
+
+#[test]
+fn statistics_that_are_kept_serve_whoever_wants_the_same_or_more() {
+    let points = wide(40, 300);
+    let (env, meta, _) = write(&points, Effort::Cold, 9000);
+    let meta = meta.unwrap();
+    let budget = Budget::new(1 << 30);
+    let decoded = Arc::new(DecodedPages::new(1 << 20, &budget));
+    let open = || Block::open(&*env, DIRECTORY, &meta).unwrap();
+    let (bare, keeping) = (open(), open().with_decoded(&decoded));
+    let stats = |block: &Block, wanted| {
+        let measurement = block.measurement(MeasurementId(3)).unwrap().unwrap();
+        let ids = measurement.series_ids().unwrap();
+        let mut cursor = measurement.cursor(&[FieldId(1)], TimeRange::ALL);
+        let mut windows = [FieldWindows::new(FieldType::Integer, wanted)];
+        for series in ids {
+            for chunk in cursor.chunks(series).unwrap() {
+                cursor.push_stats(&chunk, &mut windows).unwrap();
+            }
+        }
+        windows
+    };
+    let kept = || budget.usage().class(Class::Cache);
+    let mut held = vec![0];
+    let last = AggregateSet::of(Selected::Last);
+    for wanted in [
+        last,
+        AggregateSet::SUM,
+        last,
+        AggregateSet::COUNT,
+        AggregateSet::ALL,
+    ] {
+        assert_eq!(stats(&keeping, wanted), stats(&bare, wanted));
+        held.push(kept());
+    }
+    // What was decoded for one stays there for the others.
+    assert!(held[0] < held[1] && held[1] < held[2], "{held:?}");
+    assert!(held[2] == held[4] && held[4] < held[5], "{held:?}");
 }
 
 #[test]

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
-use crate::block::DecodedSets;
+use crate::block::DecodedPages;
 use crate::budget::Budget;
 use crate::db::backup::Pins;
 use crate::db::compact::Compacting;
@@ -42,10 +42,10 @@ pub(super) const RECORD_ROWS: u8 = 2;
 /// A delete, as `format::tombstone` has it.
 pub(super) const RECORD_TOMBSTONE: u8 = 3;
 
-/// Decoded sets that are kept: those of some two hundred columns, and no more than this share of the
+/// What is kept of decoded pages: the sets of some two hundred columns, and no more than this share of the
 /// budget.
-const SETS_BYTES_MAX: usize = 16 << 20;
-const SETS_SHARE: usize = 32;
+const DECODED_BYTES_MAX: usize = 16 << 20;
+const DECODED_SHARE: usize = 32;
 /// Names of series that are kept, in the same way: those of some fifty thousand.
 const NAMES_BYTES_MAX: usize = 16 << 20;
 const NAMES_SHARE: usize = 32;
@@ -96,8 +96,8 @@ pub(super) struct Core {
     /// Files that wait for a backup to end.
     pub(super) pins: Mutex<Pins>,
     pub(super) reserve: Mutex<Reserve>,
-    /// What pages of blocks share, decoded.
-    pub(super) sets: Arc<DecodedSets>,
+    /// What was decoded of blocks last: what their pages share, and statistics.
+    pub(super) decoded: Arc<DecodedPages>,
     pub(super) names: Arc<SeriesNames>,
     pub(super) scrub: Mutex<Scrub>,
     pub(super) steps: Mutex<Vec<Box<dyn StepHandle>>>,
@@ -237,7 +237,7 @@ impl Core {
     /// A store without databases.
     pub(super) fn new(parts: Parts) -> Core {
         let state = parts.manifest.state();
-        let sets_bytes = SETS_BYTES_MAX.min(parts.budget.limit_bytes() / SETS_SHARE);
+        let decoded_bytes = DECODED_BYTES_MAX.min(parts.budget.limit_bytes() / DECODED_SHARE);
         let names_bytes = NAMES_BYTES_MAX.min(parts.budget.limit_bytes() / NAMES_SHARE);
         Core {
             env: parts.env,
@@ -276,7 +276,7 @@ impl Core {
             reserve: Mutex::default(),
             scrub: Mutex::default(),
             steps: Mutex::default(),
-            sets: Arc::new(DecodedSets::new(sets_bytes, &parts.budget)),
+            decoded: Arc::new(DecodedPages::new(decoded_bytes, &parts.budget)),
             names: Arc::new(SeriesNames::new(names_bytes, &parts.budget)),
             workers: OnceLock::new(),
             counters: Counters::default(),

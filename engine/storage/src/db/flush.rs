@@ -256,7 +256,7 @@ impl Core {
                 written.files.push(block_path(meta.file_id));
                 written.rows += meta.row_count;
                 let block =
-                    Block::open(&*self.env, self.directory_id, &meta)?.with_sets(&self.sets);
+                    Block::open(&*self.env, self.directory_id, &meta)?.with_decoded(&self.decoded);
                 blocks.push((*policy, Arc::new(block)));
             }
         }
@@ -611,5 +611,5 @@ fn sequences(memtables: &[Arc<Memtable>]) -> Option<SequenceRange> {
 /// A block that the manifest names, as compaction hands it over.
 pub(super) fn open_block(core: &Core, meta: &BlockMeta) -> Result<Arc<Block>> {
     let block = Block::open(&*core.env, core.directory_id, meta)?;
-    Ok(Arc::new(block.with_sets(&core.sets)))
+    Ok(Arc::new(block.with_decoded(&core.decoded)))
 }

@@ -226,6 +226,18 @@ impl StatsPage {
         })
     }
 
+    /// Memory that it takes, bytes.
+    pub fn decoded_bytes(&self) -> usize {
+        let columns = &self.columns;
+        let values = columns.values.iter().chain(&columns.sums);
+        let times = columns.times.iter().map(|times| size_of_val(&times[..]));
+        size_of_val(&columns.counts[..])
+            + values.map(Values::size_bytes).sum::<usize>()
+            + times.sum::<usize>()
+            + self.chunk_count / 8
+            + size_of::<StatsPage>()
+    }
+
     /// What was decoded.
     pub fn holds(&self) -> AggregateSet {
         self.holds
