@@ -67,12 +67,10 @@ impl Block {
     ) -> Result<Block> {
         let path = block_path(meta.file_id);
         let file = file.map_err(|source| {
-            let missing = source.kind() == io::ErrorKind::NotFound;
-            let error = Error::io("open block", &path, source);
-            if missing {
-                Error::new(ErrorKind::NotFound, error.to_string()).at(&path, 0)
+            if source.kind() == io::ErrorKind::NotFound {
+                Error::new(ErrorKind::NotFound, "the block's file is missing").at(&path, 0)
             } else {
-                error
+                Error::io("open block", &path, source)
             }
         })?;
         let mut block = Block::from_file(file, directory_id, meta.file_id)?;
