@@ -103,9 +103,9 @@ pub struct BlockCursor<'block> {
     fields: Vec<FieldReader>,
     /// The group looked up last: the next series mostly starts in it.
     group: Cell<Option<GroupInfo>>,
-    /// Where the last series stands: the next one mostly stands beside it.
-    last_ordinal: Cell<Option<usize>>,
-    /// Where the next chunk's statistics mostly stand: behind the last one's.
+    /// Where the next series mostly stands: behind the last one.
+    next_ordinal: Cell<usize>,
+    /// The same of the next chunk's statistics.
     next_stats: Cell<usize>,
     /// Room for what is read to be added up, and not kept.
     room: Room,
@@ -118,15 +118,6 @@ struct GroupInfo {
     row_start: u64,
     row_end: u64,
     times: TimeRange,
-}
-
-/// Where the next of something mostly stands: beside the last one, as series come one after another,
-/// forwards or backwards.
-fn beside(last: Option<usize>) -> impl Iterator<Item = usize> {
-    let before = last.and_then(|last| last.checked_sub(1));
-    [Some(last.map_or(0, |last| last + 1)), before]
-        .into_iter()
-        .flatten()
 }
 
 /// One field of the cursor.
@@ -188,7 +179,7 @@ impl<'block> BlockCursor<'block> {
             time_sets: SetCache::default(),
             fields,
             group: Cell::new(None),
-            last_ordinal: Cell::new(None),
+            next_ordinal: Cell::new(0),
             next_stats: Cell::new(0),
             room: Room::default(),
         }
@@ -217,16 +208,16 @@ impl<'block> BlockCursor<'block> {
     /// `Corrupt` where the block's bytes are damaged; `Io`.
     pub fn chunks(&self, series: SeriesId) -> Result<Vec<Chunk>> {
         let index = self.measurement.index();
-        for guess in beside(self.last_ordinal.get()) {
-            if guess < index.series_count() && index.series_id(guess)? == series {
-                self.last_ordinal.set(Some(guess));
-                return self.chunks_at(guess);
-            }
-        }
-        let Some(ordinal) = index.ordinal(series)? else {
+        let next = self.next_ordinal.get();
+        let found = if next < index.series_count() && index.series_id(next)? == series {
+            Some(next)
+        } else {
+            index.ordinal(series)?
+        };
+        let Some(ordinal) = found else {
             return Ok(Vec::new());
         };
-        self.last_ordinal.set(Some(ordinal));
+        self.next_ordinal.set(ordinal + 1);
         self.chunks_at(ordinal)
     }
 
@@ -277,16 +268,9 @@ impl<'block> BlockCursor<'block> {
         if let Some(group) = known.filter(|own| own.row_start <= row && row < own.row_end) {
             return Ok(group);
         }
-        let guess = self
+        let after = self
             .measurement
-            .entry(|directory, bytes| directory.group_rows.guess(bytes, row))?;
-        if self.measurement.group_rows(guess)?.contains(&row) {
-            return self.group_at(guess, row);
-        }
-        let after = self.measurement.entry(|directory, bytes| {
-            let groups = &directory.group_rows;
-            groups.partition_point(bytes, |start| start <= row)
-        })?;
+            .entry(|directory, bytes| directory.group_rows.rank(bytes, row))?;
         let number = after.checked_sub(1).ok_or_else(|| {
             let damage = Damage("a series starts before the first group");
             self.measurement.corrupt(damage)
@@ -318,13 +302,13 @@ impl<'block> BlockCursor<'block> {
                 return Ok(None);
             }
             let starts = &directory.chunk_rows;
-            let guess = starts.guess(bytes, rows.start)?;
-            let found = [self.next_stats.get(), guess];
-            let mut found = found.into_iter().filter(|at| *at < starts.len());
-            let found = found.find(|at| starts.get(bytes, *at) == Ok(rows.start));
-            let at = match found {
-                Some(at) => at,
-                None => starts.partition_point(bytes, |start| start < rows.start)?,
+            let next = self.next_stats.get();
+            let at = if next < starts.len() && starts.get(bytes, next)? == rows.start {
+                next
+            } else {
+                // Behind all of them where none starts so early.
+                let found = starts.rank(bytes, rows.start)?.checked_sub(1);
+                found.unwrap_or(starts.len())
             };
             self.next_stats.set(at + 1);
             if at == starts.len()

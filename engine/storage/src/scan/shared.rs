@@ -152,8 +152,6 @@ struct State<T> {
     waiting: usize,
     /// The asker waits for more of the morsel that is taken from.
     asker_waits: bool,
-    /// Nobody takes anything any more.
-    stopped: bool,
 }
 
 impl<T> State<T> {
@@ -181,7 +179,7 @@ struct Common<S: Scan> {
     ahead: usize,
     state: Mutex<State<S::Item>>,
     changed: Condvar,
-    /// As [`State::stopped`], for those who look at it for each series.
+    /// Nobody takes anything any more. Set under the lock of the state, looked at for each series without.
     is_stopped: AtomicBool,
     workers: Arc<Workers>,
 }
@@ -233,7 +231,6 @@ impl<'snapshot, S: Scan> Shared<'snapshot, S> {
                 helpers: 0,
                 waiting: 0,
                 asker_waits: false,
-                stopped: false,
             }),
             changed: Condvar::new(),
             is_stopped: AtomicBool::new(false),
@@ -348,9 +345,8 @@ impl<'snapshot, S: Scan> Shared<'snapshot, S> {
 
 impl<S: Scan> Drop for Shared<'_, S> {
     fn drop(&mut self) {
-        self.common.is_stopped.store(true, Ordering::Relaxed);
         let mut state = self.common.state();
-        state.stopped = true;
+        self.common.is_stopped.store(true, Ordering::Relaxed);
         state.morsels.clear();
         state.held.resize(0);
         self.common.tell_helpers(&state);
@@ -369,11 +365,15 @@ impl<S: Scan> Common<S> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn is_stopped(&self) -> bool {
+        self.is_stopped.load(Ordering::Relaxed)
+    }
+
     /// How many morsels may be begun.
     fn claimable(&self, state: &State<S::Item>) -> usize {
         let end = self.morsels.min(state.taken + self.ahead);
         // The morsel that is taken from is always read on.
-        if state.stopped || state.held.bytes() >= AHEAD_BYTES_MAX && state.next > state.taken {
+        if self.is_stopped() || state.held.bytes() >= AHEAD_BYTES_MAX && state.next > state.taken {
             0
         } else {
             end.saturating_sub(state.next)
@@ -462,7 +462,7 @@ impl<S: Scan> Common<S> {
         let _left = Helper(self);
         let common = Arc::clone(self);
         let check: Check = Arc::new(move || {
-            if common.is_stopped.load(Ordering::Relaxed) {
+            if common.is_stopped() {
                 return Err(Error::new(ErrorKind::Closed, "the scan has ended"));
             }
             Ok(())
@@ -511,7 +511,7 @@ impl<S: Scan> Claim<'_, S> {
         let common = self.common;
         let mut state = common.state();
         while !common.workers.is_stopping() {
-            if state.stopped || !state.is_full(self.morsel) {
+            if common.is_stopped() || !state.is_full(self.morsel) {
                 return true;
             }
             state.waiting += 1;

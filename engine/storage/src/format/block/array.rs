@@ -228,19 +228,23 @@ impl Array {
         Ok(straight.wrapping_add(rest))
     }
 
-    /// Where `value` stands if entries ascend evenly: mostly they do, and a search is spared. Cost: two
-    /// entries.
+    /// How many entries, which ascend, are at most `value`. Cost: four entries where they ascend evenly, as
+    /// mostly they do; else a binary search besides.
     ///
     /// # Errors
     /// As [`Array::get`].
-    pub fn guess(&self, bytes: &[u8], value: u64) -> Result<usize, Damage> {
+    pub fn rank(&self, bytes: &[u8], value: u64) -> Result<usize, Damage> {
         let Some(last) = self.count.checked_sub(1) else {
             return Ok(0);
         };
-        Ok(between(
-            (self.get(bytes, 0)?, self.get(bytes, last)?),
-            (value, last),
-        ))
+        let ends = (self.get(bytes, 0)?, self.get(bytes, last)?);
+        let guess = between(ends, (value, last));
+        let is_right = self.get(bytes, guess)? <= value
+            && (guess == last || self.get(bytes, guess + 1)? > value);
+        if is_right {
+            return Ok(guess + 1);
+        }
+        self.partition_point(bytes, |entry| entry <= value)
     }
 
     /// How many entries from the front satisfy `holds`, if those that do stand first. Cost: a
@@ -324,21 +328,23 @@ mod tests {
     }
 
     #[test]
-    fn a_guess_is_right_where_entries_ascend_evenly_and_inside_where_not() {
-        for len in [1, 2, 400, 1024, 3000_u64] {
-            let values: Vec<u64> = (0..len).map(|at| 7 + 4320 * at).collect();
-            let mut bytes = Vec::new();
-            encode(&values, &mut bytes);
-            let array = Array::take(&mut Taker::new(&bytes), values.len()).unwrap();
-            for (at, value) in values.iter().enumerate() {
-                assert_eq!(array.guess(&bytes, *value), Ok(at));
-                assert_eq!(array.guess(&bytes, value + 1), Ok(at));
+    fn a_rank_is_that_of_a_search_however_entries_ascend() {
+        let even = |at: u64| 7 + 4320 * at;
+        let shapes: [&dyn Fn(u64) -> u64; 4] = [&even, &|at| at * at, &|at| at / 3, &|_| 5];
+        for shape in shapes {
+            for len in [0, 1, 2, 400, 1024, 3000_u64] {
+                let values: Vec<u64> = (0..len).map(shape).collect();
+                let mut bytes = Vec::new();
+                encode(&values, &mut bytes);
+                let array = Array::take(&mut Taker::new(&bytes), values.len()).unwrap();
+                let beside = |value: &u64| [value.saturating_sub(1), *value, value + 1];
+                for wanted in values.iter().flat_map(beside).chain([0, u64::MAX]) {
+                    let expected = values.partition_point(|value| *value <= wanted);
+                    assert_eq!(array.rank(&bytes, wanted), Ok(expected), "{wanted}");
+                }
             }
-            assert_eq!(array.guess(&bytes, 0), Ok(0));
-            assert_eq!(array.guess(&bytes, u64::MAX), Ok(values.len() - 1));
         }
-        let none = Array::take(&mut Taker::new(&[]), 0).unwrap();
-        assert_eq!(none.guess(&[], 5), Ok(0));
+        assert_eq!(between((7, 7 + 4320 * 9), (7 + 4320 * 4, 9)), 4);
         for ends in [(9, 3), (0, u64::MAX), (5, 5)] {
             for value in [0, 4, 5, 6, u64::MAX - 1] {
                 assert!(between(ends, (value, 8)) <= 8);
