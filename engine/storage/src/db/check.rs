@@ -74,12 +74,17 @@ impl Db {
     ) -> Result<CheckReport> {
         let mut report = CheckReport::default();
         let Some(manifest) = Manifest::open(Arc::clone(env))? else {
-            if let Some((state, others)) = backup::inspect(env)? {
+            if let Some((list, state)) = backup::open(&**env)? {
                 report.files += 2;
+                report.stored(&**env, &state, (options, progress));
+                let known = |path: &Path| {
+                    let mut files = report.problems.iter().map(|found| found.file.as_deref());
+                    files.any(|file| file == Some(path))
+                };
+                let others = backup::other_bytes(&**env, &list, &known);
                 report
                     .problems
                     .extend(others.iter().map(Problem::from_error));
-                report.stored(&**env, &state, (options, progress));
                 return Ok(report);
             }
             super::open::check_empty(&**env)?;

@@ -21,7 +21,7 @@ use crate::index::registry::RegistryFile;
 use crate::manifest::{self, CURRENT, State};
 use copy::{Transfer, remove_if_there};
 
-pub use inspect::inspect;
+pub use inspect::{open, other_bytes};
 pub use restore::{RestoreReport, restore};
 
 const LOCK: &str = "LOCK";
