@@ -9,16 +9,20 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Once};
 
 use silverback_storage::db::{Alter, Db, Delete};
-use silverback_storage::env::SimEnv;
+use silverback_storage::env::{Env, SimEnv};
 use silverback_storage::model::{FieldValue, PolicySpec, TagPredicate, TimeRange};
+use silverback_storage::upkeep::backup::restore;
 
 use support::{Contents, Row, open, read, row, write};
 
 /// The directories: closed, killed with something in the log, and killed with all that the formats had when they
 /// settled.
 const DIRECTORIES: [&str; 3] = ["closed", "killed", "settled"];
+/// A backup of the first, made twice.
+const BACKUP: &str = "backup";
 
 /// A golden directory is no larger, bytes.
 const SIZE_MAX: u64 = 200_000;
@@ -239,6 +243,14 @@ fn long_rows(range: std::ops::Range<i64>) -> Vec<Row> {
     range.map(one).collect()
 }
 
+/// Before a test reads them.
+fn make_if_asked() {
+    static ONCE: Once = Once::new();
+    if std::env::var("SILVERBACK_GOLDEN").as_deref() == Ok("write") {
+        ONCE.call_once(make);
+    }
+}
+
 /// Writes the directories and what they hold. Those that are there stay: they are older than what is written now.
 fn make() {
     for name in DIRECTORIES {
@@ -256,25 +268,39 @@ fn make() {
         if name == "closed" {
             db.close().unwrap();
         }
-        let folder = golden().join(name);
-        fs::remove_dir_all(&folder).ok();
-        let disk = env.after_kill();
-        for path in disk.paths() {
-            let file = folder.join(&path);
-            fs::create_dir_all(file.parent().unwrap()).unwrap();
-            let mut bytes = disk.peek(&path).unwrap();
-            if path.starts_with("wal") {
-                // Reserved space behind the last group reads as zeros: it is not kept.
-                let used = bytes
-                    .iter()
-                    .rposition(|byte| *byte != 0)
-                    .map_or(0, |last| last + 1);
-                bytes.truncate(used.next_multiple_of(512));
-            }
-            fs::write(file, bytes).unwrap();
-        }
-        fs::write(golden().join(format!("{name}.txt")), told(name, &contents)).unwrap();
+        keep(name, &env, &contents);
     }
+    if !golden().join(BACKUP).exists() {
+        let db = open(&SimEnv::new(77)).unwrap();
+        let backup = SimEnv::new(78);
+        let target: Arc<dyn Env> = Arc::new(backup.clone());
+        db.backup(&target, &mut |_| Ok(())).unwrap();
+        fill(&db);
+        db.backup(&target, &mut |_| Ok(())).unwrap();
+        keep(BACKUP, &backup, &read(&db).unwrap());
+    }
+}
+
+/// Writes a directory, as a kill leaves it, and what it holds.
+fn keep(name: &str, env: &SimEnv, contents: &Contents) {
+    let folder = golden().join(name);
+    fs::remove_dir_all(&folder).ok();
+    let disk = env.after_kill();
+    for path in disk.paths() {
+        let file = folder.join(&path);
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        let mut bytes = disk.peek(&path).unwrap();
+        if path.starts_with("wal") {
+            // Reserved space behind the last group reads as zeros: it is not kept.
+            let used = bytes
+                .iter()
+                .rposition(|byte| *byte != 0)
+                .map_or(0, |last| last + 1);
+            bytes.truncate(used.next_multiple_of(512));
+        }
+        fs::write(file, bytes).unwrap();
+    }
+    fs::write(golden().join(format!("{name}.txt")), told(name, contents)).unwrap();
 }
 
 /// Puts a folder's files on a simulated disk; their size, bytes.
@@ -296,9 +322,7 @@ fn load(env: &SimEnv, folder: &Path, under: &Path) -> u64 {
 
 #[test]
 fn directories_of_every_released_format_show_what_they_held() {
-    if std::env::var("SILVERBACK_GOLDEN").as_deref() == Ok("write") {
-        make();
-    }
+    make_if_asked();
     for name in DIRECTORIES {
         let env = SimEnv::new(1);
         let size = load(&env, &golden().join(name), Path::new(""));
@@ -313,4 +337,31 @@ fn directories_of_every_released_format_show_what_they_held() {
         }
         println!("{name}: {size} bytes, {} lines", expected.lines().count());
     }
+}
+
+#[test]
+fn a_backup_of_every_released_format_restores_and_takes_the_next_one() {
+    make_if_asked();
+    let backup = SimEnv::new(1);
+    let size = load(&backup, &golden().join(BACKUP), Path::new(""));
+    assert!(size <= SIZE_MAX, "{size} bytes");
+    let expected = fs::read_to_string(golden().join(format!("{BACKUP}.txt"))).unwrap();
+    let restored = |times: u64| {
+        let env = SimEnv::new(2);
+        let target: Arc<dyn Env> = Arc::new(env.clone());
+        let report = restore(&backup, &target, &mut |_| Ok(())).unwrap();
+        assert_eq!(report.number, times);
+        let db = open(&env).unwrap();
+        assert!(
+            told(BACKUP, &read(&db).unwrap()) == expected,
+            "backup {times}"
+        );
+        assert_eq!(db.stats().problems, []);
+        db
+    };
+    let db = restored(2);
+    let target: Arc<dyn Env> = Arc::new(backup.clone());
+    let next = db.backup(&target, &mut |_| Ok(())).unwrap();
+    assert_eq!((next.number, next.new_files), (3, 0));
+    restored(3);
 }

@@ -8,7 +8,7 @@
 //! |     64 |     8 | when the backup was begun, ns since 1970 UTC |
 //! |     72 |     8 | sequence: every write up to it is in the backup |
 //! |     80 |     8 | number of files |
-//! |     88 |    24 | for each file: kind, a letter (1), reserved, zero (3), CRC32 of the whole file (4), file id (8), size in bytes (8) |
+//! |     88 |    24 | for each file: kind, a letter (1), reserved, zero (3), checksum (4), file id (8), size in bytes (8) |
 
 use std::path::Path;
 use std::sync::Arc;
@@ -34,7 +34,7 @@ pub struct BackupFile {
     pub file_id: u64,
     /// Its size, bytes.
     pub size_bytes: u64,
-    /// CRC32 of all its bytes.
+    /// Of a block or a registry [`SealedReader::root_checksum`], of the manifest the CRC32 of all its bytes.
     pub checksum: u32,
 }
 

@@ -85,8 +85,11 @@ impl FileKind {
     /// The newest version of the kind's layout that this build writes and reads.
     pub fn version(self) -> u32 {
         match self {
-            FileKind::Backup => 1,
-            FileKind::Block | FileKind::Manifest | FileKind::Registry | FileKind::WalSegment => 2,
+            FileKind::Backup
+            | FileKind::Block
+            | FileKind::Manifest
+            | FileKind::Registry
+            | FileKind::WalSegment => 2,
         }
     }
 }
@@ -391,18 +394,18 @@ mod tests {
 
     #[test]
     fn a_layout_that_was_given_up_is_refused_by_name() {
-        let old = FileHeader {
-            version: 1,
-            reader_version_min: 1,
-            ..FileHeader::new(FileKind::Manifest, 1, 1)
-        };
-        let error = FileHeader::decode(&old.encode()).unwrap_err();
-        assert!(error.to_string().contains("format version 1"), "{error}");
-        assert_eq!(
-            error.into_error(Path::new("x")).kind(),
-            ErrorKind::Conflict,
-            "not damage"
-        );
+        for kind in FileKind::EVERY {
+            let old = FileHeader {
+                version: 1,
+                reader_version_min: 1,
+                ..FileHeader::new(kind, 1, 1)
+            };
+            let error = FileHeader::decode(&old.encode()).unwrap_err();
+            let said = format!("wrote this {kind} in format version 1");
+            assert!(error.to_string().contains(&said), "{error}");
+            let kind = error.into_error(Path::new("x")).kind();
+            assert_eq!(kind, ErrorKind::Conflict, "not damage");
+        }
     }
 
     #[test]

@@ -184,7 +184,7 @@ pub struct SealedReader {
     file: Arc<dyn ReadFile>,
     path: PathBuf,
     header: FileHeader,
-    contents: u64,
+    frame: Frame,
     /// The checksum section, where it cannot be read in place.
     checksums: Option<Box<[u8]>>,
     pieces: Pieces,
@@ -210,8 +210,8 @@ impl SealedReader {
         let size = file.size_bytes();
         let head = fetch(&*file, path, &(0..size.min(HEADER_BYTES as u64)))?;
         let header = FileHeader::check(path, &head, expected)?;
-        let contents = check_trailer(&*file, path, header.file_id)?;
-        let section = contents..size - TRAILER_BYTES as u64;
+        let frame = check_trailer(&*file, path, header.file_id)?;
+        let section = frame.contents..size - TRAILER_BYTES as u64;
         let checksums = match file.bytes() {
             Some(_) => None,
             None => Some(
@@ -224,9 +224,9 @@ impl SealedReader {
         Ok(SealedReader {
             path: path.into(),
             header,
-            contents,
+            frame,
             checksums,
-            pieces: Pieces::new(index(contents.div_ceil(PIECE))),
+            pieces: Pieces::new(index(frame.contents.div_ceil(PIECE))),
             lost: OnceLock::new(),
             found: Mutex::default(),
             file,
@@ -245,7 +245,14 @@ impl SealedReader {
 
     /// Length of the contents from the start of the file, header included, bytes.
     pub fn contents_bytes(&self) -> u64 {
-        self.contents
+        self.frame.contents
+    }
+
+    /// CRC32 of the checksum section, as the trailer has it: what tells the file from others of its id and size,
+    /// every one of them sound. The CRC32 of all bytes does not: what a change of contents adds to it, the change
+    /// of the checksums behind them may take away.
+    pub fn root_checksum(&self) -> u32 {
+        self.frame.root_checksum
     }
 
     /// Length of the whole file, bytes.
@@ -318,10 +325,10 @@ impl SealedReader {
     /// `Corrupt` where a piece is damaged, now and at every later call, or where the range is not
     /// inside the contents; `Io`.
     pub fn read(&self, range: Range<u64>) -> Result<Cow<'_, [u8]>> {
-        if range.start > range.end || range.end > self.contents {
+        if range.start > range.end || range.end > self.frame.contents {
             let message = format!(
                 "bytes {} to {} are asked for and the contents end at {}",
-                range.start, range.end, self.contents
+                range.start, range.end, self.frame.contents
             );
             return Err(self.corrupt(range.start, message));
         }
@@ -330,7 +337,7 @@ impl SealedReader {
         if range.is_empty() || pieces.clone().all(|piece| self.is_verified(piece)) {
             return self.fetch(&range);
         }
-        let outer = pieces.start * PIECE..(pieces.end * PIECE).min(self.contents);
+        let outer = pieces.start * PIECE..(pieces.end * PIECE).min(self.frame.contents);
         let bytes = self.fetch(&outer)?;
         for (piece, bytes) in pieces.zip(bytes.chunks(PIECE_BYTES)) {
             if !self.is_verified(piece) {
@@ -350,7 +357,7 @@ impl SealedReader {
 
     /// How many pieces the contents have.
     pub fn piece_count(&self) -> u64 {
-        self.contents.div_ceil(PIECE)
+        self.frame.contents.div_ceil(PIECE)
     }
 
     /// Checks piece `piece` against its checksum, whether or not it was checked before.
@@ -362,7 +369,7 @@ impl SealedReader {
     /// If there are not that many.
     pub fn verify_piece(&self, piece: u64) -> Result<()> {
         assert!(piece < self.piece_count(), "piece {piece} is none");
-        let range = piece * PIECE..((piece + 1) * PIECE).min(self.contents);
+        let range = piece * PIECE..((piece + 1) * PIECE).min(self.frame.contents);
         let bytes = self.fetch(&range)?;
         self.verify(piece, &bytes)
     }
@@ -380,7 +387,7 @@ impl SealedReader {
     /// If there are not that many.
     pub fn scrub_piece(&self, piece: u64) -> Result<()> {
         assert!(piece < self.piece_count(), "piece {piece} is none");
-        let range = piece * PIECE..((piece + 1) * PIECE).min(self.contents);
+        let range = piece * PIECE..((piece + 1) * PIECE).min(self.frame.contents);
         let file = Unmapped(&*self.file);
         let bytes = fetch(&file, &self.path, &range).map_err(|error| self.note(error))?;
         self.verify(piece, &bytes)
@@ -417,7 +424,7 @@ impl SealedReader {
         let at = index(piece) * 4;
         let section = match (&self.checksums, self.file.bytes()) {
             (Some(checksums), _) => checksums,
-            (None, Some(bytes)) => &bytes[index(self.contents)..],
+            (None, Some(bytes)) => &bytes[index(self.frame.contents)..],
             (None, None) => &[],
         };
         let stored = section.get(at..at + 4).map_or(0, |sum| {
@@ -451,8 +458,16 @@ impl ReadFile for Unmapped<'_> {
     }
 }
 
-/// Checks trailer and checksum section; returns the length of the contents.
-fn check_trailer(file: &dyn ReadFile, path: &Path, file_id: u64) -> Result<u64> {
+/// What a trailer says.
+#[derive(Clone, Copy, Debug)]
+struct Frame {
+    /// Length of the contents, bytes.
+    contents: u64,
+    root_checksum: u32,
+}
+
+/// Checks trailer and checksum section.
+fn check_trailer(file: &dyn ReadFile, path: &Path, file_id: u64) -> Result<Frame> {
     let size = file.size_bytes();
     let Some(offset) = size.checked_sub(TRAILER_BYTES as u64) else {
         return Err(Error::corrupt(
@@ -494,11 +509,15 @@ fn check_trailer(file: &dyn ReadFile, path: &Path, file_id: u64) -> Result<u64> 
         );
     }
     let section = fetch(file, path, &(contents..offset))?;
-    if u32_at(12) != checksum(file_id, contents, &section) {
+    let root_checksum = u32_at(12);
+    if root_checksum != checksum(file_id, contents, &section) {
         let message = "the checksum section's checksum differs";
         return Err(Error::corrupt(path, contents, message));
     }
-    Ok(contents)
+    Ok(Frame {
+        contents,
+        root_checksum,
+    })
 }
 
 /// Bytes of `file`, unchecked; `range` lies inside the size it had when it was opened.

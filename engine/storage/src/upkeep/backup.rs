@@ -19,7 +19,7 @@ use crate::format::header::{FileHeader, FileKind};
 use crate::format::sealed;
 use crate::index::registry::RegistryFile;
 use crate::manifest::{self, CURRENT, State};
-use copy::{Transfer, remove_if_there};
+use copy::{Transfer, identify, remove_if_there};
 
 pub use inspect::{open, other_bytes};
 pub use restore::{RestoreReport, restore};
@@ -79,13 +79,11 @@ fn files_of(state: &State) -> Vec<(FileKind, u64, u64)> {
     blocks.chain(registries).collect()
 }
 
-/// A file whose bytes are sound and not those that the list says.
-fn other_file(path: PathBuf, checksum: u32, listed: &BackupFile) -> Error {
-    let message = format!(
-        "the file's CRC32 is {checksum:08x}, the backup's list says {:08x}",
-        listed.checksum
-    );
-    Error::corrupt(path, 0, message)
+/// A store that is not the one that its backup was made of any more.
+fn gone_apart(path: PathBuf) -> Error {
+    let message = "the directory has a backup in which this file is another: two copies of one data directory went \
+                   on each by itself. Back this one up into a directory of its own";
+    Error::new(ErrorKind::Conflict, message).at(path, 0)
 }
 
 /// A backup whose list and manifest do not fit together.
@@ -100,7 +98,7 @@ fn other_files(number: u64) -> Error {
 ///
 /// # Errors
 /// `Invalid` where `target` holds something else; `Conflict` where it holds a backup of another
-/// directory, or another process works on it; `Corrupt` where a file is damaged; `Io`, `NoSpace`;
+/// directory, or of a copy of this one that went on by itself, or another process works on it; `Corrupt` where a file is damaged; `Io`, `NoSpace`;
 /// what `progress` answers.
 pub fn backup(
     source: &dyn Env,
@@ -111,7 +109,8 @@ pub fn backup(
     let _lock = take(&**target)?;
     let old = old_list(&**target, state.directory_id)?;
     prepare(&**target)?;
-    let number = old.map_or(0, |list| list.number) + 1;
+    let number = old.as_ref().map_or(0, |list| list.number) + 1;
+    let listed = old.map_or(Vec::new(), |list| list.files);
     let begun_ns = source.now_ns();
     let files = files_of(state);
     let total_bytes = files.iter().map(|(_, _, size)| size).sum();
@@ -127,7 +126,14 @@ pub fn backup(
     };
     let mut list = Vec::new();
     for (kind, file_id, size_bytes) in files {
-        let (file, brought) = transfer.bring((kind, file_id), size_bytes)?;
+        let named = (listed.iter()).find(|old| (old.kind, old.file_id) == (kind, file_id));
+        let file = meant(
+            source,
+            state.directory_id,
+            (kind, file_id, size_bytes),
+            named,
+        )?;
+        let brought = transfer.bring(&file)?;
         if let Some(brought) = brought {
             report.new_files += 1;
             report.new_bytes += size_bytes;
@@ -153,6 +159,37 @@ pub fn backup(
     publish(&**target, &list)?;
     remove_others(&**target, &list);
     Ok(report)
+}
+
+/// The file of a store that its backup is to have, which a list may name already. Where the store has lost it, the
+/// one of the list: a backup keeps what it has.
+fn meant(
+    source: &dyn Env,
+    directory_id: u128,
+    (kind, file_id, size_bytes): (FileKind, u64, u64),
+    listed: Option<&BackupFile>,
+) -> Result<BackupFile> {
+    let file = match (identify(source, directory_id, (kind, file_id)), listed) {
+        (Ok(file), _) => file,
+        (Err(error), Some(listed))
+            if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Corrupt) =>
+        {
+            *listed
+        }
+        (Err(error), _) => return Err(error),
+    };
+    let path = path_of(kind, file_id);
+    if file.size_bytes != size_bytes {
+        let message = format!(
+            "the file has {} bytes, not the {size_bytes} that it was made with",
+            file.size_bytes
+        );
+        return Err(Error::corrupt(path, size_bytes, message));
+    }
+    if listed.is_some_and(|listed| *listed != file) {
+        return Err(gone_apart(path));
+    }
+    Ok(file)
 }
 
 /// Takes a directory for this process.
@@ -217,17 +254,11 @@ fn write_manifest(transfer: &mut Transfer<'_>, state: &State, number: u64) -> Re
     let target = transfer.target();
     // Left by one that was stopped; no list names it.
     remove_if_there(target, &manifest::manifest_path(number))?;
-    let size_bytes = manifest::export(target, state, number)?;
+    manifest::export(target, state, number)?;
     let header = FileHeader::new(FileKind::Manifest, state.directory_id, number);
     let own = manifest::import(target, &header)?;
     assert_eq!(files_of(&own), files_of(state), "what was written is read");
-    let (kind, file_id) = (FileKind::Manifest, number);
-    Ok(BackupFile {
-        kind,
-        file_id,
-        size_bytes,
-        checksum: transfer.checksum(&manifest::manifest_path(number))?,
-    })
+    identify(target, state.directory_id, (FileKind::Manifest, number))
 }
 
 /// Makes the list count.

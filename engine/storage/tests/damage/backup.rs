@@ -200,6 +200,66 @@ fn every_file_of_a_backup_that_is_damaged_missing_or_another_is_refused() {
     assert!(cases > 100, "{cases}");
 }
 
+/// Two stores of one identity whose files differ in their values alone, as a copy of a directory that went on by
+/// itself leaves them.
+fn twins() -> [(Db, SimEnv); 2] {
+    [0.5, 0.25].map(|value| {
+        let env = SimEnv::new(1);
+        let db = open_with(&env, "db");
+        let mut rows = rows(0, 300);
+        for row in &mut rows {
+            row.fields = vec![("f".into(), float(value))];
+        }
+        write(&db, "db", &rows).unwrap();
+        db.flush().unwrap();
+        (db, env)
+    })
+}
+
+#[test]
+fn a_sound_file_of_another_history_is_not_taken_for_the_one_of_the_list() {
+    let [(db, _), (_, twin)] = twins();
+    let backup = SimEnv::new(2);
+    back_up(&db, &backup).unwrap();
+    let old = contents(&backup).unwrap();
+    let paths = backup.paths();
+    let path = paths
+        .iter()
+        .find(|path| path.starts_with("blocks"))
+        .unwrap();
+    let (own, other) = (backup.peek(path).unwrap(), twin.peek(path).unwrap());
+    assert_eq!(own.len(), other.len());
+    assert_ne!(own, other);
+    backup.poke(path, &other);
+    assert!(!is_well(&backup));
+    let error = contents(&backup).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
+    assert_eq!(error.place().unwrap().file, *path, "{error}");
+    // The store has the right one still.
+    back_up(&db, &backup).unwrap();
+    assert_eq!(contents(&backup).unwrap(), old);
+}
+
+#[test]
+fn a_store_that_went_its_own_way_does_not_replace_the_backup_of_its_twin() {
+    let [(db, _), (twin, _)] = twins();
+    let backup = SimEnv::new(2);
+    back_up(&db, &backup).unwrap();
+    let old = contents(&backup).unwrap();
+    let error = back_up(&twin, &backup).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Conflict, "{error}");
+    assert_eq!(contents(&backup).unwrap(), old);
+    // What a backup that was stopped has left counts for nothing.
+    let other = SimEnv::new(3);
+    backup.paths().iter().for_each(|path| {
+        if path.starts_with("blocks") || path.starts_with("registry") {
+            other.poke(path, &backup.peek(path).unwrap());
+        }
+    });
+    back_up(&twin, &other).unwrap();
+    assert_eq!(contents(&other).unwrap(), read(&twin).unwrap());
+}
+
 #[test]
 fn a_damaged_store_does_not_replace_a_good_backup() {
     let (db, backup, old, _) = store();
@@ -224,6 +284,31 @@ fn a_damaged_store_does_not_replace_a_good_backup() {
     assert_eq!(error.place().unwrap().file, *path.unwrap(), "{error}");
     assert_eq!(contents(&own).unwrap(), old);
     drop(backup);
+}
+
+#[test]
+fn a_file_that_the_store_has_lost_stays_in_its_backup() {
+    let env = SimEnv::new(1);
+    let db = open_with(&env, "db");
+    write(&db, "db", &rows(0, 300)).unwrap();
+    let backup = SimEnv::new(2);
+    back_up(&db, &backup).unwrap();
+    let paths = env.paths();
+    let block = paths
+        .iter()
+        .find(|path| path.starts_with("blocks"))
+        .unwrap();
+    let bytes = env.peek(block).unwrap();
+    write(&db, "db", &rows(1000, 300)).unwrap();
+    let all = read(&db).unwrap();
+    env.poke(block, &bytes[..bytes.len() - 1]);
+    assert_eq!(back_up(&db, &backup).unwrap().new_files, 1);
+    assert_eq!(contents(&backup).unwrap(), all);
+    env.snatch(block).unwrap();
+    assert_eq!(back_up(&db, &backup).unwrap().new_files, 0);
+    assert_eq!(contents(&backup).unwrap(), all);
+    let elsewhere = back_up(&db, &SimEnv::new(3)).unwrap_err();
+    assert_eq!(elsewhere.place().unwrap().file, *block, "{elsewhere}");
 }
 
 #[test]

@@ -9,10 +9,12 @@ use crate::env::{Env, ReadFile};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::backup::BackupFile;
 use crate::format::header::{FileHeader, FileKind};
-use crate::format::sealed::SealedReader;
+use crate::format::sealed::{self, SealedReader};
 
 /// Bytes copied or read back at once.
 const PIECE_BYTES: usize = 1 << 20;
+/// Pieces of a sealed file that are as much.
+const PIECES: u64 = (PIECE_BYTES / sealed::PIECE_BYTES) as u64;
 
 /// How a file came to its place.
 #[derive(Clone, Copy, Debug)]
@@ -51,23 +53,13 @@ impl<'job> Transfer<'job> {
         self.target
     }
 
-    /// Has a sealed file in the target, durable but for its name, and read back. How it came
+    /// Has `file`, sealed, in the target, durable but for its name, and read back. How it came
     /// there, unless it was there before.
-    pub(super) fn bring(
-        &mut self,
-        (kind, file_id): (FileKind, u64),
-        size_bytes: u64,
-    ) -> Result<(BackupFile, Option<Brought>)> {
-        let path = path_of(kind, file_id);
+    pub(super) fn bring(&mut self, file: &BackupFile) -> Result<Option<Brought>> {
+        let path = path_of(file.kind, file.file_id);
         let before = self.done;
-        let file = |checksum| BackupFile {
-            kind,
-            file_id,
-            size_bytes,
-            checksum,
-        };
-        match self.verify((kind, file_id), size_bytes) {
-            Ok(checksum) => return Ok((file(checksum), None)),
+        match self.verify(file) {
+            Ok(()) => return Ok(None),
             // Not there, or what an earlier backup left is no good: made anew.
             Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Corrupt) => {}
             Err(error) => return Err(error),
@@ -81,8 +73,8 @@ impl<'job> Transfer<'job> {
         }
         let named = self.target.rename(&temporary, &path);
         named.map_err(|source| Error::io("name file", &path, source))?;
-        let checksum = self.verify((kind, file_id), size_bytes)?;
-        Ok((file(checksum), Some(Brought { is_link })))
+        self.verify(file)?;
+        Ok(Some(Brought { is_link }))
     }
 
     /// A second name for a file, where both directories lie in one file system that gives one.
@@ -111,57 +103,112 @@ impl<'job> Transfer<'job> {
         to.sync_data().map_err(write)
     }
 
-    /// Reads a sealed file of the target whole: what lies on the disk, not what is in memory, as
-    /// far as the system does that. The CRC32 of its bytes.
+    /// Reads `file` of the target whole: what lies on the disk, not what is in memory, as far as the system does
+    /// that.
     ///
     /// # Errors
-    /// `NotFound`; `Corrupt` where it is not the file that is meant, as a whole; `Io`.
-    pub(super) fn verify(
-        &mut self,
-        (kind, file_id): (FileKind, u64),
-        size_bytes: u64,
-    ) -> Result<u32> {
-        let path = path_of(kind, file_id);
-        let file = open(self.target, &path)?;
-        if file.size_bytes() != size_bytes {
-            let message = format!(
-                "the file has {} bytes, not the {size_bytes} that it was made with",
-                file.size_bytes()
-            );
-            return Err(Error::corrupt(&path, size_bytes, message));
+    /// `NotFound`; `Corrupt` where it is damaged or another file; `Io`.
+    pub(super) fn verify(&mut self, file: &BackupFile) -> Result<()> {
+        let path = path_of(file.kind, file.file_id);
+        open(self.target, &path)?.forget_cached();
+        let Some(reader) = open_listed(self.target, self.directory_id, file)? else {
+            return self.tell(file.size_bytes);
+        };
+        let mut left = file.size_bytes;
+        for piece in 0..reader.piece_count() {
+            reader.verify_piece(piece)?;
+            if (piece + 1) % PIECES == 0 {
+                left -= PIECE_BYTES as u64;
+                self.tell(PIECE_BYTES as u64)?;
+            }
         }
-        file.forget_cached();
-        let header = FileHeader::new(kind, self.directory_id, file_id);
-        let reader = SealedReader::open(Arc::clone(&file), &path, &header)?;
-        if let Some(error) = reader.verify_all().into_iter().next() {
-            return Err(error);
-        }
-        self.checksum_of(&*file, &path)
+        self.tell(left)
     }
 
-    /// The CRC32 of a file of the target.
-    pub(super) fn checksum(&mut self, path: &Path) -> Result<u32> {
-        let file = open(self.target, path)?;
-        file.forget_cached();
-        self.checksum_of(&*file, path)
+    fn tell(&mut self, more_bytes: u64) -> Result<()> {
+        self.done.done_bytes += more_bytes;
+        (self.progress)(self.done)
     }
+}
 
-    fn checksum_of(&mut self, file: &dyn ReadFile, path: &Path) -> Result<u32> {
-        let mut hasher = crc32fast::Hasher::new();
-        let mut buffer = vec![0; PIECE_BYTES];
-        let mut at = 0;
-        while at < file.size_bytes() {
-            let left = usize::try_from(file.size_bytes() - at).unwrap_or(usize::MAX);
-            let piece = &mut buffer[..left.min(PIECE_BYTES)];
-            file.read_at(at, piece)
-                .map_err(|source| Error::io("read file", path, source))?;
-            hasher.update(piece);
-            at += piece.len() as u64;
-            self.done.done_bytes += piece.len() as u64;
-            (self.progress)(self.done)?;
-        }
-        Ok(hasher.finalize())
+/// What tells a file from others of its kind and id, and how it is read where it is sealed. Cost: reads the
+/// manifest whole, of others header, checksum section and trailer.
+fn open_identified(
+    env: &dyn Env,
+    directory_id: u128,
+    (kind, file_id): (FileKind, u64),
+) -> Result<(BackupFile, Option<SealedReader>)> {
+    let path = path_of(kind, file_id);
+    let file = open(env, &path)?;
+    let size_bytes = file.size_bytes();
+    let (checksum, reader) = if kind == FileKind::Manifest {
+        (checksum_of(&*file, &path)?, None)
+    } else {
+        let header = FileHeader::new(kind, directory_id, file_id);
+        let reader = SealedReader::open(file, &path, &header)?;
+        (reader.root_checksum(), Some(reader))
+    };
+    let file = BackupFile {
+        kind,
+        file_id,
+        size_bytes,
+        checksum,
+    };
+    Ok((file, reader))
+}
+
+/// As a list has it, the file of this kind and id.
+///
+/// # Errors
+/// `NotFound`; `Conflict` where it is another; `Corrupt` where what was read of it is damaged; `Io`.
+pub(super) fn identify(
+    env: &dyn Env,
+    directory_id: u128,
+    place: (FileKind, u64),
+) -> Result<BackupFile> {
+    Ok(open_identified(env, directory_id, place)?.0)
+}
+
+/// Opens the file that `listed` means, as sealed where it is.
+///
+/// # Errors
+/// As [`identify`]; `Corrupt` where it is another.
+pub(super) fn open_listed(
+    env: &dyn Env,
+    directory_id: u128,
+    listed: &BackupFile,
+) -> Result<Option<SealedReader>> {
+    let place = (listed.kind, listed.file_id);
+    let (found, reader) = open_identified(env, directory_id, place)?;
+    if found == *listed {
+        return Ok(reader);
     }
+    let message = format!(
+        "the file has {} bytes of checksum {:08x}, the one that belongs here {} of {:08x}",
+        found.size_bytes, found.checksum, listed.size_bytes, listed.checksum
+    );
+    let path = path_of(listed.kind, listed.file_id);
+    Err(Error::corrupt(
+        path,
+        found.size_bytes.min(listed.size_bytes),
+        message,
+    ))
+}
+
+/// The CRC32 of a file.
+fn checksum_of(file: &dyn ReadFile, path: &Path) -> Result<u32> {
+    let mut hasher = crc32fast::Hasher::new();
+    let mut buffer = vec![0; PIECE_BYTES];
+    let mut at = 0;
+    while at < file.size_bytes() {
+        let left = usize::try_from(file.size_bytes() - at).unwrap_or(usize::MAX);
+        let piece = &mut buffer[..left.min(PIECE_BYTES)];
+        let read = file.read_at(at, piece);
+        read.map_err(|source| Error::io("read file", path, source))?;
+        hasher.update(piece);
+        at += piece.len() as u64;
+    }
+    Ok(hasher.finalize())
 }
 
 fn open(env: &dyn Env, path: &Path) -> Result<Arc<dyn ReadFile>> {

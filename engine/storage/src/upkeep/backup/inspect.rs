@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use super::copy::Transfer;
-use super::{files_of, other_file, other_files, path_of, read_list};
+use super::copy::open_listed;
+use super::{files_of, other_files, path_of, read_list};
 use crate::env::Env;
 use crate::error::{Error, Result};
 use crate::format::backup::BackupList;
@@ -30,20 +30,12 @@ pub fn open(env: &dyn Env) -> Result<Option<(BackupList, State)>> {
     Ok(Some((list, state)))
 }
 
-/// The files of a backup whose bytes are not those that its `list` says, but for those that are `known` to be
-/// damaged. Cost: reads the others once.
+/// The files of a backup that are not those of its `list`, sound or not, but for those that are `known` to be
+/// damaged. Cost: reads headers and checksum sections, and the manifest.
 pub fn other_bytes(env: &dyn Env, list: &BackupList, known: &dyn Fn(&Path) -> bool) -> Vec<Error> {
-    let mut on_progress = |_| Ok(());
-    let ends = (env, env);
-    let mut transfer = Transfer::new(ends, list.directory_id, (0, &mut on_progress));
     let files = list.files.iter();
-    let paths = files.map(|file| (file, path_of(file.kind, file.file_id)));
-    paths
-        .filter(|(_, path)| !known(path))
-        .filter_map(|(file, path)| match transfer.checksum(&path) {
-            Ok(checksum) if checksum == file.checksum => None,
-            Ok(checksum) => Some(other_file(path, checksum, file)),
-            Err(error) => Some(error),
-        })
+    files
+        .filter(|file| !known(&path_of(file.kind, file.file_id)))
+        .filter_map(|file| open_listed(env, list.directory_id, file).err())
         .collect()
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::copy::Transfer;
-use super::{FOLDERS, OnProgress, files_of, other_file, other_files, path_of, read_list, take};
+use super::{FOLDERS, OnProgress, files_of, other_files, path_of, read_list, take};
 use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::backup::BackupList;
@@ -107,14 +107,7 @@ fn bring_all(
             }
             error
         })?;
-        let checksum = if file.kind == FileKind::Manifest {
-            transfer.checksum(&path)?
-        } else {
-            transfer.verify((file.kind, file.file_id), file.size_bytes)?
-        };
-        if checksum != file.checksum {
-            return Err(other_file(path, checksum, file));
-        }
+        transfer.verify(file)?;
     }
     FOLDERS
         .into_iter()
