@@ -10,7 +10,7 @@
 //! |-------:|------:|------|
 //! |      0 |     8 | length of the contents = offset of the checksum section |
 //! |      8 |     4 | piece size, 16384 |
-//! |     12 |     4 | CRC32 of the checksum section |
+//! |     12 |     4 | CRC32 of the checksum section: the root checksum |
 //! |     16 |     4 | reserved, zero |
 //! |     20 |     4 | CRC32 of trailer bytes 0 to 19 |
 //! |     24 |     8 | magic `SLVREND` and a line feed |
