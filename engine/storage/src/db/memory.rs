@@ -15,8 +15,9 @@ use crate::wal::WalOptions;
 /// that makes 500,000 series a second takes some 15 MB meanwhile.
 pub(super) const TICK: Duration = Duration::from_millis(100);
 
-/// Rows are flushed from here on at the earliest, bytes: a flush of as many takes a fifth of a second, in
-/// which as many come again, and with those there is less in memory than half of what a peer holds at its best.
+/// Rows are flushed from here on at the earliest, bytes as they came, in full width: a flush of as many takes a
+/// fifth of a second, in which as many come again. What waits may take less (`memtable/narrow.rs`); how much is
+/// written again after a crash goes by what came.
 const FLUSH_BYTES_MIN: usize = 48 << 20;
 
 /// Bytes of rows for each byte of the series in memory.

@@ -545,7 +545,7 @@ fn forget_without_rows(database: &Database) {
     for memtable in memtables {
         for measurement in memtable.measurements() {
             for run in memtable.runs(measurement) {
-                written.extend(run.rows().series.iter().map(|id| id.0));
+                written.extend(run.series_of_rows().iter().map(|id| id.0));
             }
         }
     }

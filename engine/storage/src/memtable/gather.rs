@@ -6,33 +6,67 @@ use std::borrow::Cow;
 
 use crate::memtable::order::{Places, ascends};
 use crate::memtable::slice::{Slice, compact, presence_of};
-use crate::model::{Column, FieldId, Presence, Rows, SeriesId, Strings, Values};
+use crate::model::{Column, FieldId, MeasurementId, Presence, Rows, SeriesId, Strings, Values};
+
+/// Rows of one measurement, however their columns are held.
+pub(super) trait Part {
+    fn measurement(&self) -> MeasurementId;
+    /// Each row's series.
+    fn series(&self) -> &[SeriesId];
+    /// Each row's time.
+    fn timestamps(&self) -> &[i64];
+    /// The fields, ascending.
+    fn fields(&self) -> Vec<FieldId>;
+    /// The column of a field in full width.
+    fn column(&self, field: FieldId) -> Option<Cow<'_, Column>>;
+}
+
+impl Part for Rows {
+    fn measurement(&self) -> MeasurementId {
+        self.measurement
+    }
+
+    fn series(&self) -> &[SeriesId] {
+        &self.series
+    }
+
+    fn timestamps(&self) -> &[i64] {
+        &self.timestamps
+    }
+
+    fn fields(&self) -> Vec<FieldId> {
+        self.columns.iter().map(|(field, _)| *field).collect()
+    }
+
+    fn column(&self, field: FieldId) -> Option<Cow<'_, Column>> {
+        let at = self.columns.binary_search_by_key(&field, |(id, _)| *id);
+        Some(Cow::Borrowed(&self.columns[at.ok()?].1))
+    }
+}
 
 /// All rows of `parts`, oldest part first and all of one measurement, sorted by (series, time).
 /// Rows of one series and time become one; of each field the newest value is kept.
 ///
 /// # Panics
 /// If there are no parts, or 2^32 rows or more.
-pub(super) fn arrange(parts: &[&Rows]) -> Rows {
+pub(super) fn arrange<P: Part>(parts: &[&P]) -> Rows {
     let first = parts.first().expect("there is something to arrange");
-    let series = end_to_end(parts, |rows| &rows.series);
-    let timestamps = end_to_end(parts, |rows| &rows.timestamps);
+    let series = end_to_end(parts, |part| part.series());
+    let timestamps = end_to_end(parts, |part| part.timestamps());
     let fold = Fold::new(&series, &timestamps);
-    let mut fields: Vec<FieldId> = parts
-        .iter()
-        .flat_map(|rows| rows.columns.iter().map(|(field, _)| *field))
-        .collect();
+    let mut fields: Vec<FieldId> = parts.iter().flat_map(|part| part.fields()).collect();
     fields.sort_unstable();
     fields.dedup();
     let column = |field: FieldId| {
-        let slices: Vec<Slice<'_>> = parts
-            .iter()
-            .map(|rows| Slice::of(column_of(rows, field), 0..rows.len()))
+        let columns: Vec<Option<Cow<'_, Column>>> =
+            parts.iter().map(|part| part.column(field)).collect();
+        let slices: Vec<Slice<'_>> = (parts.iter().zip(&columns))
+            .map(|(part, column)| Slice::of(column.as_deref(), 0..part.timestamps().len()))
             .collect();
         Some((field, fold.column(&slices)?))
     };
     Rows {
-        measurement: first.measurement,
+        measurement: first.measurement(),
         series: fold.all(&series),
         timestamps: fold.all(&timestamps),
         columns: fields.into_iter().filter_map(column).collect(),
@@ -50,26 +84,18 @@ pub(crate) fn arrange_owned(rows: Rows) -> Rows {
     arrange(&[&rows])
 }
 
-fn end_to_end<'rows, T: Copy>(
-    parts: &[&'rows Rows],
-    column: impl Fn(&'rows Rows) -> &'rows Vec<T>,
+fn end_to_end<'rows, P: Part, T: Copy>(
+    parts: &[&'rows P],
+    column: impl Fn(&'rows P) -> &'rows [T],
 ) -> Cow<'rows, [T]> {
     if let [only] = parts {
         return Cow::Borrowed(column(only));
     }
-    let mut all = Vec::with_capacity(parts.iter().map(|rows| rows.len()).sum());
-    for rows in parts {
-        all.extend_from_slice(column(rows));
+    let mut all = Vec::with_capacity(parts.iter().map(|part| column(part).len()).sum());
+    for part in parts {
+        all.extend_from_slice(column(part));
     }
     Cow::Owned(all)
-}
-
-fn column_of(rows: &Rows, field: FieldId) -> Option<&Column> {
-    let at = rows
-        .columns
-        .binary_search_by_key(&field, |(id, _)| *id)
-        .ok()?;
-    Some(&rows.columns[at].1)
 }
 
 /// Where each row goes in a result that is sorted and has each series and time once.

@@ -4,12 +4,13 @@
 //! A memtable does not know the log, files or names; it takes only rows that are durable already,
 //! in order of their sequences. While somebody reads, small runs are merged into larger ones as they
 //! come, so that a reader meets few. While nobody does, all but the smallest wait: the flush puts rows
-//! in order anyhow, and to merge them before costs a sixth of what it costs to take a write. The
-//! first reader merges what waits. A merged run covers consecutive sequences of its measurement, and
+//! in order anyhow, and to merge them before costs a sixth of what it costs to take a write. What waits
+//! keeps whole numbers in as few bytes as they take. The first reader merges what waits. A merged run covers consecutive sequences of its measurement, and
 //! never those on both sides of a delete. Readers hold the lock of the lists while they copy a short
 //! list of pointers, never while rows are read or merged.
 
 mod gather;
+mod narrow;
 mod order;
 mod run;
 mod slice;
@@ -26,6 +27,8 @@ use std::time::Duration;
 use hashbrown::HashMap;
 
 pub(crate) use crate::memtable::gather::{Fold, arrange_owned as arrange};
+pub(crate) use crate::memtable::narrow::Narrow;
+pub(crate) use crate::memtable::run::Held;
 pub use crate::memtable::run::Run;
 pub(crate) use crate::memtable::slice::{Slice, pick_rows};
 use crate::model::{MeasurementId, Sequence};
@@ -119,10 +122,12 @@ impl Memtable {
     /// # Panics
     /// If the memtable is frozen, or the run's sequence lies below the last one.
     pub fn push(&self, run: Arc<Run>, now: Duration) {
+        let is_read = self.reads.are_likely(now);
+        let (measurement, rows) = (run.measurement(), run.row_count());
+        let run = as_it_waits(run, is_read);
         let _writer = lock(&self.writer);
-        let (measurement, rows) = (run.measurement(), run.rows().len());
         self.write().push(run, now);
-        let highest = if self.reads.are_likely(now) {
+        let highest = if is_read {
             HIGHEST_TIER
         } else {
             WAITING_TIER - 1
@@ -134,7 +139,7 @@ impl Memtable {
             Err(TryLockError::WouldBlock) => return,
         };
         while let Some((start, tail)) = self.mergeable(measurement, highest) {
-            self.merge(measurement, start, &tail);
+            self.merge(measurement, start, &tail, is_read);
         }
         if tier(rows) >= WAITING_TIER && self.read().waiting(measurement).1 > WAITING_ROWS_MAX {
             self.settle(measurement, &merging);
@@ -167,7 +172,7 @@ impl Memtable {
                     .iter()
                     .take_while(|run| {
                         let is_open = rows < MERGED_ROWS_MAX && state.is_small(run);
-                        rows += run.rows().len();
+                        rows += run.row_count();
                         is_open
                     })
                     .cloned()
@@ -176,15 +181,15 @@ impl Memtable {
             match group.len() {
                 0 => return,
                 1 => {}
-                _ => self.merge(measurement, start, &group),
+                _ => self.merge(measurement, start, &group, true),
             }
             start += 1;
         }
     }
 
     /// Puts one run in the place of `group`, which stands from `start` on.
-    fn merge(&self, measurement: MeasurementId, start: usize, group: &[Arc<Run>]) {
-        let merged = Arc::new(Run::merge(group));
+    fn merge(&self, measurement: MeasurementId, start: usize, group: &[Arc<Run>], is_read: bool) {
+        let merged = as_it_waits(Arc::new(Run::merge(group)), is_read);
         self.write().replace(measurement, start, group, merged);
     }
 
@@ -219,7 +224,7 @@ impl Memtable {
         let mut state = self.write();
         let gone = state.runs.remove(&measurement).unwrap_or_default();
         state.size_bytes -= gone.iter().map(|run| run.size_bytes()).sum::<usize>();
-        state.row_count -= gone.iter().map(|run| run.rows().len()).sum::<usize>();
+        state.row_count -= gone.iter().map(|run| run.row_count()).sum::<usize>();
     }
 
     /// Keeps what was written up to a delete apart from what comes behind it, so that the delete
@@ -295,7 +300,7 @@ impl State {
         self.sequences = Some((oldest, last));
         self.oldest_push.get_or_insert(now);
         self.size_bytes += run.size_bytes();
-        self.row_count += run.rows().len();
+        self.row_count += run.row_count();
         self.runs.entry(run.measurement()).or_default().push(run);
     }
 
@@ -304,7 +309,7 @@ impl State {
         let is_apart = self
             .barrier
             .is_none_or(|barrier| run.sequences().0 > barrier);
-        is_apart && run.rows().len() < MERGED_ROWS_MAX
+        is_apart && run.row_count() < MERGED_ROWS_MAX
     }
 
     /// How many of the newest runs of `measurement` may be merged, and how many rows they have.
@@ -312,7 +317,7 @@ impl State {
         let runs = self.list(measurement).iter().rev();
         let small = runs.take_while(|run| self.is_small(run));
         small.fold((0, 0), |(count, rows), run| {
-            (count + 1, rows + run.rows().len())
+            (count + 1, rows + run.row_count())
         })
     }
 
@@ -321,7 +326,7 @@ impl State {
     fn merge_start(&self, measurement: MeasurementId, highest: u32) -> Option<usize> {
         let runs = self.list(measurement);
         (0..=highest).find_map(|highest| {
-            let small = |run: &&Arc<Run>| self.is_small(run) && tier(run.rows().len()) <= highest;
+            let small = |run: &&Arc<Run>| self.is_small(run) && tier(run.row_count()) <= highest;
             let count = runs.iter().rev().take_while(small).count();
             (count >= MERGE_RUNS).then(|| runs.len() - count)
         })
@@ -350,9 +355,17 @@ impl State {
         self.size_bytes += merged.size_bytes();
         self.row_count += merged.rows().len();
         self.size_bytes -= group.iter().map(|run| run.size_bytes()).sum::<usize>();
-        self.row_count -= group.iter().map(|run| run.rows().len()).sum::<usize>();
+        self.row_count -= group.iter().map(|run| run.row_count()).sum::<usize>();
         runs.splice(places, [merged]);
     }
+}
+
+/// A run as it is kept: in few bytes where it waits for the flush.
+fn as_it_waits(run: Arc<Run>, is_read: bool) -> Arc<Run> {
+    if is_read || tier(run.row_count()) < WAITING_TIER {
+        return run;
+    }
+    Run::narrowed(run)
 }
 
 /// The tier of the largest run that is merged.

@@ -1,21 +1,29 @@
 //! A run: rows of one measurement that were written in consecutive sequences, never changed.
 //!
 //! A written run is in arrival order and may hold one series and time twice, the later row winning
-//! field by field; a sorted run ascends by (series, time) and holds each once.
+//! field by field; a sorted run ascends by (series, time) and holds each once. A run that waits for a flush and
+//! that nobody is expected to read is narrow: it keeps whole numbers in fewer bytes.
 
+use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
 use crate::budget::{Budget, Charge, Class};
-use crate::memtable::gather::arrange;
+use crate::memtable::gather::{Part, arrange};
+use crate::memtable::narrow::NarrowColumn;
 use crate::memtable::order::ascends;
 use crate::memtable::slice::{Slice, pick_rows};
-use crate::model::{Bitmap, Column, FieldId, MeasurementId, Presence, Rows, Sequence, SeriesId};
+use crate::model::{
+    Bitmap, Column, FieldId, FieldType, MeasurementId, Presence, Rows, Sequence, SeriesId,
+};
 
 /// Immutable rows of one measurement and what is known of them at a glance.
 #[derive(Debug)]
 pub struct Run {
+    /// The rows, but for the columns in `narrow`.
     rows: Rows,
+    /// Columns in few bytes, ascending by field; none of a sorted copy.
+    narrow: Vec<(FieldId, NarrowColumn)>,
     sequences: (Sequence, Sequence),
     is_sorted: bool,
     times: (i64, i64),
@@ -69,6 +77,7 @@ impl Run {
             series,
             size_bytes,
             rows,
+            narrow: Vec::new(),
             sequences,
             sorted: OnceLock::new(),
             ranks: OnceLock::new(),
@@ -88,12 +97,36 @@ impl Run {
         };
         let same = |run: &Arc<Run>| run.rows.measurement == first.rows.measurement;
         assert!(runs.iter().all(same), "runs of one measurement are merged");
-        let parts: Vec<&Rows> = runs.iter().map(|run| &run.rows).collect();
+        let parts: Vec<&Run> = runs.iter().map(|run| &**run).collect();
         let sequences = (first.sequences.0, last.sequences.1);
         let charge = first.budget().map(|budget| (budget, Class::Memtable));
         let run = Run::spanning(arrange(&parts), sequences, charge);
         debug_assert!(run.is_sorted, "a merge sorts");
         run
+    }
+
+    /// The run with its whole numbers in as few bytes as they take, where nobody else holds it.
+    pub(super) fn narrowed(run: Arc<Run>) -> Arc<Run> {
+        let mut run = match Arc::try_unwrap(run) {
+            Ok(run) => run,
+            Err(shared) => return shared,
+        };
+        let columns = std::mem::take(&mut run.rows.columns);
+        for (field, column) in columns {
+            match NarrowColumn::of(column) {
+                Ok(column) => run.narrow.push((field, column)),
+                Err(column) => run.rows.columns.push((field, column)),
+            }
+        }
+        let narrow = run.narrow.iter();
+        let narrow = narrow.map(|(_, column)| column.size_bytes() + run.rows.len() / 8);
+        run.size_bytes = run.rows.size_bytes() + narrow.sum::<usize>() + size_of::<Run>();
+        // The old charge lives until the new one is there.
+        let charge = run
+            .budget()
+            .map(|budget| budget.charge(Class::Memtable, run.size_bytes));
+        run.charge = charge;
+        Arc::new(run)
     }
 
     /// The run without the rows for which `gone` holds: `None` where none is left, itself where all
@@ -124,11 +157,11 @@ impl Run {
     /// # Panics
     /// As [`Run::without`].
     pub fn with_fields(self: &Arc<Run>, keeps: impl Fn(FieldId) -> bool) -> Option<Arc<Run>> {
-        let columns = &self.rows.columns;
-        if columns.iter().all(|(field, _)| keeps(*field)) {
+        if self.fields().all(&keeps) {
             return Some(Arc::clone(self));
         }
-        let own = columns.iter().filter(|(field, _)| keeps(*field));
+        let whole = self.rows();
+        let own = whole.columns.iter().filter(|(field, _)| keeps(*field));
         let own: Vec<&Presence> = own.map(|(_, column)| &column.presence).collect();
         let has_value = |row: usize| {
             own.iter().any(|presence| match presence {
@@ -146,7 +179,7 @@ impl Run {
 
     /// Some rows and fields of the run.
     fn picked(&self, kept: &[u32], keeps: impl Fn(FieldId) -> bool) -> Run {
-        let rows = &self.rows;
+        let rows = self.rows();
         let column = |(field, column): &(FieldId, Column)| {
             let column = keeps(*field).then(|| pick_rows(column, kept))?;
             (!column.values.is_empty()).then_some((*field, column))
@@ -164,19 +197,20 @@ impl Run {
         Run::spanning(rows, self.sequences, charge)
     }
 
-    /// The run with its rows sorted: itself where they are. Else the copy that the first caller
-    /// made, which lives as long as the run: a run is either merged soon or read seldom.
+    /// The run with its rows sorted and in full width: itself where they are. Else the copy that the first
+    /// caller made, which lives as long as the run: a run is either merged soon or read seldom.
     pub fn sorted(self: &Arc<Run>) -> Arc<Run> {
-        if self.is_sorted {
+        if self.is_sorted && self.narrow.is_empty() {
             return Arc::clone(self);
         }
         let charge = self.budget().map(|budget| (budget, Class::Memtable));
         let sorted = || {
-            Arc::new(Run::spanning(
-                arrange(&[&self.rows]),
-                self.sequences,
-                charge,
-            ))
+            let rows = if self.is_sorted {
+                self.rows().into_owned()
+            } else {
+                arrange(&[&**self])
+            };
+            Arc::new(Run::spanning(rows, self.sequences, charge))
         };
         Arc::clone(self.sorted.get_or_init(sorted))
     }
@@ -191,9 +225,54 @@ impl Run {
         self.charge.as_ref().map(Charge::budget)
     }
 
-    /// The rows.
-    pub fn rows(&self) -> &Rows {
-        &self.rows
+    /// The rows. Cost: a copy where the run is narrow.
+    pub fn rows(&self) -> Cow<'_, Rows> {
+        if self.narrow.is_empty() {
+            return Cow::Borrowed(&self.rows);
+        }
+        let column = |field| Some((field, Part::column(self, field)?.into_owned()));
+        Cow::Owned(Rows {
+            measurement: self.rows.measurement,
+            series: self.rows.series.clone(),
+            timestamps: self.rows.timestamps.clone(),
+            columns: self.fields().filter_map(column).collect(),
+        })
+    }
+
+    /// How many rows there are.
+    pub fn row_count(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Each row's series.
+    pub fn series_of_rows(&self) -> &[SeriesId] {
+        &self.rows.series
+    }
+
+    /// Each row's time, ns UTC.
+    pub fn timestamps(&self) -> &[i64] {
+        &self.rows.timestamps
+    }
+
+    /// The fields, ascending.
+    pub fn fields(&self) -> impl Iterator<Item = FieldId> {
+        let (mut wide, mut narrow) = (
+            self.rows.columns.iter().map(|(field, _)| *field).peekable(),
+            self.narrow.iter().map(|(field, _)| *field).peekable(),
+        );
+        std::iter::from_fn(move || match (wide.peek(), narrow.peek()) {
+            (Some(one), Some(other)) if one > other => narrow.next(),
+            (None, _) => narrow.next(),
+            (Some(_), _) => wide.next(),
+        })
+    }
+
+    /// How a field's column is held.
+    pub(crate) fn held(&self, field: FieldId) -> Held<'_> {
+        if let Some(column) = find(&self.rows.columns, field) {
+            return Held::Wide(column);
+        }
+        find(&self.narrow, field).map_or(Held::Absent, Held::Narrow)
     }
 
     /// The measurement of all rows.
@@ -244,9 +323,69 @@ impl Run {
     }
 }
 
+/// A field's column in a run.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Held<'run> {
+    Absent,
+    Wide(&'run Column),
+    Narrow(&'run NarrowColumn),
+}
+
+impl<'run> Held<'run> {
+    /// Which rows have a value; `None` where none has.
+    pub(crate) fn presence(self) -> Option<&'run Presence> {
+        match self {
+            Held::Absent => None,
+            Held::Wide(column) => Some(&column.presence),
+            Held::Narrow(column) => Some(&column.presence),
+        }
+    }
+
+    /// The type of its values.
+    pub(crate) fn field_type(self) -> Option<FieldType> {
+        match self {
+            Held::Absent => None,
+            Held::Wide(column) => Some(column.values.field_type()),
+            Held::Narrow(column) => Some(column.field_type()),
+        }
+    }
+}
+
+impl Part for Run {
+    fn measurement(&self) -> MeasurementId {
+        self.rows.measurement
+    }
+
+    fn series(&self) -> &[SeriesId] {
+        &self.rows.series
+    }
+
+    fn timestamps(&self) -> &[i64] {
+        &self.rows.timestamps
+    }
+
+    fn fields(&self) -> Vec<FieldId> {
+        self.fields().collect()
+    }
+
+    fn column(&self, field: FieldId) -> Option<Cow<'_, Column>> {
+        match self.held(field) {
+            Held::Absent => None,
+            Held::Wide(column) => Some(Cow::Borrowed(column)),
+            Held::Narrow(column) => Some(Cow::Owned(column.widened())),
+        }
+    }
+}
+
+fn find<T>(columns: &[(FieldId, T)], field: FieldId) -> Option<&T> {
+    let at = columns.binary_search_by_key(&field, |(id, _)| *id).ok()?;
+    Some(&columns[at].1)
+}
+
 impl Run {
-    /// The `rows` of column number `column` of [`Rows::columns`].
+    /// The `rows` of column number `column` of [`Rows::columns`], of a run that is not narrow.
     pub(crate) fn slice(&self, column: usize, rows: Range<usize>) -> Slice<'_> {
+        debug_assert!(self.narrow.is_empty(), "a reader reads a sorted run");
         let (_, whole) = &self.rows.columns[column];
         let Presence::Some(bits) = &whole.presence else {
             return Slice::of(Some(whole), rows);

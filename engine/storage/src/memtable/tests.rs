@@ -1,5 +1,6 @@
 //! Runs against a map from (series, time, field) to the newest value.
 
+use std::borrow::{Borrow, Cow};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::ScopedJoinHandle;
@@ -75,10 +76,25 @@ fn apply(model: &mut Model, rows: &Rows) {
     }
 }
 
-fn model_of<'rows>(rows: impl IntoIterator<Item = &'rows Rows>) -> Model {
+fn model_of(rows: impl IntoIterator<Item = impl Borrow<Rows>>) -> Model {
     let mut model = Model::new();
-    rows.into_iter().for_each(|rows| apply(&mut model, rows));
+    for rows in rows {
+        apply(&mut model, rows.borrow());
+    }
     model
+}
+
+/// The runs of `all`, every second one narrow.
+fn narrow_runs(all: &[Rows]) -> Vec<Arc<Run>> {
+    let run = |(rows, sequence): (&Rows, u64)| {
+        let run = Arc::new(Run::new(rows.clone(), Sequence(sequence)));
+        if sequence.is_multiple_of(2) {
+            run
+        } else {
+            Run::narrowed(run)
+        }
+    };
+    all.iter().zip(1..).map(run).collect()
 }
 
 fn value(field_type: FieldType) -> BoxedStrategy<FieldValue> {
@@ -126,13 +142,8 @@ fn ascends_strictly(rows: &Rows) -> bool {
 proptest! {
     #[test]
     fn a_merge_keeps_the_newest_value_of_each_field(all in runs(1..6)) {
-        let runs: Vec<Arc<Run>> = all
-            .iter()
-            .zip(1..)
-            .map(|(rows, sequence)| Arc::new(Run::new(rows.clone(), Sequence(sequence))))
-            .collect();
-        let merged = Run::merge(&runs);
-        prop_assert!(merged.is_sorted() && ascends_strictly(merged.rows()));
+        let merged = Run::merge(&narrow_runs(&all));
+        prop_assert!(merged.is_sorted() && ascends_strictly(&merged.rows()));
         prop_assert_eq!(merged.sequences(), (Sequence(1), Sequence(all.len() as u64)));
         prop_assert_eq!(model_of([merged.rows()]), model_of(&all));
         prop_assert_eq!(merged.rows().len(), model_of(&all).len());
@@ -140,9 +151,10 @@ proptest! {
 
     #[test]
     fn a_sorted_run_says_the_same_and_finds_each_series(rows in prop::collection::vec(row(), 1..60)) {
-        let run = Arc::new(Run::new(rows_of(&rows), Sequence(3)));
+        let run = &narrow_runs(&[rows_of(&rows)])[0];
         let sorted = run.sorted();
         prop_assert!(sorted.is_sorted());
+        prop_assert!(matches!(sorted.rows(), Cow::Borrowed(_)), "a reader gets full width");
         prop_assert_eq!(model_of([sorted.rows()]), model_of([run.rows()]));
         for series in (0..8).map(SeriesId) {
             let found = sorted.rows_of(series);
@@ -150,8 +162,29 @@ proptest! {
             prop_assert_eq!(found.len(), expected);
             prop_assert!(sorted.rows().series[found].iter().all(|one| *one == series));
         }
-        let times = sorted.rows().timestamps.iter();
+        let times = sorted.timestamps().iter();
         prop_assert_eq!(times.clone().min().zip(times.max()), Some((&run.times().0, &run.times().1)));
+    }
+
+    #[test]
+    fn a_narrow_run_holds_the_same_rows_fields_and_values(
+        rows in prop::collection::vec(row(), 1..60),
+        gone in 0_i64..8,
+    ) {
+        let rows = rows_of(&rows);
+        let run = &narrow_runs(std::slice::from_ref(&rows))[0];
+        prop_assert_eq!(&*run.rows(), &rows);
+        prop_assert_eq!(run.row_count(), rows.len());
+        let fields: Vec<FieldId> = run.fields().collect();
+        let expected: Vec<FieldId> = rows.columns.iter().map(|(field, _)| *field).collect();
+        prop_assert_eq!(&fields, &expected);
+        let wide = Arc::new(Run::new(rows, Sequence(1)));
+        let left = |run: &Arc<Run>| run.without(|_, time| time == gone).map(|run| run.rows().into_owned());
+        prop_assert_eq!(left(run), left(&wide));
+        for dropped in fields {
+            let left = |run: &Arc<Run>| run.with_fields(|field| field != dropped).map(|run| run.rows().into_owned());
+            prop_assert_eq!(left(run), left(&wide));
+        }
     }
 
     #[test]
@@ -162,7 +195,7 @@ proptest! {
         prop_assert_eq!(model_of(runs.iter().map(|run| run.rows())), model_of(&all));
         let size: usize = runs.iter().map(|run| run.size_bytes()).sum();
         prop_assert_eq!(memtable.size_bytes(), size);
-        prop_assert_eq!(memtable.row_count(), runs.iter().map(|run| run.rows().len()).sum::<usize>());
+        prop_assert_eq!(memtable.row_count(), runs.iter().map(|run| run.row_count()).sum::<usize>());
         let mut next = 1;
         for run in &runs {
             prop_assert_eq!(run.sequences().0, Sequence(next));
@@ -195,7 +228,7 @@ proptest! {
         let runs = memtable.settled_runs(MeasurementId(1));
         prop_assert!(runs.len() < 6 * MERGE_RUNS, "{} runs", runs.len());
         prop_assert_eq!(model_of(runs.iter().map(|run| run.rows())), model_of(&all));
-        prop_assert_eq!(memtable.row_count(), runs.iter().map(|run| run.rows().len()).sum::<usize>());
+        prop_assert_eq!(memtable.row_count(), runs.iter().map(|run| run.row_count()).sum::<usize>());
         prop_assert_eq!(memtable.size_bytes(), runs.iter().map(|run| run.size_bytes()).sum::<usize>());
         for run in &runs {
             let (first, last) = run.sequences();
@@ -277,9 +310,40 @@ fn what_waits_is_bounded() {
     }
     let runs = memtable.runs(MeasurementId(1));
     assert!(runs.len() < 10, "{} runs", runs.len());
-    let small = |run: &&Arc<Run>| run.rows().len() < MERGED_ROWS_MAX;
+    let small = |run: &&Arc<Run>| run.row_count() < MERGED_ROWS_MAX;
     assert!(runs.iter().filter(small).count() <= 2);
     assert_eq!(memtable.row_count(), count * 8192);
+}
+
+#[test]
+fn whole_numbers_that_wait_take_few_bytes_until_somebody_reads() {
+    let all: Vec<Rows> = (0..10).map(|at| many(at * 300, 300)).collect();
+    let memtable = Memtable::new();
+    let mut pushed_bytes = 0;
+    for (rows, sequence) in all.iter().zip(1..) {
+        let run = Run::new(rows.clone(), Sequence(sequence));
+        pushed_bytes += run.size_bytes();
+        memtable.push(Arc::new(run), Duration::ZERO);
+    }
+    // Of the 24 bytes of a row the value takes two, series and time stay; runs have their frames.
+    let waiting_bytes = memtable.size_bytes();
+    assert!(
+        waiting_bytes < pushed_bytes * 4 / 5,
+        "{waiting_bytes} of {pushed_bytes}"
+    );
+    let runs = memtable.runs(MeasurementId(1));
+    assert!(runs.iter().all(|run| matches!(run.rows(), Cow::Owned(_))));
+    assert_eq!(model_of(runs.iter().map(|run| run.rows())), model_of(&all));
+    let sizes = runs.iter().map(|run| run.size_bytes());
+    assert_eq!(sizes.sum::<usize>(), waiting_bytes);
+    // With a reader about, runs stay as they come.
+    memtable.settled_runs(MeasurementId(1));
+    memtable.push(
+        Arc::new(Run::new(many(9_000, 300), Sequence(30))),
+        Duration::ZERO,
+    );
+    let last = &memtable.runs(MeasurementId(1))[10];
+    assert!(matches!(last.rows(), Cow::Borrowed(_)));
 }
 
 #[test]
@@ -288,10 +352,10 @@ fn a_measurement_dropped_while_its_runs_are_merged_stays_dropped() {
     push_many(&memtable, 0..2, 1);
     let group = memtable.runs(MeasurementId(1));
     memtable.remove(MeasurementId(1));
-    memtable.merge(MeasurementId(1), 0, &group);
+    memtable.merge(MeasurementId(1), 0, &group, true);
     assert_eq!((memtable.row_count(), memtable.size_bytes()), (0, 0));
     push_many(&memtable, 2..4, 1);
-    memtable.merge(MeasurementId(1), 0, &group);
+    memtable.merge(MeasurementId(1), 0, &group, true);
     assert_eq!(memtable.row_count(), 600, "others stand there now");
     assert_eq!(memtable.runs(MeasurementId(1)).len(), 2);
 }

@@ -114,7 +114,7 @@ impl Piece {
     /// The rows' times, ascending.
     pub(super) fn timestamps(&self) -> &[i64] {
         match self {
-            Piece::Run(fields, rows) => &fields.run.rows().timestamps[rows.clone()],
+            Piece::Run(fields, rows) => &fields.run.timestamps()[rows.clone()],
             Piece::Decoded(decoded) => &decoded.timestamps,
         }
     }

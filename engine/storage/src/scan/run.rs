@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::error::Result;
 use crate::memtable::Run;
-use crate::model::{FieldWindows, ScanRequest, SeriesId, TimeRange};
+use crate::model::{FieldId, FieldWindows, ScanRequest, SeriesId, TimeRange};
 use crate::scan::piece::{Piece, Pieces, RunFields, Store};
 
 /// A sorted run with the fields of one request in mind.
@@ -18,13 +18,14 @@ impl RunStore {
         if !request.range.overlaps(first, last) {
             return None;
         }
-        let own = &run.rows().columns;
-        let column = |field| own.binary_search_by_key(field, |(id, _)| *id).ok();
+        if !run.fields().any(|field| request.fields.contains(&field)) {
+            return None;
+        }
+        let run = run.sorted();
+        let own: Vec<FieldId> = run.fields().collect();
+        let column = |field| own.binary_search(field).ok();
         let columns: Vec<Option<usize>> = request.fields.iter().map(column).collect();
-        columns.iter().any(Option::is_some).then(|| {
-            let run = run.sorted();
-            RunStore(Arc::new(RunFields { run, columns }))
-        })
+        Some(RunStore(Arc::new(RunFields { run, columns })))
     }
 }
 
@@ -36,7 +37,7 @@ impl<'snapshot> Store<'snapshot> for RunStore {
         _descending: bool,
     ) -> Result<Option<Box<dyn Pieces + 'snapshot>>> {
         let rows = self.0.run.rows_of(series);
-        let times = &self.0.run.rows().timestamps[rows.clone()];
+        let times = &self.0.run.timestamps()[rows.clone()];
         let start = times.partition_point(|time| *time < range.start);
         let end = times.partition_point(|time| *time < range.end);
         if start >= end {
@@ -54,7 +55,7 @@ impl<'snapshot> Store<'snapshot> for RunStore {
         let rows: usize = if series.len() <= LOOKED_UP_MAX {
             series.iter().map(|one| run.rows_of(*one).len()).sum()
         } else {
-            run.rows().timestamps.len()
+            run.row_count()
         };
         (rows * self.0.columns.iter().flatten().count()) as u64
     }

@@ -54,7 +54,7 @@ impl ShownRuns {
         for (run, hides) in &self.runs {
             let ranges = hides.ranges(series);
             is_touched |= !ranges.is_empty();
-            let times = &run.rows().timestamps[run.rows_of(series)];
+            let times = &run.timestamps()[run.rows_of(series)];
             if times.iter().any(|time| !is_hidden(&ranges, *time)) {
                 return true;
             }

@@ -66,7 +66,7 @@ fn block_of(env: &Arc<dyn Env>, rows: &[Row], sequence: u64) -> Arc<Block> {
     let entries: Vec<SeriesEntry> = ids.into_iter().map(entry).collect();
     let mut writer = BlockWriter::create(env, sequence, 7, info, Effort::Hot).unwrap();
     writer.begin_measurement(MeasurementId(1)).unwrap();
-    writer.push(run.rows(), &entries).unwrap();
+    writer.push(&run.rows(), &entries).unwrap();
     let meta = writer.finish().unwrap().unwrap();
     Arc::new(Block::open(&**env, 7, &meta).unwrap())
 }

@@ -306,7 +306,7 @@ fn write_series(
             let runs: Vec<Arc<Run>> = (parts.into_iter().zip(1..))
                 .map(|(rows, age)| Arc::new(Run::new(rows, Sequence(age))))
                 .collect();
-            push(Run::merge(&runs).rows())?;
+            push(&Run::merge(&runs).rows())?;
         }
     }
 }

@@ -1,11 +1,13 @@
 //! Pieces of runs, put end to end: column by column, a copy of each piece's values.
 
 use std::iter;
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::pieces::Piece;
-use crate::memtable::{Run, Slice};
-use crate::model::{Bitmap, Column, FieldId, Presence, Rows, SeriesId, Strings, Values};
+use crate::codec::Word;
+use crate::memtable::{Held, Narrow, Run, Slice};
+use crate::model::{Bitmap, Column, FieldId, FieldType, Presence, Rows, SeriesId, Strings, Values};
 
 /// The runs that pieces are taken from, field by field.
 #[derive(Debug)]
@@ -18,8 +20,10 @@ pub(super) struct Gather<'runs> {
 #[derive(Debug)]
 struct Field<'runs> {
     id: FieldId,
-    /// All rows of each run.
+    values: FieldType,
+    /// All rows of each run; of one that holds it narrow, none.
     slices: Vec<Slice<'runs>>,
+    narrow: Vec<Option<&'runs Narrow>>,
     /// Of each run which rows have a value.
     sources: Vec<Source<'runs>>,
     /// Whether each row of each run has a value.
@@ -37,8 +41,7 @@ enum Source<'runs> {
 
 impl<'runs> Gather<'runs> {
     pub(super) fn new(runs: &'runs [Arc<Run>]) -> Gather<'runs> {
-        let columns = runs.iter().flat_map(|run| &run.rows().columns);
-        let mut ids: Vec<FieldId> = columns.map(|(id, _)| *id).collect();
+        let mut ids: Vec<FieldId> = runs.iter().flat_map(|run| run.fields()).collect();
         ids.sort_unstable();
         ids.dedup();
         let fields = ids.into_iter().map(|id| Field::new(id, runs));
@@ -56,14 +59,16 @@ impl<'runs> Gather<'runs> {
         series: impl Iterator<Item = (SeriesId, usize)>,
     ) -> Rows {
         let measurement = self.runs[0].measurement();
-        let times = self.runs.iter().map(|run| &run.rows().timestamps[..]);
+        let times: Vec<Wide<'_, i64>> = (self.runs.iter())
+            .map(|run| Wide(run.timestamps()))
+            .collect();
         let columns = self.fields.iter();
         Rows {
             measurement,
             series: series
                 .flat_map(|(series, len)| iter::repeat_n(series, len))
                 .collect(),
-            timestamps: copy(times, pieces),
+            timestamps: copy(&times, pieces),
             columns: columns
                 .filter_map(|field| Some((field.id, field.column(pieces)?)))
                 .collect(),
@@ -73,18 +78,27 @@ impl<'runs> Gather<'runs> {
 
 impl<'runs> Field<'runs> {
     fn new(id: FieldId, runs: &'runs [Arc<Run>]) -> Field<'runs> {
-        let slice = |run: &'runs Arc<Run>| {
-            let columns = &run.rows().columns;
-            let at = columns.binary_search_by_key(&id, |(id, _)| *id);
-            let column = at.ok().map(|at| &columns[at].1);
-            Slice::of(column, 0..run.rows().len())
+        let held: Vec<Held<'_>> = runs.iter().map(|run| run.held(id)).collect();
+        let slice = |(run, held): (&Arc<Run>, &Held<'runs>)| {
+            let column = match held {
+                Held::Wide(column) => Some(*column),
+                Held::Absent | Held::Narrow(_) => None,
+            };
+            Slice::of(column, 0..run.row_count())
         };
-        let slices: Vec<Slice<'_>> = runs.iter().map(slice).collect();
+        let narrow = |held: &Held<'runs>| match held {
+            Held::Narrow(column) => Some(&column.values),
+            Held::Absent | Held::Wide(_) => None,
+        };
+        let sources: Vec<Source<'_>> = held.iter().map(|held| Source::of(*held)).collect();
+        let values = held.iter().find_map(|held| held.field_type());
         Field {
             id,
-            is_full: slices.iter().all(Slice::is_full),
-            sources: slices.iter().map(Source::of).collect(),
-            slices,
+            values: values.expect("a field stands in a run"),
+            slices: runs.iter().zip(&held).map(slice).collect(),
+            narrow: held.iter().map(narrow).collect(),
+            is_full: sources.iter().all(|source| matches!(source, Source::Full)),
+            sources,
         }
     }
 
@@ -112,15 +126,13 @@ impl<'runs> Field<'runs> {
 
     /// The values of `pieces`, which count values that are there.
     fn pick(&self, pieces: &[Piece]) -> Values {
-        let like = self.slices.iter().find_map(|slice| slice.column);
-        let slices = self.slices.iter();
-        match &like.expect("a field stands in a run").values {
-            Values::Float(_) => Values::Float(copy(slices.map(Slice::floats), pieces)),
-            Values::Integer(_) => Values::Integer(copy(slices.map(Slice::integers), pieces)),
-            Values::Unsigned(_) => Values::Unsigned(copy(slices.map(Slice::unsigned), pieces)),
-            Values::Boolean(_) => Values::Boolean(copy(slices.map(Slice::booleans), pieces)),
-            Values::String(_) => {
-                let all: Vec<Option<&Strings>> = slices.map(Slice::strings).collect();
+        match self.values {
+            FieldType::Float => Values::Float(copy(&self.wide(Slice::floats), pieces)),
+            FieldType::Integer => Values::Integer(copy(&self.whole(Slice::integers), pieces)),
+            FieldType::Unsigned => Values::Unsigned(copy(&self.whole(Slice::unsigned), pieces)),
+            FieldType::Boolean => Values::Boolean(copy(&self.wide(Slice::booleans), pieces)),
+            FieldType::String => {
+                let all: Vec<Option<&Strings>> = self.slices.iter().map(Slice::strings).collect();
                 let mut picked = Strings::default();
                 for piece in pieces {
                     if let Some(strings) = all[piece.run as usize] {
@@ -131,15 +143,27 @@ impl<'runs> Field<'runs> {
             }
         }
     }
+
+    fn wide<T>(&self, read: impl Fn(&Slice<'runs>) -> &'runs [T]) -> Vec<Wide<'runs, T>> {
+        self.slices.iter().map(|slice| Wide(read(slice))).collect()
+    }
+
+    fn whole<T>(&self, read: impl Fn(&Slice<'runs>) -> &'runs [T]) -> Vec<Whole<'runs, T>> {
+        let whole = |(slice, narrow): (&Slice<'runs>, Option<&'runs Narrow>)| match narrow {
+            Some(narrow) => Whole::Narrow(narrow),
+            None => Whole::Wide(Wide(read(slice))),
+        };
+        let narrow = self.narrow.iter().copied();
+        self.slices.iter().zip(narrow).map(whole).collect()
+    }
 }
 
 impl<'runs> Source<'runs> {
-    fn of(slice: &Slice<'runs>) -> Source<'runs> {
-        let Some(column) = slice.column else {
-            return Source::Absent;
-        };
-        let Presence::Some(bits) = &column.presence else {
-            return Source::Full;
+    fn of(held: Held<'runs>) -> Source<'runs> {
+        let bits = match held.presence() {
+            None => return Source::Absent,
+            Some(Presence::All) => return Source::Full,
+            Some(Presence::Some(bits)) => bits,
         };
         let mut before = 0;
         let words = bits.words().iter().map(|word| {
@@ -186,20 +210,63 @@ impl<'runs> Source<'runs> {
     }
 }
 
-fn copy<'runs, T: Copy + 'runs>(
-    values: impl Iterator<Item = &'runs [T]>,
-    pieces: &[Piece],
-) -> Vec<T> {
-    let of_runs: Vec<&[T]> = values.collect();
+/// Where values of a run are copied from.
+trait Stock<T> {
+    fn one(&self, at: usize) -> T;
+    fn some(&self, range: Range<usize>, into: &mut Vec<T>);
+}
+
+/// Values of a run as they are.
+#[derive(Debug)]
+struct Wide<'runs, T>(&'runs [T]);
+
+/// Whole numbers of a run.
+#[derive(Debug)]
+enum Whole<'runs, T> {
+    Wide(Wide<'runs, T>),
+    Narrow(&'runs Narrow),
+}
+
+impl<T: Copy> Stock<T> for Wide<'_, T> {
+    #[inline]
+    fn one(&self, at: usize) -> T {
+        self.0[at]
+    }
+
+    #[inline]
+    fn some(&self, range: Range<usize>, into: &mut Vec<T>) {
+        into.extend_from_slice(&self.0[range]);
+    }
+}
+
+impl<T: Word> Stock<T> for Whole<'_, T> {
+    #[inline]
+    fn one(&self, at: usize) -> T {
+        match self {
+            Whole::Wide(wide) => wide.one(at),
+            Whole::Narrow(narrow) => narrow.get(at),
+        }
+    }
+
+    #[inline]
+    fn some(&self, range: Range<usize>, into: &mut Vec<T>) {
+        match self {
+            Whole::Wide(wide) => wide.some(range, into),
+            Whole::Narrow(narrow) => into.extend(range.map(|at| narrow.get::<T>(at))),
+        }
+    }
+}
+
+fn copy<T>(of_runs: &[impl Stock<T>], pieces: &[Piece]) -> Vec<T> {
     let count = pieces.iter().map(|piece| piece.len as usize).sum();
     let mut copied = Vec::with_capacity(count);
     for piece in pieces {
-        let values = of_runs[piece.run as usize];
+        let values = &of_runs[piece.run as usize];
         // Where nobody put the rows in order before, nearly all pieces are one row.
         if piece.len == 1 {
-            copied.push(values[piece.start as usize]);
+            copied.push(values.one(piece.start as usize));
         } else {
-            copied.extend_from_slice(&values[piece.range()]);
+            values.some(piece.range(), &mut copied);
         }
     }
     copied
@@ -208,6 +275,9 @@ fn copy<'runs, T: Copy + 'runs>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
+
+    use crate::memtable::Memtable;
     use crate::model::{MeasurementId, Sequence};
 
     fn run(first_series: u64, count: usize, has_strings: bool) -> Arc<Run> {
@@ -249,6 +319,22 @@ mod tests {
     #[test]
     fn pieces_take_their_values_along_whatever_has_holes() {
         let runs = [run(1, 300, true), run(1000, 64, true), run(2000, 10, false)];
+        let narrow = runs.clone().map(|run| {
+            let memtable = Memtable::new();
+            let rows = run.rows().into_owned();
+            drop(run);
+            // What waits for a flush is narrow, where it is not tiny.
+            memtable.push(Arc::new(Run::new(rows, Sequence(1))), Duration::ZERO);
+            memtable.runs(MeasurementId(1)).remove(0)
+        });
+        assert!(matches!(narrow[0].held(FieldId(1)), Held::Narrow(_)));
+        assert!(matches!(narrow[1].held(FieldId(1)), Held::Wide(_)));
+        for runs in [&runs, &narrow] {
+            check_pieces(runs);
+        }
+    }
+
+    fn check_pieces(runs: &[Arc<Run>]) {
         let pieces = [
             (0, 250..300),
             (1, 0..1),
@@ -258,14 +344,14 @@ mod tests {
             (0, 1..2),
             (1, 63..64),
         ];
-        let pieces = pieces.map(|(run, rows): (u32, std::ops::Range<u32>)| Piece {
+        let pieces = pieces.map(|(run, rows): (u32, Range<u32>)| Piece {
             run,
             start: rows.start,
             len: rows.end - rows.start,
         });
         let series = (7..).map(SeriesId);
         let lens = pieces.iter().map(|piece| piece.len as usize);
-        let gathered = Gather::new(&runs).rows(&pieces, series.zip(lens));
+        let gathered = Gather::new(runs).rows(&pieces, series.zip(lens));
         let mut at = 0;
         for (piece, series) in pieces.iter().zip(7..) {
             let rows = runs[piece.run as usize].rows();

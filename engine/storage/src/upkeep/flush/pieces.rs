@@ -157,14 +157,14 @@ impl KnownSeries {
         let first = runs.iter().map(|run| run.series().0.0).min();
         let last = runs.iter().map(|run| run.series().1.0).max();
         let (first, last) = (first.unwrap_or(0), last.unwrap_or(0));
-        let rows: usize = runs.iter().map(|run| run.rows().len()).sum();
+        let rows: usize = runs.iter().map(|run| run.row_count()).sum();
         let span = usize::try_from(last - first).unwrap_or(usize::MAX);
         if span < rows.max(1024) {
             return KnownSeries::close(runs, first, span + 1);
         }
         let mut ids: Vec<SeriesId> = Vec::new();
         for run in runs {
-            let slices = run.rows().series.chunk_by(|one, other| one == other);
+            let slices = run.series_of_rows().chunk_by(|one, other| one == other);
             ids.extend(slices.map(|slice| slice[0]));
         }
         ids.sort_unstable();
@@ -175,7 +175,7 @@ impl KnownSeries {
 
     fn close(runs: &[Arc<Run>], first: u64, span: usize) -> KnownSeries {
         let mut places = vec![0_u32; span];
-        for id in runs.iter().flat_map(|run| &run.rows().series) {
+        for id in runs.iter().flat_map(|run| run.series_of_rows()) {
             places[offset(*id, first)] = 1;
         }
         let mut ids = Vec::new();
@@ -197,7 +197,7 @@ impl KnownSeries {
             return;
         };
         let (mut start, mut next) = (0, 0);
-        for slice in run.rows().series.chunk_by(|one, other| one == other) {
+        for slice in run.series_of_rows().chunk_by(|one, other| one == other) {
             let place = match &self.places {
                 Some(places) => places[offset(slice[0], first.0)] as usize,
                 None => find(&self.ids, slice[0], next),
