@@ -8,6 +8,8 @@ mod small;
 #[path = "api/sums.rs"]
 mod sums;
 mod support;
+#[path = "api/waiting.rs"]
+mod waiting;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};

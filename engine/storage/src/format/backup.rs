@@ -61,16 +61,23 @@ impl BackupList {
     pub fn write(&self, file: Box<dyn WriteFile>, path: &Path) -> Result<()> {
         let header = FileHeader::new(FileKind::Backup, self.directory_id, self.number);
         let mut writer = SealedWriter::new(file, path, &header);
-        writer.write(&self.begun_ns.to_le_bytes())?;
-        writer.write(&self.through.0.to_le_bytes())?;
-        writer.write(&(self.files.len() as u64).to_le_bytes())?;
-        for file in &self.files {
-            writer.write(&[file.kind.letter(), 0, 0, 0])?;
-            writer.write(&file.checksum.to_le_bytes())?;
-            writer.write(&file.file_id.to_le_bytes())?;
-            writer.write(&file.size_bytes.to_le_bytes())?;
-        }
+        writer.write(&self.encode())?;
         writer.finish().map(drop)
+    }
+
+    /// What stands behind the header.
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(FILES_AT - HEADER_BYTES + self.files.len() * FILE_BYTES);
+        bytes.extend_from_slice(&self.begun_ns.to_le_bytes());
+        bytes.extend_from_slice(&self.through.0.to_le_bytes());
+        bytes.extend_from_slice(&(self.files.len() as u64).to_le_bytes());
+        for file in &self.files {
+            bytes.extend_from_slice(&[file.kind.letter(), 0, 0, 0]);
+            bytes.extend_from_slice(&file.checksum.to_le_bytes());
+            bytes.extend_from_slice(&file.file_id.to_le_bytes());
+            bytes.extend_from_slice(&file.size_bytes.to_le_bytes());
+        }
+        bytes
     }
 
     /// The list in `file`.
@@ -88,9 +95,19 @@ impl BackupList {
         let header = FileHeader::new(FileKind::Backup, found.directory_id, found.file_id);
         let reader = SealedReader::open(file, path, &header)?;
         let bytes = reader.read(HEADER_BYTES as u64..reader.contents_bytes())?;
-        let corrupt = |at: usize, message: &str| {
-            Err(Error::corrupt(path, (HEADER_BYTES + at) as u64, message))
-        };
+        BackupList::decode(&found, &bytes)
+            .map_err(|(at, message)| Error::corrupt(path, (HEADER_BYTES + at) as u64, message))
+    }
+
+    /// The list whose file has this header and these bytes behind it.
+    ///
+    /// # Errors
+    /// Where among the bytes what is wrong.
+    pub(crate) fn decode(
+        header: &FileHeader,
+        bytes: &[u8],
+    ) -> std::result::Result<BackupList, (usize, &'static str)> {
+        let corrupt = |at: usize, message: &'static str| Err((at, message));
         let Some((fixed, entries)) = bytes.split_at_checked(FILES_AT - HEADER_BYTES) else {
             return corrupt(0, "the list ends early");
         };
@@ -118,12 +135,12 @@ impl BackupList {
             files.push(file);
         }
         let manifests = files.iter().filter(|file| file.kind == FileKind::Manifest);
-        if !manifests.map(|file| file.file_id).eq([found.file_id]) {
+        if !manifests.map(|file| file.file_id).eq([header.file_id]) {
             return corrupt(16, "the list has not the one manifest of its number");
         }
         Ok(BackupList {
-            directory_id: found.directory_id,
-            number: found.file_id,
+            directory_id: header.directory_id,
+            number: header.file_id,
             begun_ns: i64::from_le_bytes(array(&fixed[..8])),
             through: Sequence(u64::from_le_bytes(array(&fixed[8..16]))),
             files,

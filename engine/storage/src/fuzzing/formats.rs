@@ -1,7 +1,8 @@
-//! The small formats: edits of the manifest, definitions, tombstones, file headers.
+//! The small formats: edits of the manifest, definitions, tombstones, file headers, lists of backups.
 
+use crate::format::backup::BackupList;
 use crate::format::definitions::Definitions;
-use crate::format::header::FileHeader;
+use crate::format::header::{FileHeader, FileKind};
 use crate::format::manifest::{Edit, decode_payload};
 use crate::format::tombstone::{decode_tombstone, encode_tombstone};
 use crate::model::Sequence;
@@ -14,11 +15,12 @@ pub fn fuzz_formats(data: &[u8]) {
     let Some((choice, bytes)) = data.split_first() else {
         return;
     };
-    match choice % 4 {
+    match choice % 5 {
         0 => edits(bytes),
         1 => definitions(bytes),
         2 => tombstone(bytes),
-        _ => header(bytes),
+        3 => header(bytes),
+        _ => backup_list(bytes),
     }
 }
 
@@ -64,6 +66,13 @@ fn tombstone(mut bytes: &[u8]) {
     );
 }
 
+fn backup_list(bytes: &[u8]) {
+    let header = FileHeader::new(FileKind::Backup, 7, 3);
+    if let Ok(list) = BackupList::decode(&header, bytes) {
+        assert_eq!(list.encode(), bytes, "lists come back");
+    }
+}
+
 fn header(bytes: &[u8]) {
     if let Ok(header) = FileHeader::decode(bytes) {
         let again = FileHeader::decode(&header.encode());
@@ -74,13 +83,14 @@ fn header(bytes: &[u8]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::format::backup::BackupFile;
     use crate::model::DatabaseId;
 
     #[test]
     fn any_bytes_end_in_a_value_or_an_error() {
         let mut seed = 0x1234_5678_9abc_def0_u64;
         for length in 0..400_usize {
-            for choice in 0..4 {
+            for choice in 0..5 {
                 let mut bytes = vec![choice];
                 for _ in 0..length {
                     seed = seed.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(1);
@@ -102,12 +112,28 @@ mod tests {
         };
         let mut sound = vec![1];
         definitions.encode(&mut sound);
-        fuzz_formats(&sound);
-        for at in 1..sound.len() {
-            for change in 1..=255_u8 {
-                let mut changed = sound.clone();
-                changed[at] ^= change;
-                fuzz_formats(&changed);
+        let file = |kind, file_id| BackupFile {
+            kind,
+            file_id,
+            size_bytes: 100,
+            checksum: 5,
+        };
+        let list = BackupList {
+            directory_id: 7,
+            number: 3,
+            begun_ns: 1,
+            through: Sequence(9),
+            files: vec![file(FileKind::Block, 1), file(FileKind::Manifest, 3)],
+        };
+        let list = [&[4][..], &list.encode()].concat();
+        for sound in [sound, list] {
+            fuzz_formats(&sound);
+            for at in 1..sound.len() {
+                for change in 1..=255_u8 {
+                    let mut changed = sound.clone();
+                    changed[at] ^= change;
+                    fuzz_formats(&changed);
+                }
             }
         }
     }
