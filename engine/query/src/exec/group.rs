@@ -178,6 +178,7 @@ impl<'p> Execution<'p> {
             streams: Vec::new(),
             windows: GroupWindows::new(Arc::clone(&edges)),
             slots: Vec::new(),
+            shown: Vec::new(),
         };
         for input in &self.prepared.inputs {
             let stream = self.stream(&mut pass, input, &edges)?;

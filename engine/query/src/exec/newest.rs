@@ -77,35 +77,42 @@ impl<'p> Pass<'p> {
         give: &mut Give<'_>,
     ) -> Result<(), QueryError> {
         let plan = prepared.plan;
-        self.only(
+        if self.shown.is_empty() {
+            self.shown = shown(plan);
+        }
+        let shown = std::mem::take(&mut self.shown);
+        let given = self.only(
             context,
             prepared,
             parts,
             &mut |(own, member), timestamp, entry| {
-                let mut slots = vec![BatchValue::Null; plan.variables.len()];
+                let null = || BatchColumn::Constant(BatchValue::Null);
+                let mut columns: Vec<BatchColumn<'_>> =
+                    plan.columns.iter().map(|_| null()).collect();
+                let mut put = |variable: usize, value| {
+                    for column in &shown[variable] {
+                        columns[*column] = BatchColumn::Constant(value);
+                    }
+                };
                 each_tag(own, member, |variable, value| {
-                    slots[variable] = value.map_or(BatchValue::Null, BatchValue::String);
+                    put(variable, value.map_or(BatchValue::Null, BatchValue::String));
                 });
                 for (variable, place, _) in &own.columns {
                     let value = entry.value(*place, timestamp);
-                    slots[*variable] = value.map_or(BatchValue::Null, BatchValue::from);
+                    put(*variable, value.map_or(BatchValue::Null, BatchValue::from));
                 }
-                let columns = plan.columns.iter().map(|column| {
-                    let Expr::Slot(slot) = column.expr else {
-                        return BatchColumn::Constant(BatchValue::Null);
-                    };
-                    BatchColumn::Constant(slots[slot])
-                });
-                let shown = BatchPiece {
+                let piece = BatchPiece {
                     timestamps: &[timestamp],
-                    columns: columns.collect(),
+                    columns,
                 };
                 give(&RowBatch {
-                    pieces: &[shown],
+                    pieces: &[piece],
                     order: &[(0, 0)],
                 })
             },
-        )
+        );
+        self.shown = shown;
+        given
     }
 
     /// Calls `found` with the one row of a group, if it has one.
@@ -132,6 +139,17 @@ impl<'p> Pass<'p> {
         }
         Ok(())
     }
+}
+
+/// For each variable the columns that show it.
+fn shown(plan: &Plan) -> Vec<Vec<usize>> {
+    let mut shown = vec![Vec::new(); plan.variables.len()];
+    for (place, column) in plan.columns.iter().enumerate() {
+        if let Expr::Slot(slot) = column.expr {
+            shown[slot].push(place);
+        }
+    }
+    shown
 }
 
 /// Takes the row of a series of a measurement: its time, and what knows its values.

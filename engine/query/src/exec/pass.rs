@@ -27,6 +27,8 @@ pub(super) struct Pass<'p> {
     pub(super) windows: GroupWindows,
     /// Room for the values of a row, by variable.
     pub(super) slots: Vec<Option<FieldValue>>,
+    /// For each variable the columns that show it, where rows are given as they are stored.
+    pub(super) shown: Vec<Vec<usize>>,
 }
 
 /// How a pass reads.

@@ -578,12 +578,45 @@ const PLAIN: [bool; 256] = {
     plain
 };
 
+/// Whether `bytes` are ASCII that stands in a string as it is.
+fn is_plain(bytes: &[u8]) -> bool {
+    let (words, rest) = bytes.as_chunks::<8>();
+    if !words
+        .iter()
+        .all(|word| is_plain_word(u64::from_le_bytes(*word)))
+    {
+        return false;
+    }
+    // The last eight bytes are looked at as a word, too, whatever of them was looked at before.
+    match bytes.last_chunk::<8>() {
+        Some(last) => rest.is_empty() || is_plain_word(u64::from_le_bytes(*last)),
+        None => rest.iter().all(|byte| PLAIN[usize::from(*byte)]),
+    }
+}
+
+/// The same of eight bytes at once.
+#[inline]
+fn is_plain_word(word: u64) -> bool {
+    const ONES: u64 = u64::MAX / 255;
+    const HIGH: u64 = ONES * 0x80;
+    // The high bit of a byte that is below `least`, and perhaps of ones above such a byte.
+    let below = |word: u64, least: u64| word.wrapping_sub(ONES * least) & !word;
+    // Two signs that differ in one bit are one once it is cleared.
+    let is_either = |one: u8, other: u8| {
+        let bit = u64::from(one ^ other);
+        below((word & !(ONES * bit)) ^ (ONES * u64::from(one & other)), 1)
+    };
+    let quoted =
+        is_either(b'"', b'&') | is_either(b'<', b'>') | below(word ^ (ONES * u64::from(b'\\')), 1);
+    (word | below(word, 0x20) | quoted) & HIGH == 0
+}
+
 /// Appends `bytes` in quotes as Go's `encoding/json` does: signs of HTML and line separators
 /// escaped, what is not UTF-8 replaced.
 pub(crate) fn push_string(out: &mut Vec<u8>, bytes: &[u8]) {
     out.push(b'"');
     // Nearly all tags and names need nothing of what follows.
-    if bytes.iter().all(|byte| PLAIN[usize::from(*byte)]) {
+    if is_plain(bytes) {
         out.extend_from_slice(bytes);
         out.push(b'"');
         return;

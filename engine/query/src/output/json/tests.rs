@@ -411,3 +411,23 @@ fn integers_are_what_they_are_as_text() {
         assert_eq!(out, value.to_string().as_bytes());
     }
 }
+
+#[test]
+fn what_needs_no_escape_is_told_whatever_stands_beside_it() {
+    let check = |bytes: &[u8]| {
+        let expected = bytes.iter().all(|byte| super::PLAIN[usize::from(*byte)]);
+        assert_eq!(is_plain(bytes), expected, "{bytes:x?}");
+    };
+    for len in 0..20 {
+        for at in 0..len {
+            for byte in 0..=u8::MAX {
+                for beside in [b'a', b' ', 0x21, 0x23, 0x7f, 0x1f, 0xff] {
+                    let mut bytes = vec![beside; len];
+                    bytes[at] = byte;
+                    check(&bytes);
+                }
+            }
+        }
+    }
+    check(b"");
+}
