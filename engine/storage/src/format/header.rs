@@ -176,8 +176,15 @@ impl fmt::Display for HeaderError {
             HeaderError::Older { kind, version } => write!(
                 out,
                 "an unreleased Silverback wrote this {kind} in format version {version}, which this \
-                 one does not read any more: it knows {}",
-                kind.version()
+                 one does not read any more: it knows {}{}",
+                kind.version(),
+                match kind {
+                    FileKind::Backup => "; make a backup anew, in a directory of its own",
+                    FileKind::Block
+                    | FileKind::Manifest
+                    | FileKind::Registry
+                    | FileKind::WalSegment => "",
+                }
             ),
             HeaderError::Newer {
                 kind,

@@ -9,7 +9,7 @@ use crate::memtable::slice::{Slice, compact, presence_of};
 use crate::model::{Column, FieldId, MeasurementId, Presence, Rows, SeriesId, Strings, Values};
 
 /// Rows of one measurement, however their columns are held.
-pub(super) trait Part {
+pub(super) trait RowSource {
     fn measurement(&self) -> MeasurementId;
     /// Each row's series.
     fn series(&self) -> &[SeriesId];
@@ -21,7 +21,7 @@ pub(super) trait Part {
     fn column(&self, field: FieldId) -> Option<Cow<'_, Column>>;
 }
 
-impl Part for Rows {
+impl RowSource for Rows {
     fn measurement(&self) -> MeasurementId {
         self.measurement
     }
@@ -49,7 +49,7 @@ impl Part for Rows {
 ///
 /// # Panics
 /// If there are no parts, or 2^32 rows or more.
-pub(super) fn arrange<P: Part>(parts: &[&P]) -> Rows {
+pub(super) fn arrange<P: RowSource>(parts: &[&P]) -> Rows {
     let first = parts.first().expect("there is something to arrange");
     let series = end_to_end(parts, |part| part.series());
     let timestamps = end_to_end(parts, |part| part.timestamps());
@@ -84,7 +84,7 @@ pub(crate) fn arrange_owned(rows: Rows) -> Rows {
     arrange(&[&rows])
 }
 
-fn end_to_end<'rows, P: Part, T: Copy>(
+fn end_to_end<'rows, P: RowSource, T: Copy>(
     parts: &[&'rows P],
     column: impl Fn(&'rows P) -> &'rows [T],
 ) -> Cow<'rows, [T]> {

@@ -142,7 +142,7 @@ impl Memtable {
             self.merge(measurement, start, &tail, is_read);
         }
         if tier(rows) >= WAITING_TIER && self.read().waiting(measurement).1 > WAITING_ROWS_MAX {
-            self.settle(measurement, &merging);
+            self.settle(measurement, is_read, &merging);
         }
     }
 
@@ -151,13 +151,13 @@ impl Memtable {
     pub fn settled_runs(&self, measurement: MeasurementId) -> Vec<Arc<Run>> {
         self.reads.is_read.store(true, Ordering::Relaxed);
         if self.read().waiting(measurement).0 >= READ_RUNS_MAX {
-            self.settle(measurement, &lock(&self.merging));
+            self.settle(measurement, true, &lock(&self.merging));
         }
         self.runs(measurement)
     }
 
     /// Merges all small runs of `measurement`, oldest first, until they are no longer small.
-    fn settle(&self, measurement: MeasurementId, _merging: &MutexGuard<'_, ()>) {
+    fn settle(&self, measurement: MeasurementId, is_read: bool, _merging: &MutexGuard<'_, ()>) {
         let mut start = 0;
         loop {
             let group: Vec<Arc<Run>> = {
@@ -181,7 +181,7 @@ impl Memtable {
             match group.len() {
                 0 => return,
                 1 => {}
-                _ => self.merge(measurement, start, &group, true),
+                _ => self.merge(measurement, start, &group, is_read),
             }
             start += 1;
         }
@@ -232,9 +232,11 @@ impl Memtable {
     pub fn bar(&self, sequence: Sequence) {
         let _writer = lock(&self.writer);
         let merging = lock(&self.merging);
+        // Where nobody has read yet, nobody is expected.
+        let is_read = lock(&self.reads.seen).is_some();
         for measurement in self.measurements() {
             if self.mergeable(measurement, HIGHEST_TIER).is_some() {
-                self.settle(measurement, &merging);
+                self.settle(measurement, is_read, &merging);
             }
         }
         let mut state = self.write();
@@ -353,7 +355,7 @@ impl State {
             return;
         }
         self.size_bytes += merged.size_bytes();
-        self.row_count += merged.rows().len();
+        self.row_count += merged.row_count();
         self.size_bytes -= group.iter().map(|run| run.size_bytes()).sum::<usize>();
         self.row_count -= group.iter().map(|run| run.row_count()).sum::<usize>();
         runs.splice(places, [merged]);

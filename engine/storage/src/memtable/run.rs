@@ -9,7 +9,7 @@ use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
 use crate::budget::{Budget, Charge, Class};
-use crate::memtable::gather::{Part, arrange};
+use crate::memtable::gather::{RowSource, arrange};
 use crate::memtable::narrow::NarrowColumn;
 use crate::memtable::order::ascends;
 use crate::memtable::slice::{Slice, pick_rows};
@@ -160,9 +160,10 @@ impl Run {
         if self.fields().all(&keeps) {
             return Some(Arc::clone(self));
         }
-        let whole = self.rows();
-        let own = whole.columns.iter().filter(|(field, _)| keeps(*field));
-        let own: Vec<&Presence> = own.map(|(_, column)| &column.presence).collect();
+        let own = self.fields().filter(|field| keeps(*field));
+        let own: Vec<&Presence> = own
+            .filter_map(|field| self.held(field).presence())
+            .collect();
         let has_value = |row: usize| {
             own.iter().any(|presence| match presence {
                 Presence::All => true,
@@ -179,11 +180,12 @@ impl Run {
 
     /// Some rows and fields of the run.
     fn picked(&self, kept: &[u32], keeps: impl Fn(FieldId) -> bool) -> Run {
-        let rows = self.rows();
-        let column = |(field, column): &(FieldId, Column)| {
-            let column = keeps(*field).then(|| pick_rows(column, kept))?;
-            (!column.values.is_empty()).then_some((*field, column))
+        let rows = &self.rows;
+        let column = |field| {
+            let column = pick_rows(&*RowSource::column(self, field)?, kept);
+            (!column.values.is_empty()).then_some((field, column))
         };
+        let fields = self.fields().filter(|field| keeps(*field));
         let rows = Rows {
             measurement: rows.measurement,
             series: kept.iter().map(|row| rows.series[*row as usize]).collect(),
@@ -191,7 +193,7 @@ impl Run {
                 .iter()
                 .map(|row| rows.timestamps[*row as usize])
                 .collect(),
-            columns: rows.columns.iter().filter_map(column).collect(),
+            columns: fields.filter_map(column).collect(),
         };
         let charge = self.budget().map(|budget| (budget, Class::Upkeep));
         Run::spanning(rows, self.sequences, charge)
@@ -230,7 +232,7 @@ impl Run {
         if self.narrow.is_empty() {
             return Cow::Borrowed(&self.rows);
         }
-        let column = |field| Some((field, Part::column(self, field)?.into_owned()));
+        let column = |field| Some((field, RowSource::column(self, field)?.into_owned()));
         Cow::Owned(Rows {
             measurement: self.rows.measurement,
             series: self.rows.series.clone(),
@@ -351,7 +353,7 @@ impl<'run> Held<'run> {
     }
 }
 
-impl Part for Run {
+impl RowSource for Run {
     fn measurement(&self) -> MeasurementId {
         self.rows.measurement
     }

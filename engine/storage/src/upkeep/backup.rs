@@ -98,7 +98,7 @@ fn other_files(number: u64) -> Error {
 ///
 /// # Errors
 /// `Invalid` where `target` holds something else; `Conflict` where it holds a backup of another
-/// directory, or of a copy of this one that went on by itself, or another process works on it; `Corrupt` where a file is damaged; `Io`, `NoSpace`;
+/// directory, or a file of a copy of this one that went on by itself, or another process works on it; `Corrupt` where a file is damaged; `Io`, `NoSpace`;
 /// what `progress` answers.
 pub fn backup(
     source: &dyn Env,
@@ -161,23 +161,14 @@ pub fn backup(
     Ok(report)
 }
 
-/// The file of a store that its backup is to have, which a list may name already. Where the store has lost it, the
-/// one of the list: a backup keeps what it has.
+/// The file of a store that its backup is to have, which a list may name already.
 fn meant(
     source: &dyn Env,
     directory_id: u128,
     (kind, file_id, size_bytes): (FileKind, u64, u64),
     listed: Option<&BackupFile>,
 ) -> Result<BackupFile> {
-    let file = match (identify(source, directory_id, (kind, file_id)), listed) {
-        (Ok(file), _) => file,
-        (Err(error), Some(listed))
-            if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Corrupt) =>
-        {
-            *listed
-        }
-        (Err(error), _) => return Err(error),
-    };
+    let file = identify(source, directory_id, (kind, file_id))?;
     let path = path_of(kind, file_id);
     if file.size_bytes != size_bytes {
         let message = format!(
@@ -256,6 +247,11 @@ fn write_manifest(transfer: &mut Transfer<'_>, state: &State, number: u64) -> Re
     remove_if_there(target, &manifest::manifest_path(number))?;
     manifest::export(target, state, number)?;
     let header = FileHeader::new(FileKind::Manifest, state.directory_id, number);
+    let path = manifest::manifest_path(number);
+    let written = target.open_read(&path);
+    written
+        .map_err(|source| Error::io("open file", &path, source))?
+        .forget_cached();
     let own = manifest::import(target, &header)?;
     assert_eq!(files_of(&own), files_of(state), "what was written is read");
     identify(target, state.directory_id, (FileKind::Manifest, number))

@@ -287,7 +287,7 @@ fn a_damaged_store_does_not_replace_a_good_backup() {
 }
 
 #[test]
-fn a_file_that_the_store_has_lost_stays_in_its_backup() {
+fn a_file_that_is_damaged_inside_stays_as_its_backup_has_it_and_a_lost_one_is_named() {
     let env = SimEnv::new(1);
     let db = open_with(&env, "db");
     write(&db, "db", &rows(0, 300)).unwrap();
@@ -301,14 +301,30 @@ fn a_file_that_the_store_has_lost_stays_in_its_backup() {
     let bytes = env.peek(block).unwrap();
     write(&db, "db", &rows(1000, 300)).unwrap();
     let all = read(&db).unwrap();
-    env.poke(block, &bytes[..bytes.len() - 1]);
+    let mut damaged = bytes.clone();
+    damaged[100] ^= 1;
+    env.poke(block, &damaged);
+    // Its checksums say that it is the same file.
     assert_eq!(back_up(&db, &backup).unwrap().new_files, 1);
     assert_eq!(contents(&backup).unwrap(), all);
-    env.snatch(block).unwrap();
-    assert_eq!(back_up(&db, &backup).unwrap().new_files, 0);
-    assert_eq!(contents(&backup).unwrap(), all);
-    let elsewhere = back_up(&db, &SimEnv::new(3)).unwrap_err();
-    assert_eq!(elsewhere.place().unwrap().file, *block, "{elsewhere}");
+    // A bad one does not take the place of another bad one.
+    let (own, mut worse) = (backup.peek(block).unwrap(), bytes.clone());
+    worse[200] ^= 1;
+    backup.poke(block, &worse);
+    let error = back_up(&db, &backup).unwrap_err();
+    assert_eq!(error.place().unwrap().file, *block, "{error}");
+    assert_eq!(backup.peek(block).unwrap(), worse);
+    backup.poke(block, &own);
+    // What cannot be told from another file's is not taken for it.
+    for change in [Some(&bytes[..bytes.len() - 1]), None] {
+        match change {
+            Some(cut) => env.poke(block, cut),
+            None => env.snatch(block).unwrap(),
+        }
+        let error = back_up(&db, &backup).unwrap_err();
+        assert_eq!(error.place().unwrap().file, *block, "{error}");
+        assert_eq!(contents(&backup).unwrap(), all);
+    }
 }
 
 #[test]

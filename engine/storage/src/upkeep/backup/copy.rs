@@ -58,7 +58,7 @@ impl<'job> Transfer<'job> {
     pub(super) fn bring(&mut self, file: &BackupFile) -> Result<Option<Brought>> {
         let path = path_of(file.kind, file.file_id);
         let before = self.done;
-        match self.verify(file) {
+        match self.verify(file, &path) {
             Ok(()) => return Ok(None),
             // Not there, or what an earlier backup left is no good: made anew.
             Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Corrupt) => {}
@@ -71,9 +71,10 @@ impl<'job> Transfer<'job> {
         if !is_link {
             self.copy(&path, &temporary)?;
         }
+        // What is there stays, however bad it is, until a better one is.
+        self.verify(file, &temporary)?;
         let named = self.target.rename(&temporary, &path);
         named.map_err(|source| Error::io("name file", &path, source))?;
-        self.verify(file)?;
         Ok(Some(Brought { is_link }))
     }
 
@@ -103,23 +104,24 @@ impl<'job> Transfer<'job> {
         to.sync_data().map_err(write)
     }
 
-    /// Reads `file` of the target whole: what lies on the disk, not what is in memory, as far as the system does
-    /// that.
+    /// Reads `file`, which lies `at` a place of the target, whole: what is on the disk, not what is in memory, as
+    /// far as the system does that.
     ///
     /// # Errors
     /// `NotFound`; `Corrupt` where it is damaged or another file; `Io`.
-    pub(super) fn verify(&mut self, file: &BackupFile) -> Result<()> {
-        let path = path_of(file.kind, file.file_id);
-        open(self.target, &path)?.forget_cached();
-        let Some(reader) = open_listed(self.target, self.directory_id, file)? else {
+    pub(super) fn verify(&mut self, file: &BackupFile, at: &Path) -> Result<()> {
+        open(self.target, at)?.forget_cached();
+        let Some(reader) = open_listed((self.target, at), self.directory_id, file)? else {
             return self.tell(file.size_bytes);
         };
         let mut left = file.size_bytes;
         for piece in 0..reader.piece_count() {
             reader.verify_piece(piece)?;
             if (piece + 1) % PIECES == 0 {
-                left -= PIECE_BYTES as u64;
-                self.tell(PIECE_BYTES as u64)?;
+                // The last piece may be a short one.
+                let read = left.min(PIECE_BYTES as u64);
+                left -= read;
+                self.tell(read)?;
             }
         }
         self.tell(left)
@@ -134,12 +136,13 @@ impl<'job> Transfer<'job> {
 /// What tells a file from others of its kind and id, and how it is read where it is sealed. Cost: reads the
 /// manifest whole, of others header, checksum section and trailer.
 fn open_identified(
-    env: &dyn Env,
+    (env, at): (&dyn Env, &Path),
     directory_id: u128,
     (kind, file_id): (FileKind, u64),
 ) -> Result<(BackupFile, Option<SealedReader>)> {
+    // Errors name it as it will be, whatever it is called now.
     let path = path_of(kind, file_id);
-    let file = open(env, &path)?;
+    let file = open(env, at)?;
     let size_bytes = file.size_bytes();
     let (checksum, reader) = if kind == FileKind::Manifest {
         (checksum_of(&*file, &path)?, None)
@@ -164,22 +167,23 @@ fn open_identified(
 pub(super) fn identify(
     env: &dyn Env,
     directory_id: u128,
-    place: (FileKind, u64),
+    (kind, file_id): (FileKind, u64),
 ) -> Result<BackupFile> {
-    Ok(open_identified(env, directory_id, place)?.0)
+    let path = path_of(kind, file_id);
+    Ok(open_identified((env, &path), directory_id, (kind, file_id))?.0)
 }
 
-/// Opens the file that `listed` means, as sealed where it is.
+/// Opens the file that `listed` means where it lies, as sealed where it is.
 ///
 /// # Errors
 /// As [`identify`]; `Corrupt` where it is another.
 pub(super) fn open_listed(
-    env: &dyn Env,
+    (env, at): (&dyn Env, &Path),
     directory_id: u128,
     listed: &BackupFile,
 ) -> Result<Option<SealedReader>> {
     let place = (listed.kind, listed.file_id);
-    let (found, reader) = open_identified(env, directory_id, place)?;
+    let (found, reader) = open_identified((env, at), directory_id, place)?;
     if found == *listed {
         return Ok(reader);
     }
@@ -227,5 +231,52 @@ pub(super) fn remove_if_there(env: &dyn Env, path: &Path) -> Result<()> {
             Err(Error::io("remove file", path, error))
         }
         Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::env::SimEnv;
+    use crate::format::sealed::SealedWriter;
+
+    /// A block of `contents` bytes, of no meaning.
+    fn made(env: &SimEnv, contents: usize) -> BackupFile {
+        let (kind, file_id) = (FileKind::Block, 1);
+        env.create_dir(Path::new("blocks")).unwrap();
+        let path = path_of(kind, file_id);
+        let header = FileHeader::new(kind, 7, file_id);
+        let mut writer = SealedWriter::new(env.create(&path).unwrap(), &path, &header);
+        let header_bytes = usize::try_from(writer.position()).unwrap();
+        writer.write(&vec![5; contents - header_bytes]).unwrap();
+        writer.finish().unwrap();
+        identify(env, 7, (kind, file_id)).unwrap()
+    }
+
+    #[test]
+    fn progress_rises_to_the_size_of_the_file_and_no_further() {
+        for contents in [
+            64,
+            16_384,
+            63 * 16_384 + 1,
+            64 * 16_384,
+            64 * 16_384 + 1,
+            127 * 16_384 + 1,
+            300 * 16_384,
+        ] {
+            let env = SimEnv::new(1);
+            let file = made(&env, contents);
+            let mut told = Vec::new();
+            let mut note = |progress: BackupProgress| {
+                told.push(progress.done_bytes);
+                Ok(())
+            };
+            let mut transfer = Transfer::new((&env, &env), 7, (file.size_bytes, &mut note));
+            transfer
+                .verify(&file, &path_of(file.kind, file.file_id))
+                .unwrap();
+            assert!(told.is_sorted(), "{contents}: {told:?}");
+            assert_eq!(told.last(), Some(&file.size_bytes), "{contents}");
+        }
     }
 }

@@ -34,8 +34,9 @@ pub fn open(env: &dyn Env) -> Result<Option<(BackupList, State)>> {
 /// damaged. Cost: reads headers and checksum sections, and the manifest.
 pub fn other_bytes(env: &dyn Env, list: &BackupList, known: &dyn Fn(&Path) -> bool) -> Vec<Error> {
     let files = list.files.iter();
-    files
-        .filter(|file| !known(&path_of(file.kind, file.file_id)))
-        .filter_map(|file| open_listed(env, list.directory_id, file).err())
+    let paths = files.map(|file| (file, path_of(file.kind, file.file_id)));
+    paths
+        .filter(|(_, path)| !known(path))
+        .filter_map(|(file, path)| open_listed((env, &path), list.directory_id, file).err())
         .collect()
 }

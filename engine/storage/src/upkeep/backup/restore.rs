@@ -107,7 +107,7 @@ fn bring_all(
             }
             error
         })?;
-        transfer.verify(file)?;
+        transfer.verify(file, &path)?;
     }
     FOLDERS
         .into_iter()
