@@ -13,6 +13,8 @@ const LEFT: f64 = 190.0;
 const RIGHT: f64 = 70.0;
 const BAR: f64 = 11.0;
 const GAP: f64 = 8.0;
+/// What a peer takes in the line that says which colour is whose: five of them fit.
+const NAME: f64 = 130.0;
 const COLOURS: [&str; 5] = ["#1b6ca8", "#c9a227", "#7a9e7e", "#a23b3b", "#6b5b95"];
 
 /// A plot: its title, the names of its bars, and groups of them (a figure that is missing is NaN).
@@ -84,7 +86,7 @@ impl Plot {
             self.title
         );
         for (index, peer) in self.peers.iter().enumerate() {
-            let x = LEFT + 150.0 * index as f64;
+            let x = LEFT + NAME * index as f64;
             let colour = COLOURS[index % COLOURS.len()];
             writeln!(
                 out,
