@@ -8,6 +8,7 @@ mod copy;
 mod inspect;
 mod restore;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -126,7 +127,9 @@ pub fn backup(
     };
     let mut list = Vec::new();
     for (kind, file_id, size_bytes) in files {
-        let named = (listed.iter()).find(|old| (old.kind, old.file_id) == (kind, file_id));
+        // A list ascends by kind and id.
+        let named = listed.binary_search_by_key(&(kind, file_id), |old| (old.kind, old.file_id));
+        let named = named.ok().map(|at| &listed[at]);
         let file = meant(
             source,
             state.directory_id,
@@ -270,7 +273,7 @@ fn publish(target: &dyn Env, list: &BackupList) -> Result<()> {
 /// Removes what the list does not name. What stays is removed by the next backup.
 fn remove_others(target: &dyn Env, list: &BackupList) {
     let files = list.files.iter();
-    let own: Vec<PathBuf> = files.map(|file| path_of(file.kind, file.file_id)).collect();
+    let own: BTreeSet<PathBuf> = files.map(|file| path_of(file.kind, file.file_id)).collect();
     for folder in FOLDERS {
         for entry in target.list(Path::new(folder)).unwrap_or_default() {
             let path = Path::new(folder).join(&entry.name);
