@@ -19,7 +19,7 @@ use crate::upkeep::{FindSeries, Registered, backup, deep_check};
 use crate::wal::{LogEnd, Wal, WalStart};
 
 use super::core::{RECORD_DEFINITIONS, RECORD_ROWS, RECORD_TOMBSTONE};
-use super::open::read_tombstone;
+use super::replay::read_tombstone;
 
 /// What a check of a directory found.
 #[derive(Clone, Debug, Default)]

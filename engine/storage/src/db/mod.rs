@@ -24,6 +24,7 @@ mod open;
 mod policy;
 mod purge;
 mod read;
+mod replay;
 mod reserve;
 mod retention;
 mod retire;

@@ -1,0 +1,255 @@
+//! What the log holds goes back to where it was before the stop.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use roaring::RoaringTreemap;
+
+use crate::budget::Class;
+use crate::db::core::{Core, RECORD_DEFINITIONS, RECORD_ROWS, RECORD_TOMBSTONE, lock};
+use crate::db::database::{Database, drop_known};
+use crate::db::stats::Problem;
+use crate::db::write::append;
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::definitions::Definitions;
+use crate::format::manifest::LastIds;
+use crate::format::rows::decode_rows;
+use crate::format::tombstone::decode_tombstone;
+use crate::index::LiveIndex;
+use crate::manifest::catalog::DatabaseCatalog;
+use crate::memtable::Run;
+use crate::model::{CanonicalKey, DatabaseId, Rows, Sequence, Tombstone};
+use crate::sabotage::{self, Fault};
+use crate::wal::{LogEnd, Wal, WalStart};
+
+impl Core {
+    /// Replays the log and opens it for writing; says whether everything acknowledged was there.
+    pub(super) fn open_log(&self) -> Result<bool> {
+        let start = {
+            let manifest = self.manifest();
+            let state = manifest.state();
+            WalStart {
+                directory_id: self.directory_id,
+                released_through: state.flushed_through,
+                clean_end: state.clean_stop.map(|end| LogEnd {
+                    segment: end.segment,
+                    offset: end.offset,
+                    sequence: end.sequence,
+                }),
+            }
+        };
+        let mut seen = Seen::default();
+        let mut replay =
+            |sequence, kind, payload: &[u8]| self.replay((sequence, kind, payload), &mut seen);
+        let env = Arc::clone(&self.env);
+        let (wal, report) = Wal::open(env, self.options.wal, start, &mut replay)?;
+        for damage in &report.damage {
+            self.report(Problem::from_log_damage(damage));
+        }
+        for span in &report.missing {
+            self.report(Problem::from_missing(*span));
+        }
+        if let Some(torn) = &report.torn {
+            drop(self.torn.set(torn.clone()));
+        }
+        self.settle_seen(seen);
+        for database in self.all_databases() {
+            forget_without_rows(&database);
+        }
+        assert!(self.wal.set(wal).is_ok(), "the log is opened once");
+        Ok(report.is_complete())
+    }
+
+    /// Puts a record of the log where it was before the stop.
+    fn replay(
+        &self,
+        (sequence, kind, payload): (Sequence, u8, &[u8]),
+        seen: &mut Seen,
+    ) -> Result<()> {
+        // The record and what it is decoded to, until it is in a memtable.
+        let _charge = self.budget.charge(Class::Replay, 2 * payload.len());
+        match kind {
+            RECORD_DEFINITIONS => self.replay_definitions(sequence, payload)?,
+            RECORD_ROWS => self.replay_rows(sequence, payload, seen)?,
+            RECORD_TOMBSTONE if sabotage::is(Fault::DeleteLostAtRestart) => {}
+            RECORD_TOMBSTONE => self.replay_tombstone(sequence, payload)?,
+            other => {
+                // A later build's: what it means is not known, and skipping it would lose rows.
+                let message = format!("the log has a record of kind {other}, which is not known");
+                return Err(Error::new(ErrorKind::Conflict, message));
+            }
+        }
+        self.sequencer().generation.applied(sequence);
+        let used = self.unflushed_bytes.load(Ordering::Acquire);
+        // Where the disk is full the log is replayed into memory all the same: it is bounded.
+        let is_full = lock(&self.flushing).failed_at.is_some();
+        if used >= self.options.memtable_bytes
+            && !is_full
+            && let Err(error) = self.flush()
+            && error.kind() != ErrorKind::NoSpace
+        {
+            return Err(error);
+        }
+        Ok(())
+    }
+
+    fn replay_definitions(&self, sequence: Sequence, payload: &[u8]) -> Result<()> {
+        let placed = |error: Error| error.context(&format!("replay record {}", sequence.0));
+        let definitions = Definitions::decode(payload).map_err(placed)?;
+        let mut sequencer = self.sequencer();
+        // Unknown means dropped: a database is made in the manifest first.
+        let Some(writer) = sequencer.writers.get_mut(&definitions.database) else {
+            self.report_lost_database(definitions.database);
+            return Ok(());
+        };
+        let database = self.all_databases();
+        let database = database.iter().find(|one| one.id == definitions.database);
+        let database = database.expect("a writer has its database");
+        let mut catalog = DatabaseCatalog::clone(&writer.catalog);
+        catalog.define(&definitions.names).map_err(placed)?;
+        // Names are logged again until they are known to be durable: one record may repeat what
+        // another has, or the manifest.
+        let mut new = definitions.names.clone();
+        drop_known(&mut new, &writer.catalog);
+        append(&mut writer.pending, &new);
+        writer.catalog = Arc::new(catalog);
+        for entry in &definitions.series {
+            let key = CanonicalKey(&entry.key);
+            if key.measurement().is_none() || key.tags().is_none() {
+                let error = Error::new(ErrorKind::Corrupt, "a series has no key");
+                return Err(placed(error));
+            }
+            writer.last_series = writer.last_series.max(entry.id.0);
+            let hash = self.hasher.hash(&entry.key);
+            // One that a registry file has is defined again for its key alone. Where the file is
+            // damaged the log makes up for it.
+            if !matches!(database.registry.find(hash), Ok(Some(_))) {
+                database.registry.insert([(hash, entry.id)]);
+            }
+        }
+        let stores = database.stores();
+        let index = stores.indexes.last().map(Arc::clone);
+        drop(stores);
+        let index = index.expect("a database has an open index");
+        let catalog = Arc::clone(&writer.catalog);
+        database.publish(Some(catalog), &index, &[Arc::new(definitions)]);
+        Ok(())
+    }
+
+    fn replay_tombstone(&self, sequence: Sequence, payload: &[u8]) -> Result<()> {
+        let (database, tombstone) = read_tombstone(sequence, payload)?;
+        let databases = self.all_databases();
+        if let Some(database) = databases.iter().find(|one| one.id == database) {
+            self.hide(database, tombstone);
+        }
+        Ok(())
+    }
+
+    fn replay_rows(&self, sequence: Sequence, payload: &[u8], seen: &mut Seen) -> Result<()> {
+        let (database, policy, rows) = decode_rows(payload).map_err(|error| {
+            let message = format!("replay record {}: {error}", sequence.0);
+            Error::new(ErrorKind::Corrupt, message)
+        })?;
+        let databases = self.all_databases();
+        let id = database;
+        let Some(database) = databases.iter().find(|one| one.id == id) else {
+            self.report_lost_database(id);
+            return Ok(());
+        };
+        let Some((memtable, _)) = database.open_stores(policy) else {
+            return Ok(());
+        };
+        let catalog = Arc::clone(&database.stores().catalog);
+        let seen = seen.entry(database.id).or_default();
+        let now = self.env.monotonic();
+        let sequencer = self.sequencer();
+        sequencer.generation.began.get_or_init(|| now);
+        let mut bytes = 0;
+        for rows in rows {
+            note_ids(&rows, seen);
+            if rows.measurement.0 > catalog.last_ids().measurement {
+                // Its definition was lost to damage.
+                self.report(Problem::rows_without_key(rows.len() as u64));
+            }
+            if catalog.measurement_by_id(rows.measurement).is_some() && !rows.is_empty() {
+                let run = Run::charged(rows, sequence, &self.budget);
+                bytes += run.size_bytes();
+                memtable.push(Arc::new(run), now);
+            }
+        }
+        sequencer
+            .generation
+            .bytes
+            .fetch_add(bytes, Ordering::AcqRel);
+        self.unflushed_bytes.fetch_add(bytes, Ordering::AcqRel);
+        Ok(())
+    }
+
+    /// Makes sure that no id which rows have is given to something else: where damage took its
+    /// definition, they would be found under another name.
+    fn settle_seen(&self, seen: Seen) {
+        let mut sequencer = self.sequencer();
+        for (id, last) in seen {
+            if let Some(writer) = sequencer.writers.get_mut(&id) {
+                writer.last_series = writer.last_series.max(last.series);
+                Arc::make_mut(&mut writer.catalog).reserve(last);
+            }
+        }
+    }
+}
+
+/// The tombstone that the payload of a record is.
+pub(super) fn read_tombstone(
+    sequence: Sequence,
+    payload: &[u8],
+) -> Result<(DatabaseId, Tombstone)> {
+    let mut rest = payload;
+    let read = decode_tombstone(&mut rest, sequence);
+    let read = read.map_err(|error| error.context(&format!("replay record {}", sequence.0)))?;
+    if !rest.is_empty() {
+        let message = format!("replay record {}: bytes follow the delete", sequence.0);
+        return Err(Error::new(ErrorKind::Corrupt, message));
+    }
+    Ok(read)
+}
+
+/// The highest ids that rows of the log have, by database.
+type Seen = BTreeMap<DatabaseId, LastIds>;
+
+fn note_ids(rows: &Rows, seen: &mut LastIds) {
+    seen.measurement = seen.measurement.max(rows.measurement.0);
+    let series = rows.series.iter().map(|series| series.0).max();
+    seen.series = seen.series.max(series.unwrap_or(0));
+    let field = rows.columns.last().map(|(field, _)| field.0);
+    seen.field = seen.field.max(field.unwrap_or(0));
+}
+
+/// Takes series out of the live index that no row of the log has: a crash may keep what a write
+/// defined and lose its rows, and a series that nobody was told of is not listed. Its id stays taken.
+/// Cost: a look at each row in memory.
+fn forget_without_rows(database: &Database) {
+    let mut stores = database.stores_mut();
+    let memtables = stores.policies.values().flat_map(|own| &own.memtables);
+    let mut written = RoaringTreemap::new();
+    for memtable in memtables {
+        for measurement in memtable.measurements() {
+            for run in memtable.runs(measurement) {
+                written.extend(run.series_of_rows().iter().map(|id| id.0));
+            }
+        }
+    }
+    let Some(index) = stores.indexes.last_mut() else {
+        return;
+    };
+    let defined = index.ids_from(0);
+    if defined.iter().all(|id| written.contains(id.0)) {
+        return;
+    }
+    let kept = LiveIndex::new();
+    let lives = defined.into_iter().filter(|id| written.contains(id.0));
+    for entry in lives.filter_map(|id| index.entry(id)) {
+        kept.add(&entry);
+    }
+    *index = Arc::new(kept);
+}
