@@ -5,6 +5,7 @@
 //! no longer in the catalogue, so nobody asks for them.
 
 mod names;
+mod order;
 mod series;
 mod shown;
 

@@ -322,3 +322,19 @@ fn the_oldest_query_answers_for_the_rows_that_its_snapshots_pin() {
     assert_eq!(db.budget().counters().writes_refused, 0);
     assert_eq!(db.budget().pressure(), Pressure::Calm);
 }
+
+#[test]
+fn what_series_take_is_known_from_the_moment_of_opening() {
+    let env = SimEnv::new(1);
+    let db = open_with(&env, Limits::default());
+    let id = |id: u64| of_series(&[("id", &id.to_string())], 1);
+    assert_eq!(
+        write(&db, &(0..500).map(id).collect::<Vec<Row>>()).unwrap(),
+        []
+    );
+    drop(db);
+    // How many rows wait before they are flushed goes by it: no step has run yet.
+    let db = open_with(&env, Limits::default());
+    let used = db.budget().usage().class(Class::Index);
+    assert!(used > 500 * 24, "{used}");
+}

@@ -54,6 +54,8 @@ impl Core {
             drop(self.torn.set(torn.clone()));
         }
         self.settle_seen(seen);
+        // How many rows wait before a flush goes by it, and the first of them come before the next look.
+        self.budget.state(Class::Index, self.index_bytes());
         for database in self.all_databases() {
             forget_without_rows(&database);
         }

@@ -98,8 +98,7 @@ impl LiveIndex {
         self.len() == 0
     }
 
-    /// Anonymous memory of the index, in bytes, near enough for a ledger. Cost: a look at each
-    /// value that several series have.
+    /// Anonymous memory of the index, in bytes, near enough for a ledger. Cost: a look at each tag key.
     pub fn size_bytes(&self) -> usize {
         self.read().size_bytes()
     }

@@ -10,3 +10,4 @@ mod table;
 
 pub use crate::index::inverted::{IndexBuilder, InvertedIndex, SeriesWalk, TagKeyNames};
 pub use crate::index::live::{LiveIndex, LiveSelection};
+pub(crate) use crate::index::sorted::sorted_packed;

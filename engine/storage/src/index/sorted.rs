@@ -23,22 +23,23 @@ pub(super) fn sorted_by_text(
         bytes[PREFIX_BYTES..].copy_from_slice(&number.to_be_bytes());
         u128::from_be_bytes(bytes)
     });
-    sorted_packed(packed.collect(), compare)
+    sorted_packed(packed.collect(), |tied| {
+        tied.sort_unstable_by(|one, other| compare(*one, *other));
+    })
 }
 
-/// The low 32 bits of each word, in the order of the 96 bits above them; `compare` decides where
+/// The low 32 bits of each word, in the order of the 96 bits above them; `settle` sorts each stretch where
 /// those are equal.
-pub(super) fn sorted_packed(
-    mut packed: Vec<u128>,
-    compare: impl Fn(u32, u32) -> Ordering,
-) -> Vec<u32> {
+pub(crate) fn sorted_packed(mut packed: Vec<u128>, mut settle: impl FnMut(&mut [u32])) -> Vec<u32> {
     packed.sort_unstable();
     let low = |word: &u128| u32::try_from(word & u128::from(u32::MAX)).expect("they are 32 bits");
     let mut numbers: Vec<u32> = packed.iter().map(low).collect();
     let mut start = 0;
     for equal in packed.chunk_by(|one, other| one >> 32 == other >> 32) {
         let end = start + equal.len();
-        numbers[start..end].sort_unstable_by(|one, other| compare(*one, *other));
+        if equal.len() > 1 {
+            settle(&mut numbers[start..end]);
+        }
         start = end;
     }
     numbers

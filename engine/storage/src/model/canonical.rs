@@ -67,7 +67,19 @@ pub fn push_varint(bytes: &mut Vec<u8>, mut value: u64) {
 }
 
 /// Takes a varint off the front of `bytes`, or `None` if there is none or it passes 64 bits.
+#[inline]
 pub fn take_varint(bytes: &mut &[u8]) -> Option<u64> {
+    // Lengths and ids are mostly small.
+    match *bytes {
+        [first @ ..0x80, rest @ ..] => {
+            *bytes = rest;
+            Some(u64::from(*first))
+        }
+        _ => take_long_varint(bytes),
+    }
+}
+
+fn take_long_varint(bytes: &mut &[u8]) -> Option<u64> {
     let mut value = 0_u64;
     for shift in (0..64).step_by(7) {
         let (first, rest) = bytes.split_first()?;

@@ -14,6 +14,7 @@ use crate::error::Result;
 use crate::manifest::catalog::DatabaseCatalog;
 use crate::model::{MeasurementId, SeriesId, TagSet};
 use crate::snapshot::Snapshot;
+use crate::snapshot::order::order_by_tags;
 use crate::snapshot::series::{Namer, add_series};
 
 /// Series of a block's measurement whose names are kept at most: of more, whoever asks for all of them
@@ -54,9 +55,7 @@ pub(super) struct Named {
 
 impl Named {
     fn new(catalog: &Arc<DatabaseCatalog>, by_ordinal: Vec<(SeriesId, TagSet)>) -> Named {
-        let mut order: Vec<u32> = (0..).take(by_ordinal.len()).collect();
-        let tags = |ordinal: u32| &by_ordinal[ordinal as usize].1;
-        order.sort_unstable_by(|one, other| tags(*one).cmp(tags(*other)));
+        let order = order_by_tags(&by_ordinal);
         let mut places = vec![0; order.len()];
         for (place, ordinal) in (0_u32..).zip(&order) {
             places[*ordinal as usize] = place;

@@ -12,6 +12,7 @@ use crate::model::{
     TagKeyId, TagPredicate, TagSet, TimeRange, Wanted,
 };
 use crate::snapshot::Snapshot;
+use crate::snapshot::order::sort_by_tags;
 use crate::snapshot::shown::{ShownChunks, ShownRuns};
 
 /// Finding one key by its place costs about as much as walking this many.
@@ -71,8 +72,7 @@ impl Snapshot {
             )?;
         }
         found.check_intact()?;
-        series.sort_unstable_by(|(_, one), (_, other)| one.cmp(other));
-        Ok(series)
+        Ok(sort_by_tags(series))
     }
 
     /// How many series [`Snapshot::series`] gives. Cost: no key is read; where several blocks have

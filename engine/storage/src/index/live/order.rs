@@ -111,7 +111,7 @@ impl Store {
             packed << 32 | u128::from(index)
         };
         let packed = (0_u32..).zip(slots).map(pack).collect();
-        sorted_packed(packed, |one, other| {
+        let compare = |one: u32, other: u32| {
             let codes = |index: u32| Codes::new(self, slots[index as usize].0);
             let (mut one, mut other) = (codes(one), codes(other));
             let unequal = columns
@@ -119,6 +119,9 @@ impl Store {
                 .map(|column| one.next(column).cmp(&other.next(column)))
                 .find(|order| order.is_ne());
             unequal.unwrap_or(Ordering::Equal)
+        };
+        sorted_packed(packed, |tied| {
+            tied.sort_unstable_by(|one, other| compare(*one, *other));
         })
     }
 }

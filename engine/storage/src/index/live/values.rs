@@ -15,6 +15,8 @@ pub(super) struct Values {
     /// Who has each: a slot, or [`MANY`] and a place in `many`.
     postings: Steps<u32>,
     many: Vec<Slots>,
+    /// The memory of those in `many`, near enough.
+    many_bytes: usize,
     by_text: Table<Numbered>,
 }
 
@@ -28,21 +30,32 @@ struct Slots {
 
 /// As many slots stand in a [`Slots`] before any waits: a buffer would be larger than they are.
 const SETTLED_MIN: u64 = 512;
+/// What a slot takes in a bitmap of few, and what each 2^16 of them take that have any.
+const SLOT_BYTES: usize = 2;
+const CONTAINER_BYTES: usize = 8;
 /// As many wait at most.
 const NEWEST_MAX: usize = 32;
 
 impl Slots {
-    /// Adds a slot, which lies behind all others.
-    fn push(&mut self, slot: u32) {
+    /// Adds a slot, which lies behind all others. How many bytes more there are then: counted here, as to
+    /// ask a million bitmaps for their sizes takes longer than to add to them.
+    fn push(&mut self, slot: u32) -> usize {
         if self.newest.is_empty() && self.settled.len() < SETTLED_MIN {
+            let last = self.settled.max();
             self.settled.insert(slot);
-            return;
+            let opens = last.is_none_or(|last| last >> u16::BITS != slot >> u16::BITS);
+            return SLOT_BYTES + if opens { CONTAINER_BYTES } else { 0 };
         }
+        let room = self.newest.capacity();
         self.newest.push(slot);
+        let mut more = (self.newest.capacity() - room) * size_of::<u32>();
         if self.newest.len() == NEWEST_MAX {
+            let before = self.settled.serialized_size();
             let added = self.settled.append(self.newest.drain(..));
             assert!(added.is_ok(), "slots come ascending");
+            more += self.settled.serialized_size().saturating_sub(before);
         }
+        more
     }
 
     fn add_to(&self, slots: &mut RoaringBitmap) {
@@ -85,13 +98,15 @@ impl Values {
         let posting = self.postings.get(number as usize);
         if posting & MANY == 0 {
             let place = u32::try_from(self.many.len()).expect("no more values than series");
-            self.many.push(Slots {
+            let slots = Slots {
                 settled: [posting, slot].into_iter().collect(),
                 newest: Vec::new(),
-            });
+            };
+            self.many_bytes += slots.size_bytes();
+            self.many.push(slots);
             self.postings.set(number as usize, MANY | place);
         } else {
-            self.many[(posting & !MANY) as usize].push(slot);
+            self.many_bytes += self.many[(posting & !MANY) as usize].push(slot);
         }
     }
 
@@ -135,12 +150,11 @@ impl Values {
     }
 
     pub(super) fn size_bytes(&self) -> usize {
-        let many: usize = self.many.iter().map(Slots::size_bytes).sum();
         self.text.size_bytes()
             + self.starts.size_bytes()
             + self.postings.size_bytes()
             + self.by_text.size_bytes()
-            + many
+            + self.many_bytes
     }
 }
 
@@ -151,9 +165,11 @@ mod tests {
     #[test]
     fn slots_that_wait_are_seen_like_others() {
         let mut slots = Slots::default();
+        let mut size = slots.size_bytes();
         let mut expected = RoaringBitmap::new();
         for slot in (0..200_000).filter(|slot| slot % 3 != 1) {
-            slots.push(slot);
+            size += slots.push(slot);
+            assert_eq!(size, slots.size_bytes());
             expected.insert(slot);
             let one: RoaringBitmap = [slot].into_iter().collect();
             assert!(slots.meets(&one));
