@@ -283,6 +283,11 @@ mod tests {
         let series = snapshot.series(MeasurementId(1), &TagPredicate::All, policy, range);
         let count = snapshot.series_count(request).unwrap();
         assert_eq!(count, series.as_ref().unwrap().len() as u64);
+        let mut ids = snapshot.series_ids(request).unwrap();
+        let mut named: Vec<SeriesId> = series.as_ref().unwrap().iter().map(|one| one.0).collect();
+        ids.sort_unstable();
+        named.sort_unstable();
+        assert_eq!(ids, named);
         let text = |value: &[u8]| String::from_utf8(value.to_vec()).unwrap();
         let host = |tags: &TagSet| text(tags.get(b"host").unwrap());
         let hosts: Vec<String> = series.unwrap().iter().map(|(_, tags)| host(tags)).collect();

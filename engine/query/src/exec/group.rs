@@ -43,7 +43,7 @@ impl<'p> Execution<'p> {
     ) -> Result<Execution<'p>, QueryError> {
         let plan = prepared.plan;
         let range = plan.range.intersect(range);
-        let beside = needs_neighbours(plan);
+        let beside = plan.needs_neighbours();
         let mut own = Execution {
             context,
             prepared,
@@ -119,17 +119,10 @@ impl<'p> Execution<'p> {
             return Way::Ordered;
         }
         let stated = |input: &PreparedInput<'_>| match input {
-            PreparedInput::Measurement(own) => {
-                let kept = match own.input.bindings.get(call.variable) {
-                    Some(Binding::Field { stored, wanted, .. }) => stored == wanted,
-                    Some(Binding::Absent) => true,
-                    Some(Binding::Tag(_) | Binding::Column { .. }) | None => false,
-                };
-                kept && !own.is_filtered()
-            }
+            PreparedInput::Measurement(own) => call.is_stated(own.input) && !own.is_filtered(),
             PreparedInput::Subquery(_) => false,
         };
-        if function.is_partial() && !self.beside && self.prepared.inputs.iter().all(stated) {
+        if !self.beside && self.prepared.inputs.iter().all(stated) {
             return Way::Statistics;
         }
         Way::Rows
@@ -464,19 +457,4 @@ fn drain(
         flow = Flow::Enough;
     }
     Ok(flow)
-}
-
-/// Whether a plan shows variables beside a selected point, or selects by them.
-fn needs_neighbours(plan: &Plan) -> bool {
-    let count = plan.variables.len();
-    let by = |call: &Call| match &call.base {
-        Base::Aggregate(Aggregate::Top { by, .. } | Aggregate::Bottom { by, .. }) => !by.is_empty(),
-        Base::Aggregate(_) | Base::Raw | Base::Integral(_) => false,
-    };
-    !plan.calls.is_empty()
-        && (plan
-            .columns
-            .iter()
-            .any(|column| column.expr.any_slot(&|slot| slot < count))
-            || plan.calls.iter().any(by))
 }

@@ -4,7 +4,9 @@ use std::cmp::{Ordering, Reverse};
 use std::ops::Range;
 use std::sync::Arc;
 
-use silverback_storage::model::{FieldId, FieldType, FieldValue, TagSet, TagValue, TimeRange};
+use silverback_storage::model::{
+    FieldId, FieldType, FieldValue, SeriesRequest, TagSet, TagValue, TimeRange,
+};
 
 use crate::exec::Context;
 use crate::plan::expr::Expr;
@@ -89,7 +91,7 @@ struct Entry {
     /// Values in the order that groups are sorted by.
     key: Vec<TagValue>,
     input: usize,
-    member: usize,
+    members: Range<usize>,
 }
 
 /// The first eight bytes of the first of `key`, so that of two keys the one with the smaller lead is the
@@ -124,10 +126,11 @@ impl<'p> Prepared<'p> {
         let range = reach(plan, plan.range.intersect(range));
         let mut inputs = Vec::with_capacity(plan.inputs.len());
         let mut entries = Vec::new();
+        let is_named = !order.is_empty() || !is_stated(plan);
         for (index, input) in plan.inputs.iter().enumerate() {
             let prepared = match input {
                 Input::Measurement(input) => {
-                    let prepared = PreparedMeasurement::new(context, input, range)?;
+                    let prepared = PreparedMeasurement::new(context, (input, is_named), range)?;
                     prepared.list(&order, index, &mut entries);
                     PreparedInput::Measurement(prepared)
                 }
@@ -231,12 +234,13 @@ impl<'p> Prepared<'p> {
             let mut parts: Vec<Part> = Vec::with_capacity(1);
             for entry in &*members {
                 let own = &mut taken[entry.input];
-                own.push(entry.member);
+                let start = own.len();
+                own.extend(entry.members.clone());
                 match parts.last_mut() {
-                    Some(part) if part.input == entry.input => part.members.end += 1,
+                    Some(part) if part.input == entry.input => part.members.end = own.len(),
                     _ => parts.push(Part {
                         input: entry.input,
-                        members: own.len() - 1..own.len(),
+                        members: start..own.len(),
                     }),
                 }
             }
@@ -275,7 +279,7 @@ impl<'p> Prepared<'p> {
                 lead: lead(&key),
                 key,
                 input,
-                member,
+                members: member..member + 1,
             });
         }
     }
@@ -317,6 +321,7 @@ impl PreparedInput<'_> {
     /// Keeps the members in `taken`, in that order.
     fn keep(&mut self, taken: &[usize]) {
         match self {
+            PreparedInput::Measurement(own) if taken.iter().copied().eq(0..own.series.len()) => {}
             PreparedInput::Measurement(own) => {
                 let mut series: Vec<Option<SeriesInfo>> = std::mem::take(&mut own.series)
                     .into_iter()
@@ -350,7 +355,7 @@ impl PreparedInput<'_> {
 impl<'p> PreparedMeasurement<'p> {
     fn new(
         context: &Context<'_>,
-        input: &'p MeasurementInput,
+        (input, is_named): (&'p MeasurementInput, bool),
         range: TimeRange,
     ) -> Result<PreparedMeasurement<'p>, QueryError> {
         let mut own = PreparedMeasurement {
@@ -379,14 +384,38 @@ impl<'p> PreparedMeasurement<'p> {
         if own.fields.is_empty() || range.is_empty() {
             return Ok(own);
         }
-        let info = input.info.id;
-        let series = input
-            .source
-            .series(info, &input.predicate, Some(input.policy), range)?;
-        own.filter(series);
+        let request = SeriesRequest {
+            measurement: input.info.id,
+            predicate: &input.predicate,
+            policy: Some(input.policy),
+            range,
+        };
+        own.list_series(request, is_named)?;
         context.series(own.series.len())?;
         context.charge(own.series.len() * size_of::<SeriesInfo>())?;
         Ok(own)
+    }
+
+    fn list_series(
+        &mut self,
+        request: SeriesRequest<'_>,
+        is_named: bool,
+    ) -> Result<(), QueryError> {
+        let source = &self.input.source;
+        if is_named {
+            let (measurement, policy, range) = (request.measurement, request.policy, request.range);
+            let series = source.series(measurement, request.predicate, policy, range)?;
+            self.filter(series);
+        } else {
+            let ids = source.series_ids(request)?.into_iter();
+            let tags = TagSet::default();
+            let unnamed = ids.map(|id| SeriesInfo {
+                id,
+                tags: tags.clone(),
+            });
+            self.series = unnamed.collect();
+        }
+        Ok(())
     }
 
     /// Takes the series whose tags do not already fail the filter, with what is left of it.
@@ -438,6 +467,18 @@ impl<'p> PreparedMeasurement<'p> {
 
     fn list(&self, order: &[Box<[u8]>], input: usize, entries: &mut Vec<Entry>) {
         let name: Arc<[u8]> = (*self.input.info.name).into();
+        if order.is_empty() && !self.series.is_empty() {
+            let key = Vec::new();
+            let (lead, members) = (lead(&key), 0..self.series.len());
+            entries.push(Entry {
+                name,
+                lead,
+                key,
+                input,
+                members,
+            });
+            return;
+        }
         for (member, series) in self.series.iter().enumerate() {
             let key: Vec<TagValue> = order.iter().map(|key| series.tags.value(key)).collect();
             entries.push(Entry {
@@ -445,10 +486,25 @@ impl<'p> PreparedMeasurement<'p> {
                 lead: lead(&key),
                 key,
                 input,
-                member,
+                members: member..member + 1,
             });
         }
     }
+}
+
+/// Whether all that `plan` makes comes from statistics, of which it does not matter whose they are and in which
+/// order they come: where series are not told apart, their tags need not be read.
+fn is_stated(plan: &Plan) -> bool {
+    let is_tag = |binding: &Binding| matches!(binding, Binding::Tag(_));
+    let is_stated = |input: &Input| match input {
+        Input::Measurement(input) => {
+            input.filter.is_none()
+                && !input.bindings.iter().any(is_tag)
+                && plan.calls.iter().all(|call| call.is_stated(input))
+        }
+        Input::Subquery(_) => false,
+    };
+    !plan.calls.is_empty() && !plan.needs_neighbours() && plan.inputs.iter().all(is_stated)
 }
 
 /// A tag as conditions see it: what a series lacks is empty.

@@ -200,6 +200,21 @@ pub enum Stage {
     HoltWinters(HoltWinters),
 }
 
+impl Plan {
+    /// Whether it shows variables beside a selected point, or selects by them.
+    pub fn needs_neighbours(&self) -> bool {
+        let count = self.variables.len();
+        let by = |call: &Call| match &call.base {
+            Base::Aggregate(Aggregate::Top { by, .. } | Aggregate::Bottom { by, .. }) => {
+                !by.is_empty()
+            }
+            Base::Aggregate(_) | Base::Raw | Base::Integral(_) => false,
+        };
+        let shows_one = |column: &Column| column.expr.any_slot(&|slot| slot < count);
+        !self.calls.is_empty() && (self.columns.iter().any(shows_one) || self.calls.iter().any(by))
+    }
+}
+
 impl Call {
     /// How many windows before the first it must see, so that the first has a result.
     pub fn windows_before(&self) -> u32 {
@@ -209,6 +224,17 @@ impl Call {
         let reaching = |stage: &&Stage| matches!(stage, Stage::Transform(transform) if *transform != Transform::CumulativeSum);
         let count = self.stages.iter().filter(reaching).count();
         u32::try_from(count).unwrap_or(u32::MAX)
+    }
+
+    /// Whether statistics of a window hold all that it needs of `input`, whose values are read as they are stored.
+    pub fn is_stated(&self, input: &MeasurementInput) -> bool {
+        let is_kept = match input.bindings.get(self.variable) {
+            Some(Binding::Field { stored, wanted, .. }) => stored == wanted,
+            Some(Binding::Absent) => true,
+            Some(Binding::Tag(_) | Binding::Column { .. }) | None => false,
+        };
+        let is_partial = matches!(&self.base, Base::Aggregate(function) if function.is_partial());
+        is_kept && is_partial
     }
 
     /// Whether windows without points are filled: not where a result keeps its own time.

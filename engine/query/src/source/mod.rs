@@ -72,11 +72,11 @@ pub trait Source: Send + Sync {
         range: TimeRange,
     ) -> Result<Vec<SeriesInfo>>;
 
-    /// How many series [`Source::series`] gives.
+    /// The ids of the series that [`Source::series`] gives, in any order, each once.
     ///
     /// # Errors
     /// As [`RowScan::next_rows`].
-    fn series_count(&self, request: SeriesRequest<'_>) -> Result<u64> {
+    fn series_ids(&self, request: SeriesRequest<'_>) -> Result<Vec<SeriesId>> {
         let SeriesRequest {
             measurement,
             predicate,
@@ -84,7 +84,15 @@ pub trait Source: Send + Sync {
             range,
         } = request;
         let series = self.series(measurement, predicate, policy, range)?;
-        Ok(series.len() as u64)
+        Ok(series.into_iter().map(|one| one.id).collect())
+    }
+
+    /// How many series [`Source::series`] gives.
+    ///
+    /// # Errors
+    /// As [`RowScan::next_rows`].
+    fn series_count(&self, request: SeriesRequest<'_>) -> Result<u64> {
+        Ok(self.series_ids(request)?.len() as u64)
     }
 
     /// Whether [`Source::series`] gives any.

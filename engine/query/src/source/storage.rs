@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use silverback_storage::Result;
 use silverback_storage::model::{
-    AggregateRequest, MeasurementId, MeasurementInfo, PolicyId, PolicyInfo, ScanRequest,
+    AggregateRequest, MeasurementId, MeasurementInfo, PolicyId, PolicyInfo, ScanRequest, SeriesId,
     SeriesRequest, SeriesRows, Strings, TagPredicate, TimeRange, WindowBatch,
 };
 use silverback_storage::scan::{self, SharedRows, SharedWindows};
@@ -56,6 +56,10 @@ impl Source for SnapshotSource {
             .series(measurement, predicate, policy, range)?;
         let info = |(id, tags)| SeriesInfo { id, tags };
         Ok(series.into_iter().map(info).collect())
+    }
+
+    fn series_ids(&self, request: SeriesRequest<'_>) -> Result<Vec<SeriesId>> {
+        self.snapshot.series_ids(request)
     }
 
     fn series_count(&self, request: SeriesRequest<'_>) -> Result<u64> {

@@ -90,7 +90,7 @@ fn columns<'set>(sets: impl ExactSizeIterator<Item = &'set TagSet>) -> Vec<Colum
     for set in sets {
         last.resize(set.len(), usize::MAX);
         for ((key, value), number) in set.iter().zip(&mut last) {
-            if !columns.get(*number).is_some_and(|column| column.key == key) {
+            if columns.get(*number).is_none_or(|column| column.key != key) {
                 *number = *numbers.entry(key).or_insert(columns.len());
             }
             match columns.get_mut(*number) {
@@ -229,7 +229,7 @@ mod tests {
     #[test]
     fn sets_that_each_round_tells_from_one_other_are_sorted_all_the_same() {
         let set = |own: usize| {
-            let mut value = vec![b'a'; 200];
+            let mut value = [b'a'; 200];
             value[own] = b'b';
             TagSet::from_pairs(&mut [(&b"k"[..], &value[..])]).expect("one key")
         };

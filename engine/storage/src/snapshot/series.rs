@@ -88,20 +88,29 @@ impl Snapshot {
             ([], [(_, ordinals)]) => return Ok(ordinals.len()),
             _ => {}
         }
-        let mut ids = RoaringTreemap::new();
-        for (index, selection) in &found.live {
-            index.ids(selection, &mut |id| {
-                ids.insert(id.0);
-            });
-        }
-        for (block, ordinals) in &found.blocks {
-            let index = block.index();
-            for ordinal in ordinals {
-                ids.insert(index.series_id(ordinal as usize)?.0);
+        Ok(found.distinct_ids()?.len())
+    }
+
+    /// The ids of the series that [`Snapshot::series`] gives, in any order, each once. Cost: no key is read.
+    ///
+    /// # Errors
+    /// As [`Snapshot::series`].
+    pub fn series_ids(&self, request: SeriesRequest<'_>) -> Result<Vec<SeriesId>> {
+        let found = self.find(request)?;
+        let mut ids = Vec::new();
+        match (&found.live[..], &found.blocks[..]) {
+            ([], []) => {}
+            ([(index, selection)], []) => index.ids(selection, &mut |id| ids.push(id)),
+            ([], [(block, ordinals)]) => {
+                let index = block.index();
+                for ordinal in ordinals {
+                    ids.push(index.series_id(ordinal as usize)?);
+                }
+                found.check_intact()?;
             }
+            _ => ids.extend(found.distinct_ids()?.into_iter().map(SeriesId)),
         }
-        found.check_intact()?;
-        Ok(ids.len())
+        Ok(ids)
     }
 
     /// The values that tag `key` has among the series that [`Snapshot::series`] gives, ascending,
@@ -294,6 +303,24 @@ struct Found<'snapshot> {
 }
 
 impl Found<'_> {
+    /// The ids of all series.
+    fn distinct_ids(&self) -> Result<RoaringTreemap> {
+        let mut ids = RoaringTreemap::new();
+        for (index, selection) in &self.live {
+            index.ids(selection, &mut |id| {
+                ids.insert(id.0);
+            });
+        }
+        for (block, ordinals) in &self.blocks {
+            let index = block.index();
+            for ordinal in ordinals {
+                ids.insert(index.series_id(ordinal as usize)?.0);
+            }
+        }
+        self.check_intact()?;
+        Ok(ids)
+    }
+
     /// Whether the blocks were what they are while they were read.
     fn check_intact(&self) -> Result<()> {
         let mut blocks = self.blocks.iter();

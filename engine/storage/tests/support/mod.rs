@@ -9,7 +9,7 @@ use silverback_storage::env::SimEnv;
 use silverback_storage::error::{Error, ErrorKind, Result};
 use silverback_storage::model::{
     Batch, FieldColumn, FieldValue, KeyError, KeyHasher, KeyParser, KeyRef, MeasurementRows,
-    ScanRequest, SeriesKey, TagPredicate, TagSet, TimeRange,
+    ScanRequest, SeriesId, SeriesKey, SeriesRequest, TagPredicate, TagSet, TimeRange,
 };
 use silverback_storage::scan;
 
@@ -207,6 +207,16 @@ pub(crate) fn each_piece(
                 Some(policy.id),
                 TimeRange::ALL,
             )?;
+            let mut ids = snapshot.series_ids(SeriesRequest {
+                measurement: measurement.id,
+                predicate: &TagPredicate::All,
+                policy: Some(policy.id),
+                range: TimeRange::ALL,
+            })?;
+            ids.sort_unstable();
+            let mut named: Vec<SeriesId> = series.iter().map(|(id, _)| *id).collect();
+            named.sort_unstable();
+            assert_eq!(ids, named, "series without and with their names");
             let request = ScanRequest {
                 policy: policy.id,
                 measurement: measurement.id,
