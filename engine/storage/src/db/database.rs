@@ -191,7 +191,7 @@ impl Database {
         definitions: &[Arc<Definitions>],
     ) {
         for one in definitions {
-            index.add_all(&one.series);
+            index.add_all(one.series.iter().map(|entry| (entry.id, &*entry.key)));
         }
         if let Some(catalog) = catalog {
             self.stores_mut().catalog = catalog;

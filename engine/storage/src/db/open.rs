@@ -66,6 +66,10 @@ impl Db {
         });
         core.open_databases()?;
         core.note_files()?;
+        // One thread is that of whoever asks.
+        let threads = core.env.cores().saturating_sub(1);
+        let workers = Workers::start(&*core.env, threads, &core.budget)?;
+        drop(core.workers.set(workers));
         let core = Arc::new(core);
         let complete = core.open_log()?;
         if complete {
@@ -122,10 +126,6 @@ impl Db {
                 handle.map_err(|source| Error::io("start a background step", "", source))?;
             lock(&self.core.steps).push(handle);
         }
-        // One thread is that of whoever asks.
-        let threads = self.core.env.cores().saturating_sub(1);
-        let workers = Workers::start(&*self.core.env, threads, &self.core.budget)?;
-        drop(self.core.workers.set(workers));
         Ok(())
     }
 }

@@ -1,5 +1,7 @@
 //! What the log holds goes back to where it was before the stop.
 
+mod lane;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -9,6 +11,7 @@ use roaring::RoaringTreemap;
 use crate::budget::Class;
 use crate::db::core::{Core, RECORD_DEFINITIONS, RECORD_ROWS, RECORD_TOMBSTONE, lock};
 use crate::db::database::{Database, drop_known};
+use crate::db::replay::lane::Lane;
 use crate::db::stats::Problem;
 use crate::db::write::append;
 use crate::error::{Error, ErrorKind, Result};
@@ -39,9 +42,12 @@ impl Core {
                 }),
             }
         };
-        let mut seen = Seen::default();
+        let mut replayed = Replayed {
+            seen: Seen::new(),
+            lane: Lane::new(&self.workers, &self.budget),
+        };
         let mut replay =
-            |sequence, kind, payload: &[u8]| self.replay((sequence, kind, payload), &mut seen);
+            |sequence, kind, payload: &[u8]| self.replay((sequence, kind, payload), &mut replayed);
         let env = Arc::clone(&self.env);
         let (wal, report) = Wal::open(env, self.options.wal, start, &mut replay)?;
         for damage in &report.damage {
@@ -53,6 +59,8 @@ impl Core {
         if let Some(torn) = &report.torn {
             drop(self.torn.set(torn.clone()));
         }
+        let Replayed { seen, mut lane } = replayed;
+        lane.settle();
         self.settle_seen(seen);
         // How many rows wait before a flush goes by it, and the first of them come before the next look.
         self.budget.state(Class::Index, self.index_bytes());
@@ -67,13 +75,15 @@ impl Core {
     fn replay(
         &self,
         (sequence, kind, payload): (Sequence, u8, &[u8]),
-        seen: &mut Seen,
+        replayed: &mut Replayed,
     ) -> Result<()> {
         // The record and what it is decoded to, until it is in a memtable.
         let _charge = self.budget.charge(Class::Replay, 2 * payload.len());
         match kind {
-            RECORD_DEFINITIONS => self.replay_definitions(sequence, payload)?,
-            RECORD_ROWS => self.replay_rows(sequence, payload, seen)?,
+            RECORD_DEFINITIONS => {
+                self.replay_definitions(sequence, payload, &mut replayed.lane)?;
+            }
+            RECORD_ROWS => self.replay_rows(sequence, payload, &mut replayed.seen)?,
             RECORD_TOMBSTONE if sabotage::is(Fault::DeleteLostAtRestart) => {}
             RECORD_TOMBSTONE => self.replay_tombstone(sequence, payload)?,
             other => {
@@ -86,56 +96,60 @@ impl Core {
         let used = self.unflushed_bytes.load(Ordering::Acquire);
         // Where the disk is full the log is replayed into memory all the same: it is bounded.
         let is_full = lock(&self.flushing).failed_at.is_some();
-        if used >= self.options.memtable_bytes
-            && !is_full
-            && let Err(error) = self.flush()
-            && error.kind() != ErrorKind::NoSpace
-        {
-            return Err(error);
+        if used < self.options.memtable_bytes || is_full {
+            return Ok(());
         }
-        Ok(())
+        replayed.lane.settle();
+        match self.flush() {
+            Err(error) if error.kind() != ErrorKind::NoSpace => Err(error),
+            Ok(()) | Err(_) => Ok(()),
+        }
     }
 
-    fn replay_definitions(&self, sequence: Sequence, payload: &[u8]) -> Result<()> {
+    fn replay_definitions(
+        &self,
+        sequence: Sequence,
+        payload: &[u8],
+        lane: &mut Lane,
+    ) -> Result<()> {
         let placed = |error: Error| error.context(&format!("replay record {}", sequence.0));
-        let definitions = Definitions::decode(payload).map_err(placed)?;
+        let (id, names, series) = Definitions::decode_names(payload).map_err(placed)?;
         let mut sequencer = self.sequencer();
         // Unknown means dropped: a database is made in the manifest first.
-        let Some(writer) = sequencer.writers.get_mut(&definitions.database) else {
-            self.report_lost_database(definitions.database);
+        let Some(writer) = sequencer.writers.get_mut(&id) else {
+            self.report_lost_database(id);
             return Ok(());
         };
         let database = self.all_databases();
-        let database = database.iter().find(|one| one.id == definitions.database);
+        let database = database.iter().find(|one| one.id == id);
         let database = database.expect("a writer has its database");
-        let mut catalog = DatabaseCatalog::clone(&writer.catalog);
-        catalog.define(&definitions.names).map_err(placed)?;
-        // Names are logged again until they are known to be durable: one record may repeat what
-        // another has, or the manifest.
-        let mut new = definitions.names.clone();
-        drop_known(&mut new, &writer.catalog);
-        append(&mut writer.pending, &new);
-        writer.catalog = Arc::new(catalog);
-        for entry in &definitions.series {
-            let key = CanonicalKey(&entry.key);
-            if key.measurement().is_none() || key.tags().is_none() {
+        if !names.is_empty() {
+            let mut catalog = DatabaseCatalog::clone(&writer.catalog);
+            catalog.define(&names).map_err(placed)?;
+            // Names are logged again until they are known to be durable: one record may repeat what
+            // another has, or the manifest.
+            let mut new = names;
+            drop_known(&mut new, &writer.catalog);
+            append(&mut writer.pending, &new);
+            writer.catalog = Arc::new(catalog);
+            database.stores_mut().catalog = Arc::clone(&writer.catalog);
+        }
+        let index = database.stores().indexes.last().map(Arc::clone);
+        let index = index.expect("a database has an open index");
+        let mut hashed = Vec::new();
+        for listed in series {
+            let (id, key) = listed.map_err(placed)?;
+            if !CanonicalKey(key).is_sound() {
                 let error = Error::new(ErrorKind::Corrupt, "a series has no key");
                 return Err(placed(error));
             }
-            writer.last_series = writer.last_series.max(entry.id.0);
-            let hash = self.hasher.hash(&entry.key);
-            // One that a registry file has is defined again for its key alone. Where the file is
-            // damaged the log makes up for it.
-            if !matches!(database.registry.find(hash), Ok(Some(_))) {
-                database.registry.insert([(hash, entry.id)]);
-            }
+            writer.last_series = writer.last_series.max(id.0);
+            hashed.push((self.hasher.hash(key), id));
+            lane.push(&index, id, key);
         }
-        let stores = database.stores();
-        let index = stores.indexes.last().map(Arc::clone);
-        drop(stores);
-        let index = index.expect("a database has an open index");
-        let catalog = Arc::clone(&writer.catalog);
-        database.publish(Some(catalog), &index, &[Arc::new(definitions)]);
+        // One that a registry file has is defined again for its key alone. Where the file is damaged
+        // the log makes up for it.
+        database.registry.learn(&hashed);
         Ok(())
     }
 
@@ -214,6 +228,12 @@ pub(super) fn read_tombstone(
         return Err(Error::new(ErrorKind::Corrupt, message));
     }
     Ok(read)
+}
+
+/// What replay keeps from one record to the next.
+struct Replayed {
+    seen: Seen,
+    lane: Lane,
 }
 
 /// The highest ids that rows of the log have, by database.

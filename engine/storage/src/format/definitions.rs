@@ -126,8 +126,7 @@ impl Definitions {
         names.encode(bytes);
         push_varint(bytes, series.len() as u64);
         for series in series {
-            push_varint(bytes, series.id.0);
-            push_bytes(bytes, &series.key);
+            push_series(bytes, series.id, &series.key);
         }
     }
 
@@ -135,28 +134,81 @@ impl Definitions {
     ///
     /// # Errors
     /// `Corrupt` if the bytes are none: the caller adds the place.
-    pub fn decode(mut bytes: &[u8]) -> Result<Definitions> {
-        let rest = &mut bytes;
-        let database = DatabaseId(take_id(rest)?);
-        let names = Names::decode(rest)?;
-        let mut series = Vec::new();
-        for _ in 0..take_count(rest)? {
-            let id = SeriesId(take_number(rest)?);
-            if id.0 == 0 {
-                return Err(damaged("series id is zero"));
-            }
-            let key = take_bytes(rest)?.into();
-            series.push(SeriesEntry { id, key });
-        }
-        if !rest.is_empty() {
-            return Err(damaged("bytes follow the definitions"));
-        }
+    pub fn decode(bytes: &[u8]) -> Result<Definitions> {
+        let (database, names, list) = Definitions::decode_names(bytes)?;
+        let entry = |listed: Result<(SeriesId, &[u8])>| {
+            let (id, key) = listed?;
+            let key = key.into();
+            Ok(SeriesEntry { id, key })
+        };
         Ok(Definitions {
             database,
             names,
-            series,
+            series: list.map(entry).collect::<Result<_>>()?,
         })
     }
+
+    /// The same, with the series where they are: a log has millions.
+    ///
+    /// # Errors
+    /// `Corrupt` if the bytes before the series are none: the caller adds the place.
+    pub fn decode_names(mut bytes: &[u8]) -> Result<(DatabaseId, Names, SeriesList<'_>)> {
+        let rest = &mut bytes;
+        let database = DatabaseId(take_id(rest)?);
+        let names = Names::decode(rest)?;
+        let count = take_count(rest)?;
+        let series = SeriesList::of(count, bytes);
+        Ok((database, names, series))
+    }
+}
+
+/// Series with their canonical keys, as a record has them. Ends with `Corrupt` where the bytes are no series, or
+/// where more bytes follow.
+#[derive(Clone, Debug)]
+pub struct SeriesList<'bytes> {
+    left: usize,
+    rest: &'bytes [u8],
+}
+
+impl<'bytes> SeriesList<'bytes> {
+    /// The `count` series that stand in `bytes`.
+    pub fn of(count: usize, bytes: &'bytes [u8]) -> SeriesList<'bytes> {
+        SeriesList {
+            left: count,
+            rest: bytes,
+        }
+    }
+
+    fn take(&mut self) -> Result<(SeriesId, &'bytes [u8])> {
+        let id = SeriesId(take_number(&mut self.rest)?);
+        if id.0 == 0 {
+            return Err(damaged("series id is zero"));
+        }
+        Ok((id, take_bytes(&mut self.rest)?))
+    }
+}
+
+impl<'bytes> Iterator for SeriesList<'bytes> {
+    type Item = Result<(SeriesId, &'bytes [u8])>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let Some(left) = self.left.checked_sub(1) else {
+            let rest = std::mem::take(&mut self.rest);
+            return (!rest.is_empty()).then(|| Err(damaged("bytes follow the definitions")));
+        };
+        let taken = self.take();
+        self.left = left;
+        if taken.is_err() {
+            *self = SeriesList { left: 0, rest: &[] };
+        }
+        Some(taken)
+    }
+}
+
+/// Appends a series: its id (varint), its canonical key.
+pub(crate) fn push_series(bytes: &mut Vec<u8>, id: SeriesId, key: &[u8]) {
+    push_varint(bytes, id.0);
+    push_bytes(bytes, key);
 }
 
 /// Appends a byte string: varint length, bytes.

@@ -43,18 +43,19 @@ impl LiveIndex {
     /// If the key is no canonical key, or at 2^31 series.
     pub fn add(&self, entry: &SeriesEntry) -> bool {
         let mut store = self.store.write().unwrap_or_else(PoisonError::into_inner);
-        store.add(entry)
+        store.add(entry.id, &entry.key)
     }
 
-    /// Makes all of `entries` known, some hundred under one hold of the lock.
+    /// Makes series with these canonical keys known, some hundred under one hold of the lock.
     ///
     /// # Panics
     /// As [`LiveIndex::add`].
-    pub fn add_all(&self, entries: &[SeriesEntry]) {
-        for some in entries.chunks(ADDED_AT_ONCE) {
+    pub fn add_all<'key>(&self, series: impl Iterator<Item = (SeriesId, &'key [u8])>) {
+        let mut series = series.peekable();
+        while series.peek().is_some() {
             let mut store = self.store.write().unwrap_or_else(PoisonError::into_inner);
-            for entry in some {
-                store.add(entry);
+            for (id, key) in series.by_ref().take(ADDED_AT_ONCE) {
+                store.add(id, key);
             }
         }
     }

@@ -107,6 +107,22 @@ impl Registry {
         }
     }
 
+    /// Takes in those of `series` that are found nowhere. A file that cannot be read is passed over: who asks
+    /// knows the series from elsewhere.
+    pub fn learn(&self, series: &[Entry]) {
+        let mut behind = self.behind.write().unwrap_or_else(PoisonError::into_inner);
+        let Behind {
+            fresh,
+            frozen,
+            files,
+        } = &mut *behind;
+        fresh.insert_all(series, |hash| {
+            let is_frozen = || frozen.as_ref().is_some_and(|own| own.find(hash).is_some());
+            let is_in = |file: &Arc<RegistryFile>| matches!(file.find(hash), Ok(Some(_)));
+            is_frozen() || files.iter().any(is_in)
+        });
+    }
+
     /// Sets the series made so far aside for a flush; they stay findable.
     ///
     /// # Panics

@@ -31,6 +31,11 @@ impl<'key> CanonicalKey<'key> {
         Some(MeasurementId(u32::from_le_bytes(*id)))
     }
 
+    /// Whether the bytes are a key.
+    pub fn is_sound(&self) -> bool {
+        self.each_tag(|_, _| ()).is_some()
+    }
+
     /// The tags, ascending by tag key id, or `None` if the bytes are no key.
     pub fn tags(&self) -> Option<Vec<(TagKeyId, &'key [u8])>> {
         let mut tags: Vec<(TagKeyId, &[u8])> = Vec::new();

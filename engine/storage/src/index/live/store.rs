@@ -7,9 +7,7 @@ use crate::index::live::arena::{Arena, Steps};
 use crate::index::live::values::{SLOTS_MAX, Values};
 use crate::index::numbered::Numbered;
 use crate::index::table::Table;
-use crate::model::{
-    CanonicalKey, MeasurementId, SeriesEntry, SeriesId, TagKeyId, push_varint, take_varint,
-};
+use crate::model::{CanonicalKey, MeasurementId, SeriesId, TagKeyId, push_varint, take_varint};
 
 type Map<K, V> = HashMap<K, V, foldhash::fast::FixedState>;
 
@@ -84,31 +82,31 @@ impl Store {
         found.map(|entry| entry.number())
     }
 
-    pub(super) fn add(&mut self, entry: &SeriesEntry) -> bool {
-        if self.slot(entry.id).is_some() {
+    pub(super) fn add(&mut self, id: SeriesId, key: &[u8]) -> bool {
+        if self.slot(id).is_some() {
             return false;
         }
-        let key = CanonicalKey(&entry.key);
-        let measurement = key.measurement().expect("a canonical key");
-        let tags = key.tags().expect("a canonical key");
+        let key = CanonicalKey(key);
         let slot = u32::try_from(self.len())
             .ok()
             .filter(|slot| *slot < SLOTS_MAX);
         let slot = slot.expect("fewer than 2^31 series in memory");
-        let shape = self.shape(measurement, &tags);
+        let shape = self.shape(key);
         let mut record = std::mem::take(&mut self.buffer);
         push_varint(&mut record, shape.into());
         let shape = &mut self.shapes[shape as usize];
         shape.slots.insert(slot);
-        for ((_, value), (_, column)) in tags.into_iter().zip(&shape.keys) {
+        let mut keys = shape.keys.iter();
+        key.each_tag(|_, value| {
+            let (_, column) = keys.next().expect("a shape has the keys of its series");
             let number = self.columns[*column as usize].add(value, slot);
             push_varint(&mut record, number.into());
-        }
+        });
         self.starts.push(self.records.push(&record));
         record.clear();
         self.buffer = record;
-        self.ids.push(entry.id);
-        self.note_id(entry.id, slot);
+        self.ids.push(id);
+        self.note_id(id, slot);
         true
     }
 
@@ -131,15 +129,22 @@ impl Store {
         }
     }
 
-    /// The shape of a series with these tags; mostly that of the last one.
-    fn shape(&mut self, measurement: MeasurementId, tags: &[(TagKeyId, &[u8])]) -> u32 {
+    /// The shape of a series with this key; mostly that of the last one.
+    fn shape(&mut self, key: CanonicalKey<'_>) -> u32 {
+        let measurement = key.measurement().expect("a canonical key");
         let is = |shape: &Shape| {
-            let own = shape.keys.iter().map(|(key, _)| key);
-            shape.measurement == measurement && own.eq(tags.iter().map(|(key, _)| key))
+            let mut own = shape.keys.iter();
+            let mut is_own = shape.measurement == measurement;
+            let walked = key.each_tag(|key, _| {
+                is_own &= own.next().is_some_and(|(own, _)| *own == key);
+            });
+            walked.expect("a canonical key");
+            is_own && own.next().is_none()
         };
         if self.shapes.get(self.last_shape as usize).is_some_and(is) {
             return self.last_shape;
         }
+        let tags = key.tags().expect("a canonical key");
         let keys = tags.iter().map(|(key, _)| *key).collect();
         let next = u32::try_from(self.shapes.len()).expect("no more shapes than series");
         let number = *self.by_keys.entry((measurement, keys)).or_insert(next);

@@ -18,6 +18,8 @@ pub(super) struct Values {
     /// The memory of those in `many`, near enough.
     many_bytes: usize,
     by_text: Table<Numbered>,
+    /// The number of the value that came last.
+    last: u32,
 }
 
 /// The slots of several series. They come ascending, and to find a place for each alone costs as much as
@@ -82,14 +84,22 @@ pub(super) const SLOTS_MAX: u32 = 1 << 31;
 impl Values {
     /// Notes that the series of `slot` has `value`; the number of the value.
     pub(super) fn add(&mut self, value: &[u8], slot: u32) -> u32 {
+        // Of many tags a series has what the one before it has.
+        let last = self.last;
+        if (last as usize) < self.len() && self.get(last) == value {
+            self.post(last, slot);
+            return last;
+        }
         let hash = hash(value);
         let Some(number) = self.find_hashed(hash, value) else {
             let number = u32::try_from(self.starts.len()).expect("no more values than series");
             self.starts.push(self.text.push(value));
             self.postings.push(slot);
             self.by_text.insert(Numbered::new(hash, number));
+            self.last = number;
             return number;
         };
+        self.last = number;
         self.post(number, slot);
         number
     }

@@ -163,6 +163,24 @@ impl Slots {
         slot.map(|slot| SeriesId(slot.value))
     }
 
+    /// Puts in those of `series` whose hash is neither here nor `elsewhere`. The first slots of several are
+    /// loaded before any is compared, so that their cache misses overlap.
+    pub(super) fn insert_all(&mut self, series: &[FileEntry], elsewhere: impl Fn(KeyHash) -> bool) {
+        for series in series.chunks(LOOKUPS_AT_ONCE) {
+            let mut first = [Slot::EMPTY; LOOKUPS_AT_ONCE];
+            for (slot, (hash, _)) in first.iter_mut().zip(series) {
+                let (high, _) = halves(*hash);
+                *slot = self.0.first(high).copied().unwrap_or(Slot::EMPTY);
+            }
+            for (slot, (hash, series)) in first.iter().zip(series) {
+                let is_here = (slot.high, slot.low) == halves(*hash) && !slot.is_empty();
+                if !is_here && !elsewhere(*hash) {
+                    self.insert(*hash, *series);
+                }
+            }
+        }
+    }
+
     /// Puts a series in, if its hash is not there.
     pub(super) fn insert(&mut self, hash: KeyHash, series: SeriesId) {
         if self.find(hash).is_none() {
