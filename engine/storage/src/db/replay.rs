@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 
 use roaring::RoaringTreemap;
 
-use crate::budget::Class;
+use crate::budget::{Charge, Class};
 use crate::db::core::{Core, RECORD_DEFINITIONS, RECORD_ROWS, RECORD_TOMBSTONE, lock};
 use crate::db::database::{Database, drop_known};
 use crate::db::replay::lane::Lane;
@@ -17,12 +17,13 @@ use crate::db::write::append;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::definitions::Definitions;
 use crate::format::manifest::LastIds;
+use crate::format::registry::Entry;
 use crate::format::rows::decode_rows;
 use crate::format::tombstone::decode_tombstone;
 use crate::index::LiveIndex;
 use crate::manifest::catalog::DatabaseCatalog;
 use crate::memtable::Run;
-use crate::model::{CanonicalKey, DatabaseId, Rows, Sequence, Tombstone};
+use crate::model::{CanonicalKey, DatabaseId, Rows, Sequence, SeriesId, Tombstone};
 use crate::sabotage::{self, Fault};
 use crate::wal::{LogEnd, Wal, WalStart};
 
@@ -45,6 +46,10 @@ impl Core {
         let mut replayed = Replayed {
             seen: Seen::new(),
             lane: Lane::new(&self.workers, &self.budget),
+            hashed: None,
+            _charge: self
+                .budget
+                .charge(Class::Replay, HASHED_MAX * 2 * size_of::<Entry>()),
         };
         let mut replay =
             |sequence, kind, payload: &[u8]| self.replay((sequence, kind, payload), &mut replayed);
@@ -59,9 +64,8 @@ impl Core {
         if let Some(torn) = &report.torn {
             drop(self.torn.set(torn.clone()));
         }
-        let Replayed { seen, mut lane } = replayed;
-        lane.settle();
-        self.settle_seen(seen);
+        replayed.settle();
+        self.settle_seen(replayed.seen);
         // How many rows wait before a flush goes by it, and the first of them come before the next look.
         self.budget.state(Class::Index, self.index_bytes());
         for database in self.all_databases() {
@@ -80,9 +84,7 @@ impl Core {
         // The record and what it is decoded to, until it is in a memtable.
         let _charge = self.budget.charge(Class::Replay, 2 * payload.len());
         match kind {
-            RECORD_DEFINITIONS => {
-                self.replay_definitions(sequence, payload, &mut replayed.lane)?;
-            }
+            RECORD_DEFINITIONS => self.replay_definitions(sequence, payload, replayed)?,
             RECORD_ROWS => self.replay_rows(sequence, payload, &mut replayed.seen)?,
             RECORD_TOMBSTONE if sabotage::is(Fault::DeleteLostAtRestart) => {}
             RECORD_TOMBSTONE => self.replay_tombstone(sequence, payload)?,
@@ -99,7 +101,7 @@ impl Core {
         if used < self.options.memtable_bytes || is_full {
             return Ok(());
         }
-        replayed.lane.settle();
+        replayed.settle();
         match self.flush() {
             Err(error) if error.kind() != ErrorKind::NoSpace => Err(error),
             Ok(()) | Err(_) => Ok(()),
@@ -110,7 +112,7 @@ impl Core {
         &self,
         sequence: Sequence,
         payload: &[u8],
-        lane: &mut Lane,
+        replayed: &mut Replayed,
     ) -> Result<()> {
         let placed = |error: Error| error.context(&format!("replay record {}", sequence.0));
         let (id, names, series) = Definitions::decode_names(payload).map_err(placed)?;
@@ -136,7 +138,6 @@ impl Core {
         }
         let index = database.stores().indexes.last().map(Arc::clone);
         let index = index.expect("a database has an open index");
-        let mut hashed = Vec::new();
         for listed in series {
             let (id, key) = listed.map_err(placed)?;
             if !CanonicalKey(key).is_sound() {
@@ -144,12 +145,9 @@ impl Core {
                 return Err(placed(error));
             }
             writer.last_series = writer.last_series.max(id.0);
-            hashed.push((self.hasher.hash(key), id));
-            lane.push(&index, id, key);
+            replayed.learn(database, (self.hasher.hash(key), id));
+            replayed.lane.push(&index, id, key);
         }
-        // One that a registry file has is defined again for its key alone. Where the file is damaged
-        // the log makes up for it.
-        database.registry.learn(&hashed);
         Ok(())
     }
 
@@ -233,7 +231,42 @@ pub(super) fn read_tombstone(
 /// What replay keeps from one record to the next.
 struct Replayed {
     seen: Seen,
+    /// Series on their way into live indexes.
     lane: Lane,
+    /// Series on their way into the registry of a database: many at once cost less than each by itself.
+    hashed: Option<(Arc<Database>, Vec<Entry>)>,
+    _charge: Charge,
+}
+
+/// Series that wait for a registry at most.
+const HASHED_MAX: usize = 1 << 16;
+
+impl Replayed {
+    fn learn(&mut self, database: &Arc<Database>, series: Entry) {
+        let is_other = |(own, _): &(Arc<Database>, Vec<Entry>)| !Arc::ptr_eq(own, database);
+        if self.hashed.as_ref().is_some_and(is_other) {
+            self.settle_hashed();
+        }
+        let (_, hashed) = (self.hashed).get_or_insert_with(|| (Arc::clone(database), Vec::new()));
+        hashed.push(series);
+        if hashed.len() == HASHED_MAX {
+            self.settle_hashed();
+        }
+    }
+
+    /// One that a registry file has is defined again for its key alone. Where the file is damaged the
+    /// log makes up for it.
+    fn settle_hashed(&mut self) {
+        if let Some((database, hashed)) = self.hashed.take() {
+            database.registry.learn(&hashed);
+        }
+    }
+
+    /// Everything is where it belongs when this returns.
+    fn settle(&mut self) {
+        self.settle_hashed();
+        self.lane.settle();
+    }
 }
 
 /// The highest ids that rows of the log have, by database.
@@ -252,26 +285,69 @@ fn note_ids(rows: &Rows, seen: &mut LastIds) {
 /// Cost: a look at each row in memory.
 fn forget_without_rows(database: &Database) {
     let mut stores = database.stores_mut();
-    let memtables = stores.policies.values().flat_map(|own| &own.memtables);
-    let mut written = RoaringTreemap::new();
-    for memtable in memtables {
-        for measurement in memtable.measurements() {
-            for run in memtable.runs(measurement) {
-                written.extend(run.series_of_rows().iter().map(|id| id.0));
-            }
-        }
-    }
-    let Some(index) = stores.indexes.last_mut() else {
+    let Some(index) = stores.indexes.last() else {
         return;
     };
     let defined = index.ids_from(0);
-    if defined.iter().all(|id| written.contains(id.0)) {
+    let mut written = IdSet::spanning(&defined);
+    let memtables = (stores.policies.values()).flat_map(|own| &own.memtables);
+    for memtable in memtables {
+        for measurement in memtable.measurements() {
+            for run in memtable.runs(measurement) {
+                run.series_of_rows()
+                    .iter()
+                    .for_each(|id| written.insert(*id));
+            }
+        }
+    }
+    if defined.iter().all(|id| written.has(*id)) {
         return;
     }
     let kept = LiveIndex::new();
-    let lives = defined.into_iter().filter(|id| written.contains(id.0));
+    let lives = defined.into_iter().filter(|id| written.has(*id));
     for entry in lives.filter_map(|id| index.entry(id)) {
         kept.add(&entry);
     }
-    *index = Arc::new(kept);
+    *stores.indexes.last_mut().expect("it has been looked at") = Arc::new(kept);
+}
+
+/// Some of the ids between two. Mostly they lie close together, as they were given.
+struct IdSet {
+    first: u64,
+    /// One bit for each id from `first` on; those behind are in `far`.
+    bits: Vec<u64>,
+    far: RoaringTreemap,
+}
+
+impl IdSet {
+    /// An empty set for some of `ids`. Memory: half a byte for each.
+    fn spanning(ids: &[SeriesId]) -> IdSet {
+        let first = ids.iter().map(|id| id.0).min().unwrap_or(0);
+        IdSet {
+            first,
+            // Those of old series may lie far apart.
+            bits: vec![0; ids.len().div_ceil(64) * 4],
+            far: RoaringTreemap::new(),
+        }
+    }
+
+    fn place(&self, id: SeriesId) -> Option<(usize, u64)> {
+        let offset = id.0.checked_sub(self.first)?;
+        let word = usize::try_from(offset / 64).ok()?;
+        (word < self.bits.len()).then_some((word, 1 << (offset % 64)))
+    }
+
+    fn insert(&mut self, id: SeriesId) {
+        match self.place(id) {
+            Some((word, bit)) => self.bits[word] |= bit,
+            None => drop(self.far.insert(id.0)),
+        }
+    }
+
+    fn has(&self, id: SeriesId) -> bool {
+        match self.place(id) {
+            Some((word, bit)) => self.bits[word] & bit != 0,
+            None => self.far.contains(id.0),
+        }
+    }
 }

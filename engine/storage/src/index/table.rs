@@ -25,7 +25,7 @@ pub(super) trait Entry: Copy {
 }
 
 /// Shards of a table that has more than [`WHOLE_MAX`] entries; a power of two.
-const SHARDS: usize = 256;
+pub(super) const SHARDS: usize = 256;
 /// Entries up to which a table is one shard.
 const WHOLE_MAX: usize = 4096;
 /// Homes of a new shard; staggered by up to a quarter.
@@ -80,6 +80,11 @@ impl<E: Entry> Table<E> {
     pub(super) fn iter(&self) -> impl Iterator<Item = &E> {
         let slots = self.shards.iter().flat_map(|shard| &shard.slots);
         slots.filter(|entry| !entry.is_empty())
+    }
+
+    /// A number below [`SHARDS`]: entries whose places have the same lie near each other in memory.
+    pub(super) fn neighbourhood(place: u64) -> usize {
+        split_place(place, SHARDS).0
     }
 
     /// The first slot that a search for `place` looks at: reading it early covers its cache miss.
@@ -214,11 +219,16 @@ impl<E: Entry> Shard<E> {
             self.homes = self.parts / PARTS;
             let homes = usize::try_from(self.homes).expect("homes lie in memory");
             self.slots = vec![E::EMPTY; homes + homes / 32 + 8];
+            // They come in order: each goes to its home, or behind the one before it.
+            let mut free = 0;
             for entry in old.iter().filter(|entry| !entry.is_empty()) {
                 let (_, rest) = split_place(entry.place(), shards);
-                if !self.try_insert(*entry, rest) {
+                let at = self.home(rest).max(free);
+                if at + 1 >= self.slots.len() {
                     continue 'larger;
                 }
+                self.slots[at] = *entry;
+                free = at + 1;
             }
             return;
         }

@@ -4,6 +4,8 @@
 //! Layout: measurement id (u32, little endian), then for each tag, ascending by tag key id: tag key
 //! id (varint), length of the value (varint), the value's bytes.
 
+use std::ops::Range;
+
 use crate::model::{MeasurementId, TagKeyId};
 
 /// A view of canonical key bytes.
@@ -46,6 +48,11 @@ impl<'key> CanonicalKey<'key> {
     /// Calls `found` with each tag, ascending by tag key id; `None` if the bytes are no key: then it
     /// was called with those before the fault.
     pub fn each_tag(&self, mut found: impl FnMut(TagKeyId, &'key [u8])) -> Option<()> {
+        self.each_place(|key, place| found(key, &self.0[place]))
+    }
+
+    /// The same with where a value lies in the key's bytes.
+    pub fn each_place(&self, mut found: impl FnMut(TagKeyId, Range<usize>)) -> Option<()> {
         let mut rest = self.0.get(4..)?;
         let mut last = None;
         while !rest.is_empty() {
@@ -54,9 +61,9 @@ impl<'key> CanonicalKey<'key> {
             if len > rest.len() || last >= Some(key) {
                 return None;
             }
-            let (value, behind) = rest.split_at(len);
-            found(key, value);
-            (last, rest) = (Some(key), behind);
+            let start = self.0.len() - rest.len();
+            found(key, start..start + len);
+            (last, rest) = (Some(key), &rest[len..]);
         }
         Some(())
     }

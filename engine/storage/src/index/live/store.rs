@@ -1,5 +1,7 @@
 //! What a live index keeps: of each series its id, its shape, and the number of each tag's value.
 
+use std::ops::Range;
+
 use hashbrown::HashMap;
 use roaring::RoaringBitmap;
 
@@ -29,6 +31,8 @@ pub(super) struct Store {
     by_column: Map<(MeasurementId, TagKeyId), u32>,
     /// Written for a record and cleared.
     buffer: Vec<u8>,
+    /// The tags of the key at hand: key, and where the value lies in the key's bytes.
+    tags: Vec<(TagKeyId, Range<usize>)>,
 }
 
 /// Stretches that are kept: ids are mostly given and added in order, but after a flush those of old
@@ -86,22 +90,24 @@ impl Store {
         if self.slot(id).is_some() {
             return false;
         }
-        let key = CanonicalKey(key);
+        let canonical = CanonicalKey(key);
+        self.tags.clear();
+        let walked = canonical.each_place(|key, place| self.tags.push((key, place)));
+        walked.expect("a canonical key");
         let slot = u32::try_from(self.len())
             .ok()
             .filter(|slot| *slot < SLOTS_MAX);
         let slot = slot.expect("fewer than 2^31 series in memory");
-        let shape = self.shape(key);
+        let measurement = canonical.measurement().expect("a canonical key");
+        let shape = self.shape(measurement);
         let mut record = std::mem::take(&mut self.buffer);
         push_varint(&mut record, shape.into());
         let shape = &mut self.shapes[shape as usize];
         shape.slots.insert(slot);
-        let mut keys = shape.keys.iter();
-        key.each_tag(|_, value| {
-            let (_, column) = keys.next().expect("a shape has the keys of its series");
-            let number = self.columns[*column as usize].add(value, slot);
+        for ((_, place), (_, column)) in self.tags.iter().zip(&shape.keys) {
+            let number = self.columns[*column as usize].add(&key[place.clone()], slot);
             push_varint(&mut record, number.into());
-        });
+        }
         self.starts.push(self.records.push(&record));
         record.clear();
         self.buffer = record;
@@ -129,22 +135,16 @@ impl Store {
         }
     }
 
-    /// The shape of a series with this key; mostly that of the last one.
-    fn shape(&mut self, key: CanonicalKey<'_>) -> u32 {
-        let measurement = key.measurement().expect("a canonical key");
+    /// The shape of a series with the tags that are noted; mostly that of the last one.
+    fn shape(&mut self, measurement: MeasurementId) -> u32 {
+        let tags = &self.tags;
         let is = |shape: &Shape| {
-            let mut own = shape.keys.iter();
-            let mut is_own = shape.measurement == measurement;
-            let walked = key.each_tag(|key, _| {
-                is_own &= own.next().is_some_and(|(own, _)| *own == key);
-            });
-            walked.expect("a canonical key");
-            is_own && own.next().is_none()
+            let own = shape.keys.iter().map(|(key, _)| key);
+            shape.measurement == measurement && own.eq(tags.iter().map(|(key, _)| key))
         };
         if self.shapes.get(self.last_shape as usize).is_some_and(is) {
             return self.last_shape;
         }
-        let tags = key.tags().expect("a canonical key");
         let keys = tags.iter().map(|(key, _)| *key).collect();
         let next = u32::try_from(self.shapes.len()).expect("no more shapes than series");
         let number = *self.by_keys.entry((measurement, keys)).or_insert(next);

@@ -22,42 +22,65 @@ pub(super) struct Values {
     last: u32,
 }
 
-/// The slots of several series. They come ascending, and to find a place for each alone costs as much as
-/// for many of them: where there are many, the newest wait for one another.
+/// The slots of several series, which come ascending. A few are a list; more are a bitmap; and since to find
+/// a place there for each alone costs as much as for many, the newest of very many wait for one another.
 #[derive(Debug, Default)]
 struct Slots {
     settled: RoaringBitmap,
     newest: Vec<u32>,
 }
 
-/// As many slots stand in a [`Slots`] before any waits: a buffer would be larger than they are.
+/// As many are a list at most: beyond, a bitmap is smaller.
+const LISTED_MAX: usize = 8;
+/// As many slots stand in the bitmap before any waits again: a buffer would be larger than they are.
 const SETTLED_MIN: u64 = 512;
+/// As many wait at most.
+const NEWEST_MAX: usize = 32;
 /// What a slot takes in a bitmap of few, and what each 2^16 of them take that have any.
 const SLOT_BYTES: usize = 2;
 const CONTAINER_BYTES: usize = 8;
-/// As many wait at most.
-const NEWEST_MAX: usize = 32;
 
 impl Slots {
-    /// Adds a slot, which lies behind all others. How many bytes more there are then: counted here, as to
-    /// ask a million bitmaps for their sizes takes longer than to add to them.
-    fn push(&mut self, slot: u32) -> usize {
-        if self.newest.is_empty() && self.settled.len() < SETTLED_MIN {
+    /// Adds a slot, which lies behind all others. By how many bytes they are larger or smaller then: counted
+    /// here, as to ask a million of them for their sizes takes longer than to add to them.
+    fn push(&mut self, slot: u32) -> isize {
+        // How many there are in a bitmap is not asked for each slot: it is a sum.
+        if self.newest.is_empty() && (1..SETTLED_MIN).contains(&self.settled.len()) {
             let last = self.settled.max();
             self.settled.insert(slot);
             let opens = last.is_none_or(|last| last >> u16::BITS != slot >> u16::BITS);
-            return SLOT_BYTES + if opens { CONTAINER_BYTES } else { 0 };
+            let more = SLOT_BYTES + if opens { CONTAINER_BYTES } else { 0 };
+            return more.cast_signed();
         }
         let room = self.newest.capacity();
         self.newest.push(slot);
-        let mut more = (self.newest.capacity() - room) * size_of::<u32>();
-        if self.newest.len() == NEWEST_MAX {
+        let is_list = self.settled.is_empty();
+        let waiting = if is_list { LISTED_MAX } else { NEWEST_MAX };
+        let mut more = 0;
+        if self.newest.len() == waiting {
             let before = self.settled.serialized_size();
-            let added = self.settled.append(self.newest.drain(..));
-            assert!(added.is_ok(), "slots come ascending");
-            more += self.settled.serialized_size().saturating_sub(before);
+            self.settle();
+            more = self.settled.serialized_size().cast_signed() - before.cast_signed();
         }
-        more
+        let grown = self.newest.capacity().cast_signed() - room.cast_signed();
+        more + grown * size_of::<u32>().cast_signed()
+    }
+
+    fn settle(&mut self) {
+        match (self.newest.first(), self.newest.last()) {
+            (Some(first), Some(last)) if (last - first) as usize == self.newest.len() - 1 => {
+                self.settled.insert_range(*first..=*last);
+            }
+            _ => {
+                let added = self.settled.append(self.newest.iter().copied());
+                assert!(added.is_ok(), "slots come ascending");
+            }
+        }
+        if self.settled.len() < SETTLED_MIN {
+            self.newest = Vec::new();
+        } else {
+            self.newest.clear();
+        }
     }
 
     fn add_to(&self, slots: &mut RoaringBitmap) {
@@ -109,14 +132,15 @@ impl Values {
         if posting & MANY == 0 {
             let place = u32::try_from(self.many.len()).expect("no more values than series");
             let slots = Slots {
-                settled: [posting, slot].into_iter().collect(),
-                newest: Vec::new(),
+                settled: RoaringBitmap::new(),
+                newest: vec![posting, slot],
             };
             self.many_bytes += slots.size_bytes();
             self.many.push(slots);
             self.postings.set(number as usize, MANY | place);
         } else {
-            self.many_bytes += self.many[(posting & !MANY) as usize].push(slot);
+            let more = self.many[(posting & !MANY) as usize].push(slot);
+            self.many_bytes = self.many_bytes.saturating_add_signed(more);
         }
     }
 
@@ -178,7 +202,7 @@ mod tests {
         let mut size = slots.size_bytes();
         let mut expected = RoaringBitmap::new();
         for slot in (0..200_000).filter(|slot| slot % 3 != 1) {
-            size += slots.push(slot);
+            size = size.saturating_add_signed(slots.push(slot));
             assert_eq!(size, slots.size_bytes());
             expected.insert(slot);
             let one: RoaringBitmap = [slot].into_iter().collect();

@@ -1,7 +1,9 @@
 //! Series by hash: 24 bytes an entry in a [`Table`] that is three quarters full.
 
+use std::borrow::Cow;
+
 use crate::format::registry::Entry as FileEntry;
-use crate::index::table::{Entry, Table};
+use crate::index::table::{Entry, SHARDS, Table};
 use crate::model::{KeyHash, KeyRef, MeasurementId, SeriesId};
 
 /// What a key means.
@@ -48,6 +50,9 @@ const MEASUREMENT_BITS: u32 = 24;
 
 /// Lookups under way at once: enough to cover a cache miss, few enough to stay in the first level.
 const LOOKUPS_AT_ONCE: usize = 16;
+
+/// As many series or more are arranged before they are put in: below, several would not share a page.
+const ARRANGED_MIN: usize = 1 << 14;
 
 /// A hash and what it stands for; nothing: 0.
 #[derive(Clone, Copy, Debug)]
@@ -163,10 +168,16 @@ impl Slots {
         slot.map(|slot| SeriesId(slot.value))
     }
 
-    /// Puts in those of `series` whose hash is neither here nor `elsewhere`. The first slots of several are
-    /// loaded before any is compared, so that their cache misses overlap.
+    /// Puts in those of `series` whose hash is neither here nor `elsewhere`, of two with one hash the first.
+    /// Where there are many, those that lie near each other in memory are put in together; and the first
+    /// slots of several are loaded before any is compared, so that their cache misses overlap.
     pub(super) fn insert_all(&mut self, series: &[FileEntry], elsewhere: impl Fn(KeyHash) -> bool) {
-        for series in series.chunks(LOOKUPS_AT_ONCE) {
+        let arranged = if series.len() < ARRANGED_MIN {
+            Cow::Borrowed(series)
+        } else {
+            Cow::Owned(by_neighbourhood(series))
+        };
+        for series in arranged.chunks(LOOKUPS_AT_ONCE) {
             let mut first = [Slot::EMPTY; LOOKUPS_AT_ONCE];
             for (slot, (hash, _)) in first.iter_mut().zip(series) {
                 let (high, _) = halves(*hash);
@@ -189,6 +200,25 @@ impl Slots {
             self.0.insert(Slot { high, low, value });
         }
     }
+}
+
+/// The same entries, neighbourhood by neighbourhood of a table, in each as they came.
+fn by_neighbourhood(series: &[FileEntry]) -> Vec<FileEntry> {
+    let own = |(hash, _): &FileEntry| Table::<Slot>::neighbourhood(halves(*hash).0);
+    let mut starts = [0; SHARDS + 1];
+    for entry in series {
+        starts[own(entry) + 1] += 1;
+    }
+    for at in 1..=SHARDS {
+        starts[at] += starts[at - 1];
+    }
+    let mut arranged = vec![(KeyHash(0), SeriesId(0)); series.len()];
+    for entry in series {
+        let next = &mut starts[own(entry)];
+        arranged[*next] = *entry;
+        *next += 1;
+    }
+    arranged
 }
 
 #[expect(
