@@ -324,6 +324,39 @@ fn the_oldest_query_answers_for_the_rows_that_its_snapshots_pin() {
 }
 
 #[test]
+fn a_store_that_is_killed_again_and_again_does_not_gather_an_endless_log() {
+    let env = SimEnv::new(1);
+    let open = || {
+        let options = DbOptions {
+            log_bytes: 10_000,
+            ..options()
+        };
+        Db::open(Arc::new(env.clone()), options).unwrap()
+    };
+    let db = open();
+    db.create_database("db", &PolicySpec::default()).unwrap();
+    let mut next = 0;
+    let mut write_some = |db: &Db| {
+        let id = |id: i64| of_series(&[("id", &id.to_string())], id);
+        let rows: Vec<Row> = (next..next + 300).map(id).collect();
+        next += 300;
+        assert_eq!(write(db, &rows).unwrap(), []);
+        env.run_steps(50);
+        db.stats().flushes
+    };
+    assert_eq!(write_some(&db), 0, "some 4000 bytes");
+    drop(db);
+    let db = open();
+    assert_eq!(write_some(&db), 0);
+    drop(db);
+    let db = open();
+    assert_eq!(write_some(&db), 1, "what was replayed counts");
+    assert_eq!(write_some(&db), 1, "and only until the flush");
+    drop(db);
+    assert_eq!(open().stats().memtable_rows, 300);
+}
+
+#[test]
 fn what_series_take_is_known_from_the_moment_of_opening() {
     let env = SimEnv::new(1);
     let db = open_with(&env, Limits::default());

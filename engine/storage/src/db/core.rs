@@ -84,6 +84,8 @@ pub(super) struct Core {
     /// An edit of the manifest failed and may yet be found after a crash: a drop of what writers
     /// would write to, perhaps. No write is taken until that is settled.
     uncertain: AtomicBool,
+    /// What the log held when it was opened, bytes.
+    pub(super) replayed_bytes: AtomicU64,
     /// Rows in memtables, bytes.
     pub(super) unflushed_bytes: AtomicUsize,
     /// What series took when the last flush was done, bytes: another would not free it.
@@ -114,7 +116,7 @@ pub(super) struct Flushing {
     pub(super) frozen_through: Sequence,
     /// Bytes of frozen memtables that are not flushed yet.
     pub(super) frozen_bytes: usize,
-    /// Bytes that the log had written when the last flush began.
+    /// Bytes that the log had written or replayed when the last flush began.
     pub(super) log_bytes: u64,
     /// When the last flush failed, by the monotonic clock.
     pub(super) failed_at: Option<Duration>,
@@ -267,6 +269,7 @@ impl Core {
             epoch: AtomicU64::new(0),
             last_file: AtomicU64::new(state.last_file),
             uncertain: AtomicBool::new(false),
+            replayed_bytes: AtomicU64::new(0),
             unflushed_bytes: AtomicUsize::new(0),
             flushed_index_bytes: AtomicUsize::new(0),
             problems: Mutex::default(),

@@ -435,8 +435,11 @@ impl Core {
             || self.log_bytes().saturating_sub(log_bytes) >= options.log_bytes
     }
 
+    /// What a replay would have to read, had there been no flush: stores that are killed again and again
+    /// have all of it from before as well.
     fn log_bytes(&self) -> u64 {
-        self.wal.get().map_or(0, |wal| wal.counters().bytes)
+        let written = self.wal.get().map_or(0, |wal| wal.counters().bytes);
+        written + self.replayed_bytes.load(Ordering::Relaxed)
     }
 }
 

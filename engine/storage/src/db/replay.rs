@@ -49,12 +49,14 @@ impl Core {
             hashed: None,
             _charge: self
                 .budget
-                .charge(Class::Replay, HASHED_MAX * 2 * size_of::<Entry>()),
+                .charge(Class::Replay, HASHED_MAX * size_of::<Entry>()),
         };
         let mut replay =
             |sequence, kind, payload: &[u8]| self.replay((sequence, kind, payload), &mut replayed);
         let env = Arc::clone(&self.env);
         let (wal, report) = Wal::open(env, self.options.wal, start, &mut replay)?;
+        self.replayed_bytes
+            .store(report.payload_bytes, Ordering::Relaxed);
         for damage in &report.damage {
             self.report(Problem::from_log_damage(damage));
         }
@@ -239,15 +241,16 @@ struct Replayed {
 }
 
 /// Series that wait for a registry at most.
-const HASHED_MAX: usize = 1 << 16;
+const HASHED_MAX: usize = 1 << 18;
 
 impl Replayed {
     fn learn(&mut self, database: &Arc<Database>, series: Entry) {
-        let is_other = |(own, _): &(Arc<Database>, Vec<Entry>)| !Arc::ptr_eq(own, database);
-        if self.hashed.as_ref().is_some_and(is_other) {
+        let is_own = |(own, _): &(Arc<Database>, Vec<Entry>)| Arc::ptr_eq(own, database);
+        if !self.hashed.as_ref().is_some_and(is_own) {
             self.settle_hashed();
+            self.hashed = Some((Arc::clone(database), Vec::new()));
         }
-        let (_, hashed) = (self.hashed).get_or_insert_with(|| (Arc::clone(database), Vec::new()));
+        let (_, hashed) = self.hashed.as_mut().expect("it has just been made");
         hashed.push(series);
         if hashed.len() == HASHED_MAX {
             self.settle_hashed();
@@ -257,8 +260,8 @@ impl Replayed {
     /// One that a registry file has is defined again for its key alone. Where the file is damaged the
     /// log makes up for it.
     fn settle_hashed(&mut self) {
-        if let Some((database, hashed)) = self.hashed.take() {
-            database.registry.learn(&hashed);
+        if let Some((database, hashed)) = &mut self.hashed {
+            database.registry.learn(hashed);
         }
     }
 

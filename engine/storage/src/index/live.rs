@@ -43,7 +43,7 @@ impl LiveIndex {
     /// If the key is no canonical key, or at 2^31 series.
     pub fn add(&self, entry: &SeriesEntry) -> bool {
         let mut store = self.store.write().unwrap_or_else(PoisonError::into_inner);
-        store.add(entry.id, &entry.key)
+        store.add_all(&[(entry.id, &entry.key)]) > 0
     }
 
     /// Makes series with these canonical keys known, some hundred under one hold of the lock.
@@ -52,11 +52,12 @@ impl LiveIndex {
     /// As [`LiveIndex::add`].
     pub fn add_all<'key>(&self, series: impl Iterator<Item = (SeriesId, &'key [u8])>) {
         let mut series = series.peekable();
+        let mut some = Vec::with_capacity(ADDED_AT_ONCE);
         while series.peek().is_some() {
+            some.clear();
+            some.extend(series.by_ref().take(ADDED_AT_ONCE));
             let mut store = self.store.write().unwrap_or_else(PoisonError::into_inner);
-            for (id, key) in series.by_ref().take(ADDED_AT_ONCE) {
-                store.add(id, key);
-            }
+            store.add_all(&some);
         }
     }
 

@@ -107,9 +107,9 @@ impl Registry {
         }
     }
 
-    /// Takes in those of `series` that are found nowhere. A file that cannot be read is passed over: who asks
-    /// knows the series from elsewhere.
-    pub fn learn(&self, series: &[Entry]) {
+    /// Takes in those of `series` that are found nowhere, and clears the list. Of several with one hash the lowest
+    /// id counts. A file that cannot be read is passed over: who asks knows the series from elsewhere.
+    pub fn learn(&self, series: &mut Vec<Entry>) {
         let mut behind = self.behind.write().unwrap_or_else(PoisonError::into_inner);
         let Behind {
             fresh,
@@ -121,6 +121,7 @@ impl Registry {
             let is_in = |file: &Arc<RegistryFile>| matches!(file.find(hash), Ok(Some(_)));
             is_frozen() || files.iter().any(is_in)
         });
+        series.clear();
     }
 
     /// Sets the series made so far aside for a flush; they stay findable.

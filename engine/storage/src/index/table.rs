@@ -25,7 +25,7 @@ pub(super) trait Entry: Copy {
 }
 
 /// Shards of a table that has more than [`WHOLE_MAX`] entries; a power of two.
-pub(super) const SHARDS: usize = 256;
+const SHARDS: usize = 256;
 /// Entries up to which a table is one shard.
 const WHOLE_MAX: usize = 4096;
 /// Homes of a new shard; staggered by up to a quarter.
@@ -122,6 +122,18 @@ impl<E: Entry> Table<E> {
         self.len += 1;
     }
 
+    /// Makes room for `count` entries around `place`: so many single insertions would grow again and again.
+    pub(super) fn reserve_around(&mut self, place: u64, count: usize) {
+        let shards = self.shards.len();
+        let (index, _) = split_place(place, shards);
+        if let Some(shard) = self.shards.get_mut(index) {
+            let wanted = shard.len + count;
+            if shard.room() < wanted {
+                shard.grow(wanted, shards);
+            }
+        }
+    }
+
     /// Takes out every entry of the shard that `place` lies in.
     pub(super) fn clear_around(&mut self, place: u64) {
         if self.shards.is_empty() {
@@ -182,14 +194,18 @@ impl<E: Entry> Shard<E> {
         usize::try_from(product >> 64).expect("homes are counted in memory")
     }
 
+    /// How many entries it takes before it grows.
+    fn room(&self) -> usize {
+        usize::try_from(self.homes).expect("homes lie in memory") * LOAD / 16
+    }
+
     fn insert(&mut self, entry: E, rest: u64, shards: usize) {
         loop {
-            let room = usize::try_from(self.homes).expect("homes lie in memory") * LOAD / 16;
-            if self.len < room && self.try_insert(entry, rest) {
+            if self.len < self.room() && self.try_insert(entry, rest) {
                 self.len += 1;
                 return;
             }
-            self.grow(shards);
+            self.grow(self.len + 1, shards);
         }
     }
 
@@ -212,11 +228,15 @@ impl<E: Entry> Shard<E> {
         true
     }
 
-    fn grow(&mut self, shards: usize) {
+    /// Grows, to take `wanted` entries.
+    fn grow(&mut self, wanted: usize, shards: usize) {
         let old = std::mem::take(&mut self.slots);
         'larger: loop {
             self.parts = self.parts / 4 * 5;
             self.homes = self.parts / PARTS;
+            if self.room() < wanted {
+                continue;
+            }
             let homes = usize::try_from(self.homes).expect("homes lie in memory");
             self.slots = vec![E::EMPTY; homes + homes / 32 + 8];
             // They come in order: each goes to its home, or behind the one before it.

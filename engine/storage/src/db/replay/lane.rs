@@ -4,7 +4,8 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
+use std::time::Duration;
 
 use crate::budget::{Budget, Charge, Class};
 use crate::db::core::lock;
@@ -15,9 +16,12 @@ use crate::workers::Workers;
 
 /// Series are handed over so many bytes at a time: some thousand, half a millisecond of work.
 const BATCH_BYTES: usize = 64 << 10;
-/// Batches that wait at most, 12 MiB; beyond, whoever reads the log does one as well. While that one is at
+/// Batches that wait at most, 16 MiB; beyond, whoever reads the log does one as well. While that one is at
 /// other things, a helper lives on what waits.
-const WAITING_MAX: usize = 192;
+const WAITING_MAX: usize = 256;
+
+/// Whoever waits for a helper looks again after this long whether there is one.
+const PATIENCE: Duration = Duration::from_millis(1);
 
 /// A queue of series. They go in as they came: a slot of the index is a number in that order.
 pub(super) struct Lane {
@@ -38,6 +42,8 @@ struct Batch {
 #[derive(Default)]
 struct Shared {
     waiting: Mutex<VecDeque<Batch>>,
+    /// Told when a batch is taken.
+    taken: Condvar,
     /// Held while a batch is taken and put in.
     turn: Mutex<()>,
     /// Whether a helper was asked for that has not ended.
@@ -83,14 +89,8 @@ impl Lane {
         let Some(batch) = self.gathered.take() else {
             return;
         };
-        let waiting = {
-            let mut waiting = lock(&self.shared.waiting);
-            waiting.push_back(batch);
-            waiting.len()
-        };
-        if waiting > WAITING_MAX {
-            self.shared.advance();
-        }
+        lock(&self.shared.waiting).push_back(batch);
+        self.shared.make_room();
         let Some(workers) = &self.workers else {
             return;
         };
@@ -108,13 +108,37 @@ impl Lane {
 }
 
 impl Shared {
+    /// Returns when no more wait than may.
+    fn make_room(&self) {
+        let mut waiting = lock(&self.waiting);
+        while waiting.len() > WAITING_MAX {
+            // Whoever works takes turn after turn: to wait for one's own may take until nothing is left.
+            let turn = match self.turn.try_lock() {
+                Err(TryLockError::WouldBlock) => None,
+                free => Some(free.expect("no batch is half in its index")),
+            };
+            if let Some(turn) = turn {
+                drop(waiting);
+                self.advance_in(turn);
+                waiting = lock(&self.waiting);
+            } else {
+                let waited = self.taken.wait_timeout(waiting, PATIENCE);
+                waiting = waited.unwrap_or_else(PoisonError::into_inner).0;
+            }
+        }
+    }
+
     /// Puts the first batch into its index; whether there was one. Behind a helper at work it waits for that
     /// one's batch.
     fn advance(&self) -> bool {
-        let _turn = self.turn.lock().expect("no batch is half in its index");
+        self.advance_in(self.turn.lock().expect("no batch is half in its index"))
+    }
+
+    fn advance_in(&self, _turn: MutexGuard<'_, ()>) -> bool {
         let Some(batch) = lock(&self.waiting).pop_front() else {
             return false;
         };
+        self.taken.notify_one();
         let series = SeriesList::of(batch.count, &batch.series);
         let sound = series.map(|one| one.expect("it was read from the log"));
         batch.index.add_all(sound);

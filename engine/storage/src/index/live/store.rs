@@ -31,8 +31,10 @@ pub(super) struct Store {
     by_column: Map<(MeasurementId, TagKeyId), u32>,
     /// Written for a record and cleared.
     buffer: Vec<u8>,
-    /// The tags of the key at hand: key, and where the value lies in the key's bytes.
+    /// The tags of the keys at hand: key, and where the value lies in the bytes of its canonical key.
     tags: Vec<(TagKeyId, Range<usize>)>,
+    /// The numbers of their values.
+    numbers: Vec<u32>,
 }
 
 /// Stretches that are kept: ids are mostly given and added in order, but after a flush those of old
@@ -54,6 +56,15 @@ pub(super) struct Shape {
     /// Ascending, each with its column.
     pub(super) keys: Vec<(TagKeyId, u32)>,
     pub(super) slots: RoaringBitmap,
+}
+
+impl Shape {
+    /// Whether it is that of a series with this key and these tags.
+    fn is_of(&self, key: &[u8], tags: &[(TagKeyId, Range<usize>)]) -> bool {
+        let own = self.keys.iter().map(|(key, _)| key);
+        CanonicalKey(key).measurement() == Some(self.measurement)
+            && own.eq(tags.iter().map(|(key, _)| key))
+    }
 }
 
 impl Store {
@@ -86,34 +97,88 @@ impl Store {
         found.map(|entry| entry.number())
     }
 
-    pub(super) fn add(&mut self, id: SeriesId, key: &[u8]) -> bool {
-        if self.slot(id).is_some() {
-            return false;
+    /// Adds those of `series` that are not known; how many that were.
+    pub(super) fn add_all(&mut self, series: &[(SeriesId, &[u8])]) -> usize {
+        let old = self.len();
+        let mut rest = series;
+        while !rest.is_empty() {
+            if self.slot(rest[0].0).is_some() {
+                rest = &rest[1..];
+                continue;
+            }
+            let (shape, count) = self.alike(rest);
+            let (alike, behind) = rest.split_at(count);
+            self.add_alike(shape, alike);
+            rest = behind;
         }
-        let canonical = CanonicalKey(key);
+        self.len() - old
+    }
+
+    /// The shape of the first of `series`, and how many have it one after another, are not known, and differ.
+    /// Their tags are noted.
+    fn alike(&mut self, series: &[(SeriesId, &[u8])]) -> (u32, usize) {
         self.tags.clear();
-        let walked = canonical.each_place(|key, place| self.tags.push((key, place)));
-        walked.expect("a canonical key");
-        let slot = u32::try_from(self.len())
-            .ok()
-            .filter(|slot| *slot < SLOTS_MAX);
-        let slot = slot.expect("fewer than 2^31 series in memory");
-        let measurement = canonical.measurement().expect("a canonical key");
-        let shape = self.shape(measurement);
-        let mut record = std::mem::take(&mut self.buffer);
-        push_varint(&mut record, shape.into());
-        let shape = &mut self.shapes[shape as usize];
-        shape.slots.insert(slot);
-        for ((_, place), (_, column)) in self.tags.iter().zip(&shape.keys) {
-            let number = self.columns[*column as usize].add(&key[place.clone()], slot);
-            push_varint(&mut record, number.into());
+        let first = series[0].1;
+        self.parse(first);
+        let shape = self.shape(first);
+        let columns = self.tags.len();
+        let mut count = 1;
+        for pair in series.windows(2) {
+            let [(before, _), (id, key)] = pair else {
+                break;
+            };
+            if id <= before || self.slot(*id).is_some() {
+                break;
+            }
+            let start = self.tags.len();
+            self.parse(key);
+            if !self.shapes[shape as usize].is_of(key, &self.tags[start..]) {
+                self.tags.truncate(start);
+                break;
+            }
+            count += 1;
         }
-        self.starts.push(self.records.push(&record));
-        record.clear();
-        self.buffer = record;
-        self.ids.push(id);
-        self.note_id(id, slot);
-        true
+        debug_assert_eq!(self.tags.len(), count * columns, "they have one shape");
+        (shape, count)
+    }
+
+    /// Appends the tags of a key to those that are noted.
+    fn parse(&mut self, key: &[u8]) {
+        let walked = CanonicalKey(key).each_place(|key, place| self.tags.push((key, place)));
+        walked.expect("a canonical key");
+    }
+
+    /// Adds series of one shape whose tags are noted. Tag by tag, as values of one lie near each other.
+    fn add_alike(&mut self, number: u32, series: &[(SeriesId, &[u8])]) {
+        let slot = u32::try_from(self.len()).ok();
+        let end = u32::try_from(self.len() + series.len()).ok();
+        let slot = slot.filter(|_| end.is_some_and(|end| end <= SLOTS_MAX));
+        let slot = slot.expect("fewer than 2^31 series in memory");
+        let shape = &mut self.shapes[number as usize];
+        let added = shape.slots.append((slot..).take(series.len()));
+        assert!(added.is_ok(), "slots come ascending");
+        let columns = shape.keys.len();
+        self.numbers.clear();
+        for (at, (_, column)) in shape.keys.iter().enumerate() {
+            let places = self.tags.iter().skip(at).step_by(columns);
+            let values = series.iter().zip(places);
+            let values: Vec<&[u8]> = values
+                .map(|((_, key), (_, place))| &key[place.clone()])
+                .collect();
+            let start = self.numbers.len();
+            self.numbers.resize(start + series.len(), 0);
+            self.columns[*column as usize].add_all(&values, slot, &mut self.numbers[start..]);
+        }
+        for ((at, (id, _)), slot) in series.iter().enumerate().zip(slot..) {
+            self.buffer.clear();
+            push_varint(&mut self.buffer, number.into());
+            for value in self.numbers.iter().skip(at).step_by(series.len()) {
+                push_varint(&mut self.buffer, (*value).into());
+            }
+            self.starts.push(self.records.push(&self.buffer));
+            self.ids.push(*id);
+            self.note_id(*id, slot);
+        }
     }
 
     /// Notes the slot of a new series.
@@ -135,14 +200,12 @@ impl Store {
         }
     }
 
-    /// The shape of a series with the tags that are noted; mostly that of the last one.
-    fn shape(&mut self, measurement: MeasurementId) -> u32 {
+    /// The shape of a series whose tags alone are noted; mostly that of the last one.
+    fn shape(&mut self, key: &[u8]) -> u32 {
+        let measurement = CanonicalKey(key).measurement().expect("a canonical key");
         let tags = &self.tags;
-        let is = |shape: &Shape| {
-            let own = shape.keys.iter().map(|(key, _)| key);
-            shape.measurement == measurement && own.eq(tags.iter().map(|(key, _)| key))
-        };
-        if self.shapes.get(self.last_shape as usize).is_some_and(is) {
+        let last = self.shapes.get(self.last_shape as usize);
+        if last.is_some_and(|shape| shape.is_of(key, tags)) {
             return self.last_shape;
         }
         let keys = tags.iter().map(|(key, _)| *key).collect();

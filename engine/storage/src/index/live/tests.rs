@@ -264,6 +264,54 @@ proptest! {
     }
 
     #[test]
+    fn series_added_together_are_as_those_added_one_by_one(
+        series in prop::collection::btree_map(1_u64..400, (1_u32..3, tag_set()), 1..120),
+        picks in prop::collection::vec(any::<prop::sample::Index>(), 0..40),
+        is_shuffled in any::<bool>(),
+        predicate in predicate(),
+    ) {
+        let mut ids: Vec<u64> = series.keys().copied().collect();
+        let again: Vec<u64> = picks.iter().map(|pick| ids[pick.index(ids.len())]).collect();
+        if is_shuffled {
+            ids.splice(0..0, again);
+        } else {
+            ids.extend(again);
+        }
+        let entries: Vec<SeriesEntry> = ids
+            .iter()
+            .map(|id| entry(*id, series[id].0, &series[id].1))
+            .collect();
+        let (single, together) = (LiveIndex::new(), LiveIndex::new());
+        for entry in &entries {
+            single.add(entry);
+        }
+        together.add_all(entries.iter().map(|entry| (entry.id, &*entry.key)));
+        prop_assert_eq!(together.ids_from(0), single.ids_from(0));
+        prop_assert_eq!(together.size_bytes(), single.size_bytes());
+        for entry in entries {
+            prop_assert_eq!(together.entry(entry.id), Some(entry));
+        }
+        for measurement in 1..3 {
+            let found = select(&together, measurement, &predicate);
+            prop_assert_eq!(found, select(&single, measurement, &predicate));
+            let values = |index: &LiveIndex| {
+                let wanted = Wanted {
+                    measurement: MeasurementId(measurement),
+                    predicate: &TagPredicate::All,
+                    names: &names,
+                    is_known: &|_| true,
+                };
+                let selection = index.select(&wanted);
+                let mut values = Vec::new();
+                let mut note = |value: &[u8]| values.push(value.to_vec());
+                index.values((wanted.measurement, TagKeyId(2)), &selection, &mut note);
+                values
+            };
+            prop_assert_eq!(values(&together), values(&single));
+        }
+    }
+
+    #[test]
     fn a_series_is_found_by_its_id_in_whatever_order_ids_came(
         ids in prop::collection::vec(prop_oneof![1_u64..40, 1000_u64..1010, any::<u64>()], 0..60),
     ) {

@@ -4,7 +4,7 @@ use roaring::RoaringBitmap;
 
 use crate::index::live::arena::{Arena, Steps};
 use crate::index::numbered::{Numbered, hash};
-use crate::index::table::Table;
+use crate::index::table::{Entry, Table};
 
 /// The values of a tag key by number, in the order of their arrival.
 #[derive(Debug, Default)]
@@ -19,7 +19,7 @@ pub(super) struct Values {
     many_bytes: usize,
     by_text: Table<Numbered>,
     /// The number of the value that came last.
-    last: u32,
+    last: Option<u32>,
 }
 
 /// The slots of several series, which come ascending. A few are a list; more are a bitmap; and since to find
@@ -67,15 +67,9 @@ impl Slots {
     }
 
     fn settle(&mut self) {
-        match (self.newest.first(), self.newest.last()) {
-            (Some(first), Some(last)) if (last - first) as usize == self.newest.len() - 1 => {
-                self.settled.insert_range(*first..=*last);
-            }
-            _ => {
-                let added = self.settled.append(self.newest.iter().copied());
-                assert!(added.is_ok(), "slots come ascending");
-            }
-        }
+        // Not as a range, where they are one: it would stay a list of ranges, of one slot each in the end.
+        let added = self.settled.append(self.newest.iter().copied());
+        assert!(added.is_ok(), "slots come ascending");
         if self.settled.len() < SETTLED_MIN {
             self.newest = Vec::new();
         } else {
@@ -99,31 +93,82 @@ impl Slots {
     }
 }
 
+/// Values looked for at once: enough to cover a cache miss.
+const ADDED_AT_ONCE: usize = 16;
+
 /// Of a posting: several series have the value.
 const MANY: u32 = SLOTS_MAX;
 /// Slots there can be.
 pub(super) const SLOTS_MAX: u32 = 1 << 31;
 
 impl Values {
-    /// Notes that the series of `slot` has `value`; the number of the value.
-    pub(super) fn add(&mut self, value: &[u8], slot: u32) -> u32 {
-        // Of many tags a series has what the one before it has.
-        let last = self.last;
-        if (last as usize) < self.len() && self.get(last) == value {
-            self.post(last, slot);
-            return last;
+    /// Notes that series, in slots from `slot` on, have `values`, and puts the numbers of these into
+    /// `numbers`. The first places where each is looked for are loaded before any is compared, so that
+    /// their cache misses overlap.
+    pub(super) fn add_all(&mut self, values: &[&[u8]], slot: u32, numbers: &mut [u32]) {
+        assert_eq!(values.len(), numbers.len(), "each value gets a number");
+        let chunks = values
+            .chunks(ADDED_AT_ONCE)
+            .zip(numbers.chunks_mut(ADDED_AT_ONCE));
+        for ((values, numbers), slot) in chunks.zip((slot..).step_by(ADDED_AT_ONCE)) {
+            self.add_some(values, slot, numbers);
         }
-        let hash = hash(value);
-        let Some(number) = self.find_hashed(hash, value) else {
-            let number = u32::try_from(self.starts.len()).expect("no more values than series");
-            self.starts.push(self.text.push(value));
-            self.postings.push(slot);
-            self.by_text.insert(Numbered::new(hash, number));
-            self.last = number;
-            return number;
-        };
-        self.last = number;
-        self.post(number, slot);
+    }
+
+    fn add_some(&mut self, values: &[&[u8]], slot: u32, numbers: &mut [u32]) {
+        // Of many tags all series have the same value.
+        if let Some(last) = self.last.filter(|last| {
+            let last = self.get(*last);
+            values.iter().all(|value| *value == last)
+        }) {
+            numbers.fill(last);
+            for (slot, _) in (slot..).zip(values) {
+                self.post(last, slot);
+            }
+            return;
+        }
+        let mut hashes = [0; ADDED_AT_ONCE];
+        let mut first = [Numbered::EMPTY; ADDED_AT_ONCE];
+        for ((value, own), entry) in values.iter().zip(&mut hashes).zip(&mut first) {
+            *own = hash(value);
+            let place = Numbered::place_of(*own);
+            *entry = self
+                .by_text
+                .first(place)
+                .copied()
+                .unwrap_or(Numbered::EMPTY);
+        }
+        let mut is_new = [false; ADDED_AT_ONCE];
+        for (at, value) in values.iter().enumerate() {
+            let (hash, entry) = (hashes[at], first[at]);
+            let is_first = !entry.is_empty()
+                && entry.place() == Numbered::place_of(hash)
+                && self.get(entry.number()) == *value;
+            let known = if is_first {
+                Some(entry.number())
+            } else {
+                self.find_hashed(hash, value)
+            };
+            numbers[at] = known.unwrap_or_else(|| {
+                is_new[at] = true;
+                let slot = slot + u32::try_from(at).expect("there are few");
+                self.push(hash, value, slot)
+            });
+        }
+        for ((number, slot), is_new) in numbers.iter().zip(slot..).zip(is_new) {
+            if !is_new {
+                self.post(*number, slot);
+            }
+        }
+        self.last = numbers.last().copied();
+    }
+
+    /// Adds a new value, which the series of `slot` has; its number.
+    fn push(&mut self, hash: u64, value: &[u8], slot: u32) -> u32 {
+        let number = u32::try_from(self.starts.len()).expect("no more values than series");
+        self.starts.push(self.text.push(value));
+        self.postings.push(slot);
+        self.by_text.insert(Numbered::new(hash, number));
         number
     }
 

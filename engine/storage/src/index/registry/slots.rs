@@ -1,9 +1,7 @@
 //! Series by hash: 24 bytes an entry in a [`Table`] that is three quarters full.
 
-use std::borrow::Cow;
-
 use crate::format::registry::Entry as FileEntry;
-use crate::index::table::{Entry, SHARDS, Table};
+use crate::index::table::{Entry, Table};
 use crate::model::{KeyHash, KeyRef, MeasurementId, SeriesId};
 
 /// What a key means.
@@ -50,9 +48,6 @@ const MEASUREMENT_BITS: u32 = 24;
 
 /// Lookups under way at once: enough to cover a cache miss, few enough to stay in the first level.
 const LOOKUPS_AT_ONCE: usize = 16;
-
-/// As many series or more are arranged before they are put in: below, several would not share a page.
-const ARRANGED_MIN: usize = 1 << 14;
 
 /// A hash and what it stands for; nothing: 0.
 #[derive(Clone, Copy, Debug)]
@@ -168,26 +163,27 @@ impl Slots {
         slot.map(|slot| SeriesId(slot.value))
     }
 
-    /// Puts in those of `series` whose hash is neither here nor `elsewhere`, of two with one hash the first.
-    /// Where there are many, those that lie near each other in memory are put in together; and the first
-    /// slots of several are loaded before any is compared, so that their cache misses overlap.
-    pub(super) fn insert_all(&mut self, series: &[FileEntry], elsewhere: impl Fn(KeyHash) -> bool) {
-        let arranged = if series.len() < ARRANGED_MIN {
-            Cow::Borrowed(series)
-        } else {
-            Cow::Owned(by_neighbourhood(series))
+    /// Puts in those of `series` whose hash is neither here nor `elsewhere`, of several with one hash the one
+    /// with the lowest id; leaves `series` in another order. They go in by their hashes, which is the order
+    /// of the table: a hash table that is asked anywhere misses the cache for each of a million.
+    pub(super) fn insert_all(
+        &mut self,
+        series: &mut Vec<FileEntry>,
+        elsewhere: impl Fn(KeyHash) -> bool,
+    ) {
+        series.sort_unstable();
+        series.dedup_by_key(|(hash, _)| *hash);
+        series.retain(|(hash, _)| self.find(*hash).is_none() && !elsewhere(*hash));
+        let place = |(hash, _): &FileEntry| halves(*hash).0;
+        let near = |one: &FileEntry, other: &FileEntry| {
+            Table::<Slot>::neighbourhood(place(one)) == Table::<Slot>::neighbourhood(place(other))
         };
-        for series in arranged.chunks(LOOKUPS_AT_ONCE) {
-            let mut first = [Slot::EMPTY; LOOKUPS_AT_ONCE];
-            for (slot, (hash, _)) in first.iter_mut().zip(series) {
-                let (high, _) = halves(*hash);
-                *slot = self.0.first(high).copied().unwrap_or(Slot::EMPTY);
-            }
-            for (slot, (hash, series)) in first.iter().zip(series) {
-                let is_here = (slot.high, slot.low) == halves(*hash) && !slot.is_empty();
-                if !is_here && !elsewhere(*hash) {
-                    self.insert(*hash, *series);
-                }
+        for group in series.chunk_by(near) {
+            self.0.reserve_around(place(&group[0]), group.len());
+            for (hash, series) in group {
+                let (high, low) = halves(*hash);
+                let value = series.0;
+                self.0.insert(Slot { high, low, value });
             }
         }
     }
@@ -200,25 +196,6 @@ impl Slots {
             self.0.insert(Slot { high, low, value });
         }
     }
-}
-
-/// The same entries, neighbourhood by neighbourhood of a table, in each as they came.
-fn by_neighbourhood(series: &[FileEntry]) -> Vec<FileEntry> {
-    let own = |(hash, _): &FileEntry| Table::<Slot>::neighbourhood(halves(*hash).0);
-    let mut starts = [0; SHARDS + 1];
-    for entry in series {
-        starts[own(entry) + 1] += 1;
-    }
-    for at in 1..=SHARDS {
-        starts[at] += starts[at - 1];
-    }
-    let mut arranged = vec![(KeyHash(0), SeriesId(0)); series.len()];
-    for entry in series {
-        let next = &mut starts[own(entry)];
-        arranged[*next] = *entry;
-        *next += 1;
-    }
-    arranged
 }
 
 #[expect(

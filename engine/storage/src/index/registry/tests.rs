@@ -203,3 +203,31 @@ fn the_page_states_the_layout_of_the_code() {
         assert!(page.contains(&row), "the page lacks: {row}");
     }
 }
+
+#[test]
+fn series_learnt_in_any_order_are_found_and_those_known_before_stay() {
+    let env = SimEnv::new(1);
+    let registry = Registry::new(vec![write(&env, 1, 0..1000)]);
+    registry.insert((1000..2000).map(entry));
+    registry.freeze();
+    registry.insert((2000..3000).map(entry));
+    // Some thousand at a time, so that the table is cut into shards on the way; each twice, the second
+    // time under another id, and those that are there already as well.
+    let numbers: Vec<u64> = (0..60_000).map(|number| number * 7919 % 60_000).collect();
+    for numbers in numbers.chunks(7000) {
+        let later = numbers
+            .iter()
+            .map(|number| (hash(*number), SeriesId(1_000_000 + number)));
+        let mut series: Vec<Entry> = later.chain(numbers.iter().copied().map(entry)).collect();
+        registry.learn(&mut series);
+        assert!(series.is_empty());
+    }
+    for number in 0..60_000 {
+        let (hash, id) = entry(number);
+        assert_eq!(registry.find(hash).unwrap(), Some(id), "{number}");
+    }
+    assert_eq!(registry.find(hash(60_000)).unwrap(), None);
+    assert_eq!(registry.len(), 60_000);
+    let each = registry.size_bytes() / 58_000;
+    assert!(each < 24 * 8 / 5, "{each} bytes a series");
+}
