@@ -492,8 +492,9 @@ impl<'p> PreparedMeasurement<'p> {
     }
 }
 
-/// Whether all that `plan` makes comes from statistics, of which it does not matter whose they are and in which
-/// order they come: where series are not told apart, their tags need not be read.
+/// Whether all that `plan` makes comes from statistics, of which it does not matter whose they are: where series
+/// are not told apart, their tags need not be read. In which order they come does not matter either, but for
+/// the last bit of a sum of floats, and for one that passes what a float holds on the way.
 fn is_stated(plan: &Plan) -> bool {
     let is_tag = |binding: &Binding| matches!(binding, Binding::Tag(_));
     let is_stated = |input: &Input| match input {

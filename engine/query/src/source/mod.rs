@@ -72,7 +72,7 @@ pub trait Source: Send + Sync {
         range: TimeRange,
     ) -> Result<Vec<SeriesInfo>>;
 
-    /// The ids of the series that [`Source::series`] gives, in any order, each once.
+    /// The ids of the series that [`Source::series`] gives, each once, in an order that is good to read them in.
     ///
     /// # Errors
     /// As [`RowScan::next_rows`].

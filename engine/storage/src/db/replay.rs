@@ -68,11 +68,11 @@ impl Core {
         }
         replayed.settle();
         self.settle_seen(replayed.seen);
-        // How many rows wait before a flush goes by it, and the first of them come before the next look.
-        self.budget.state(Class::Index, self.index_bytes());
         for database in self.all_databases() {
             forget_without_rows(&database);
         }
+        // How many rows wait before a flush goes by it, and the first of them come before the next look.
+        self.budget.state(Class::Index, self.index_bytes());
         assert!(self.wal.set(wal).is_ok(), "the log is opened once");
         Ok(report.is_complete())
     }

@@ -107,8 +107,8 @@ impl Registry {
         }
     }
 
-    /// Takes in those of `series` that are found nowhere, and clears the list. Of several with one hash the lowest
-    /// id counts. A file that cannot be read is passed over: who asks knows the series from elsewhere.
+    /// Takes in those of `series` that are found nowhere, and clears the list. Of several with one hash in it the
+    /// lowest id counts, which is the one that was given first. A file that cannot be read is passed over: who asks knows the series from elsewhere.
     pub fn learn(&self, series: &mut Vec<Entry>) {
         let mut behind = self.behind.write().unwrap_or_else(PoisonError::into_inner);
         let Behind {

@@ -69,7 +69,7 @@ impl Lane {
         let batch = self.gathered.get_or_insert_with(|| Batch {
             index: Arc::clone(index),
             count: 0,
-            series: Vec::with_capacity(BATCH_BYTES + key.len()),
+            series: Vec::new(),
             _charge: self.budget.charge(Class::Replay, BATCH_BYTES + key.len()),
         });
         push_series(&mut batch.series, id, key);

@@ -154,9 +154,7 @@ impl Store {
         let end = u32::try_from(self.len() + series.len()).ok();
         let slot = slot.filter(|_| end.is_some_and(|end| end <= SLOTS_MAX));
         let slot = slot.expect("fewer than 2^31 series in memory");
-        let shape = &mut self.shapes[number as usize];
-        let added = shape.slots.append((slot..).take(series.len()));
-        assert!(added.is_ok(), "slots come ascending");
+        let shape = &self.shapes[number as usize];
         let columns = shape.keys.len();
         self.numbers.clear();
         for (at, (_, column)) in shape.keys.iter().enumerate() {
@@ -179,6 +177,10 @@ impl Store {
             self.ids.push(*id);
             self.note_id(*id, slot);
         }
+        // Last: who selects these finds all else of them.
+        let slots = &mut self.shapes[number as usize].slots;
+        let added = slots.append((slot..).take(series.len()));
+        assert!(added.is_ok(), "slots come ascending");
     }
 
     /// Notes the slot of a new series.
