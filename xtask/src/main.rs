@@ -113,7 +113,7 @@ fn verify_one(mode: Mode, cycles: u64, seed: u64) -> Outcome {
 }
 
 fn restart() -> Outcome {
-    for shape in [Shape::FEW_SERIES, Shape::MANY_SERIES] {
+    for shape in [Shape::FEW_SERIES, Shape::MILLION_SERIES, Shape::MANY_SERIES] {
         let took = verifier::restart(shape)?;
         println!(
             "{} MiB of log, {} rows: a write is accepted after {} ms, all rows are counted after {} ms",

@@ -30,7 +30,13 @@ impl Shape {
         log_bytes: 27 << 20,
         series: 250,
     };
-    /// Each row a series of its own, so that the log has their keys too and is flushed late.
+    /// A million series, each written to twice and more: with rows for so many a flush waits until the log has
+    /// some 250 MiB of them.
+    pub(crate) const MILLION_SERIES: Shape = Shape {
+        log_bytes: 220 << 20,
+        series: 250_000,
+    };
+    /// Each row a series of its own, so that nearly half of the log is their keys, up to its bound.
     pub(crate) const MANY_SERIES: Shape = Shape {
         log_bytes: 250 << 20,
         series: u64::MAX,
