@@ -30,8 +30,8 @@ impl Shape {
         log_bytes: 27 << 20,
         series: 250,
     };
-    /// A million series, each written to twice and more: with rows for so many a flush waits until the log has
-    /// some 250 MiB of them.
+    /// A million series, each written to twice and more: nearly as much as there may be before the rows that so
+    /// many wait for are flushed.
     pub(crate) const MILLION_SERIES: Shape = Shape {
         log_bytes: 220 << 20,
         series: 250_000,

@@ -24,6 +24,10 @@ pub(super) trait Entry: Copy {
     fn is_before(&self, other: &Self) -> bool;
 }
 
+/// Lookups under way at once, where the first slots of several are loaded before any is compared: enough to cover
+/// a cache miss, few enough to stay in the first level.
+pub(super) const LOOKUPS_AT_ONCE: usize = 16;
+
 /// Shards of a table that has more than [`WHOLE_MAX`] entries; a power of two.
 const SHARDS: usize = 256;
 /// Entries up to which a table is one shard.

@@ -16,8 +16,8 @@ use crate::workers::Workers;
 
 /// Series are handed over so many bytes at a time: some thousand, half a millisecond of work.
 const BATCH_BYTES: usize = 64 << 10;
-/// Batches that wait at most, 16 MiB; beyond, whoever reads the log does one as well. While that one is at
-/// other things, a helper lives on what waits.
+/// Batches that wait at most, 16 MiB; beyond, whoever reads the log waits for the helper, or does one where
+/// nobody helps. While the log is not read on, a helper lives on what waits.
 const WAITING_MAX: usize = 256;
 
 /// Whoever waits for a helper looks again after this long whether there is one.

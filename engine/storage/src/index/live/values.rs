@@ -4,7 +4,7 @@ use roaring::RoaringBitmap;
 
 use crate::index::live::arena::{Arena, Steps};
 use crate::index::numbered::{Numbered, hash};
-use crate::index::table::{Entry, Table};
+use crate::index::table::{Entry, LOOKUPS_AT_ONCE, Table};
 
 /// The values of a tag key by number, in the order of their arrival.
 #[derive(Debug, Default)]
@@ -93,9 +93,6 @@ impl Slots {
     }
 }
 
-/// Values looked for at once: enough to cover a cache miss.
-const ADDED_AT_ONCE: usize = 16;
-
 /// Of a posting: several series have the value.
 const MANY: u32 = SLOTS_MAX;
 /// Slots there can be.
@@ -108,9 +105,9 @@ impl Values {
     pub(super) fn add_all(&mut self, values: &[&[u8]], slot: u32, numbers: &mut [u32]) {
         assert_eq!(values.len(), numbers.len(), "each value gets a number");
         let chunks = values
-            .chunks(ADDED_AT_ONCE)
-            .zip(numbers.chunks_mut(ADDED_AT_ONCE));
-        for ((values, numbers), slot) in chunks.zip((slot..).step_by(ADDED_AT_ONCE)) {
+            .chunks(LOOKUPS_AT_ONCE)
+            .zip(numbers.chunks_mut(LOOKUPS_AT_ONCE));
+        for ((values, numbers), slot) in chunks.zip((slot..).step_by(LOOKUPS_AT_ONCE)) {
             self.add_some(values, slot, numbers);
         }
     }
@@ -127,8 +124,8 @@ impl Values {
             }
             return;
         }
-        let mut hashes = [0; ADDED_AT_ONCE];
-        let mut first = [Numbered::EMPTY; ADDED_AT_ONCE];
+        let mut hashes = [0; LOOKUPS_AT_ONCE];
+        let mut first = [Numbered::EMPTY; LOOKUPS_AT_ONCE];
         for ((value, own), entry) in values.iter().zip(&mut hashes).zip(&mut first) {
             *own = hash(value);
             let place = Numbered::place_of(*own);
@@ -138,7 +135,7 @@ impl Values {
                 .copied()
                 .unwrap_or(Numbered::EMPTY);
         }
-        let mut is_new = [false; ADDED_AT_ONCE];
+        let mut is_new = [false; LOOKUPS_AT_ONCE];
         for (at, value) in values.iter().enumerate() {
             let (hash, entry) = (hashes[at], first[at]);
             let is_first = !entry.is_empty()

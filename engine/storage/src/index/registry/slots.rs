@@ -1,7 +1,7 @@
 //! Series by hash: 24 bytes an entry in a [`Table`] that is three quarters full.
 
 use crate::format::registry::Entry as FileEntry;
-use crate::index::table::{Entry, Table};
+use crate::index::table::{Entry, LOOKUPS_AT_ONCE, Table};
 use crate::model::{KeyHash, KeyRef, MeasurementId, SeriesId};
 
 /// What a key means.
@@ -45,9 +45,6 @@ impl Known {
 /// Of a packed word, the low bits that are the measurement's: sixteen million of them, and a
 /// billion times a thousand series.
 const MEASUREMENT_BITS: u32 = 24;
-
-/// Lookups under way at once: enough to cover a cache miss, few enough to stay in the first level.
-const LOOKUPS_AT_ONCE: usize = 16;
 
 /// A hash and what it stands for; nothing: 0.
 #[derive(Clone, Copy, Debug)]
