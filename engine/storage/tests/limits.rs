@@ -371,3 +371,52 @@ fn what_series_take_is_known_from_the_moment_of_opening() {
     let used = db.budget().usage().class(Class::Index);
     assert!(used > 500 * 24, "{used}");
 }
+
+/// A start has better to do: whoever waited for it asks at once.
+#[test]
+fn rows_that_the_log_left_are_not_flushed_at_once_but_as_more_come() {
+    let env = SimEnv::new(1);
+    let open = || {
+        let options = DbOptions {
+            memtable_bytes: 512 << 20,
+            memtable_bytes_max: 512 << 20,
+            memory_budget_bytes: 8 << 30,
+            ..options()
+        };
+        Db::open(Arc::new(env.clone()), options).unwrap()
+    };
+    let text = "x".repeat(60_000);
+    let fill = |db: &Db, mib: i64, from: i64| {
+        let rows: Vec<Row> = (0..mib << 20)
+            .step_by(text.len())
+            .map(|at| {
+                row(
+                    "cpu",
+                    &[],
+                    from + at,
+                    &[("f", FieldValue::String(text.as_bytes().into()))],
+                )
+            })
+            .collect();
+        for rows in rows.chunks(100) {
+            assert_eq!(write(db, rows).unwrap(), []);
+        }
+    };
+    let flushes = |db: &Db| {
+        env.advance(Duration::from_secs(1));
+        env.run_steps(16);
+        db.stats().flushes
+    };
+    let db = open();
+    db.create_database("db", &PolicySpec::default()).unwrap();
+    // It would be flushed if a step ran.
+    fill(&db, 60, 0);
+    drop(db);
+    let db = open();
+    assert_eq!(db.stats().memtable_bytes >> 20, 60);
+    assert_eq!(flushes(&db), 0);
+    fill(&db, 12, 1 << 40);
+    assert_eq!(flushes(&db), 1);
+    fill(&db, 50, 1 << 41);
+    assert_eq!(flushes(&db), 2);
+}

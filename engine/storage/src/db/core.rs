@@ -88,6 +88,8 @@ pub(super) struct Core {
     pub(super) replayed_bytes: AtomicU64,
     /// Rows in memtables, bytes.
     pub(super) unflushed_bytes: AtomicUsize,
+    /// Those of them that the log had left, until the next flush.
+    pub(super) left_bytes: AtomicUsize,
     /// What series took when the last flush was done, bytes: another would not free it.
     pub(super) flushed_index_bytes: AtomicUsize,
     problems: Mutex<(Vec<Problem>, u64)>,
@@ -271,6 +273,7 @@ impl Core {
             uncertain: AtomicBool::new(false),
             replayed_bytes: AtomicU64::new(0),
             unflushed_bytes: AtomicUsize::new(0),
+            left_bytes: AtomicUsize::new(0),
             flushed_index_bytes: AtomicUsize::new(0),
             problems: Mutex::default(),
             torn: OnceLock::new(),

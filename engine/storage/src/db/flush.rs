@@ -161,6 +161,7 @@ impl Core {
     fn freeze(&self, flushing: &mut Flushing) -> Frozen {
         let mut sequencer = self.sequencer();
         flushing.log_bytes = self.log_bytes();
+        self.left_bytes.store(0, Ordering::Relaxed);
         let fresh = Arc::new(Generation::default());
         let generation = std::mem::replace(&mut sequencer.generation, fresh);
         let mut databases = Vec::new();

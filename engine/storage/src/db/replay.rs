@@ -71,8 +71,12 @@ impl Core {
         for database in self.all_databases() {
             forget_without_rows(&database);
         }
-        // How many rows wait before a flush goes by it, and the first of them come before the next look.
+        // How many rows wait before a flush goes by both, and the first of them come before the next look.
         self.budget.state(Class::Index, self.index_bytes());
+        self.left_bytes.store(
+            self.unflushed_bytes.load(Ordering::Acquire),
+            Ordering::Relaxed,
+        );
         assert!(self.wal.set(wal).is_ok(), "the log is opened once");
         Ok(report.is_complete())
     }
