@@ -232,7 +232,7 @@ fn count(db: &Db) -> u64 {
     let policy = snapshot.catalog().policies()[0].id;
     let info = snapshot.catalog().measurement(b"m").unwrap();
     let series = snapshot.series(info.id, &TagPredicate::All, Some(policy), TimeRange::ALL);
-    let series: Vec<SeriesId> = series.unwrap().iter().map(|(id, _)| *id).collect();
+    let series: Arc<[SeriesId]> = series.unwrap().iter().map(|(id, _)| *id).collect();
     let scan = ScanRequest {
         policy,
         measurement: info.id,

@@ -3,9 +3,7 @@
 use std::cmp::Ordering;
 use std::ops::Range;
 
-use silverback_storage::model::{
-    FieldValue, Presence, ScanRequest, SeriesId, SeriesRows, TimeRange,
-};
+use silverback_storage::model::{FieldValue, Presence, ScanRequest, SeriesRows, TimeRange};
 
 use crate::exec::groups::PreparedMeasurement;
 use crate::exec::selection::{Filter, chosen};
@@ -22,14 +20,11 @@ pub(super) fn request(
     range: TimeRange,
     descending: bool,
 ) -> ScanRequest {
-    let series: Vec<SeriesId> = own.series[members.clone()]
-        .iter()
-        .map(|series| series.id)
-        .collect();
+    let series = own.series[members.clone()].iter();
     ScanRequest {
         policy: own.input.policy,
         measurement: own.input.info.id,
-        series,
+        series: series.map(|series| series.id).collect(),
         fields: own.fields.clone(),
         range,
         descending,

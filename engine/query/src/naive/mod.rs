@@ -429,7 +429,7 @@ mod tests {
         let policy = source.policies()[0].id;
         let range = TimeRange::ALL;
         let series = source.series(info.id, &TagPredicate::All, Some(policy), range);
-        let series: Vec<SeriesId> = series.unwrap().iter().map(|one| one.id).collect();
+        let series: Arc<[SeriesId]> = series.unwrap().iter().map(|one| one.id).collect();
         assert_eq!(series.len(), 2);
         let scan = ScanRequest {
             policy,

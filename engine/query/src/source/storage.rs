@@ -155,7 +155,7 @@ mod tests {
         };
         let rows = Rows {
             measurement,
-            series: vec![SeriesId(1), SeriesId(2)],
+            series: [1, 2].map(SeriesId).into(),
             timestamps: vec![100, 200],
             columns: vec![(FieldId(1), column)],
         };

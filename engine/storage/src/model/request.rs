@@ -43,8 +43,8 @@ pub struct ScanRequest {
     pub policy: PolicyId,
     /// The measurement.
     pub measurement: MeasurementId,
-    /// The series, each once; answers come in this order.
-    pub series: Vec<SeriesId>,
+    /// The series, each once; answers come in this order. Whoever reads some of them shares the list.
+    pub series: Arc<[SeriesId]>,
     /// The fields, each once; columns come in this order.
     pub fields: Vec<FieldId>,
     /// The span of time.

@@ -280,7 +280,7 @@ fn case() -> impl Strategy<Value = Case> {
                 request: ScanRequest {
                     policy: PolicyId(1),
                     measurement: MeasurementId(1),
-                    series: vec![SeriesId(2), SeriesId(9), SeriesId(1)],
+                    series: [2, 9, 1].map(SeriesId).into(),
                     fields,
                     range: TimeRange { start, end },
                     descending,
@@ -555,7 +555,7 @@ fn integer_case(writes: Vec<Write>) -> Case {
         request: ScanRequest {
             policy: PolicyId(1),
             measurement: MeasurementId(1),
-            series: vec![SeriesId(1)],
+            series: [SeriesId(1)].into(),
             fields: vec![FieldId(2)],
             range: TimeRange::ALL,
             descending: false,

@@ -283,7 +283,7 @@ fn series_of_which_statistics_tell_are_shared_where_there_are_many() {
     let (_folder, workers) = workers(1);
     let request = |count| {
         let mut request = aggregates_of(&case.request, &[0, 10]);
-        request.scan.series.truncate(count);
+        request.scan.series = request.scan.series[..count].into();
         request
     };
     let mut many = Shared::open(request(600), &snapshot, &workers).unwrap();
