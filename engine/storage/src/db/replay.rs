@@ -22,8 +22,8 @@ use crate::format::rows::decode_rows;
 use crate::format::tombstone::decode_tombstone;
 use crate::index::LiveIndex;
 use crate::manifest::catalog::DatabaseCatalog;
-use crate::memtable::Run;
-use crate::model::{CanonicalKey, DatabaseId, Rows, Sequence, SeriesId, Tombstone};
+use crate::memtable::{Memtable, Run};
+use crate::model::{CanonicalKey, DatabaseId, MeasurementId, Rows, Sequence, SeriesId, Tombstone};
 use crate::sabotage::{self, Fault};
 use crate::wal::{LogEnd, Wal, WalStart};
 
@@ -77,8 +77,39 @@ impl Core {
             self.unflushed_bytes.load(Ordering::Acquire),
             Ordering::Relaxed,
         );
+        self.merge_left();
         assert!(self.wal.set(wal).is_ok(), "the log is opened once");
         Ok(report.is_complete())
+    }
+
+    /// Merges the rows that more of wait than may, beside the first writes where somebody helps.
+    fn merge_left(&self) {
+        let mut due = Vec::new();
+        for database in self.all_databases() {
+            let stores = database.stores();
+            let memtables = stores.policies.values().flat_map(|own| &own.memtables);
+            for memtable in memtables {
+                let measurements = memtable.measurements().into_iter();
+                let large = measurements.filter(|one| memtable.plan_waiting(*one));
+                due.extend(large.map(|one| (Arc::clone(memtable), one)));
+            }
+        }
+        if due.is_empty() {
+            return;
+        }
+        let merge = |due: Vec<(Arc<Memtable>, MeasurementId)>| {
+            for (memtable, measurement) in due {
+                memtable.settle(measurement, false);
+            }
+        };
+        let job = Box::new({
+            let due = due.clone();
+            move || merge(due)
+        });
+        let workers = self.workers.get();
+        if !workers.is_some_and(|workers| workers.offer(job)) {
+            merge(due);
+        }
     }
 
     /// Puts a record of the log where it was before the stop.
@@ -195,7 +226,7 @@ impl Core {
             if catalog.measurement_by_id(rows.measurement).is_some() && !rows.is_empty() {
                 let run = Run::charged(rows, sequence, &self.budget);
                 bytes += run.size_bytes();
-                memtable.push(Arc::new(run), now);
+                memtable.push_replayed(Arc::new(run), now);
             }
         }
         sequencer

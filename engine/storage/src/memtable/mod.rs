@@ -5,11 +5,13 @@
 //! in order of their sequences. While somebody reads, small runs are merged into larger ones as they
 //! come, so that a reader meets few. While nobody does, all but the smallest wait: the flush puts rows
 //! in order anyhow, and to merge them before costs a sixth of what it costs to take a write. What waits
-//! keeps whole numbers in as few bytes as they take. The first reader merges what waits. A merged run covers consecutive sequences of its measurement, and
-//! never those on both sides of a delete. Readers hold the lock of the lists while they copy a short
-//! list of pointers, never while rows are read or merged.
+//! keeps whole numbers in as few bytes as they take. The first reader merges what waits; where several
+//! threads have reason to merge, each takes some of it. A merged run covers consecutive sequences of its
+//! measurement, and never those on both sides of a delete. Readers hold the lock of the lists while they
+//! copy a short list of pointers, never while rows are read or merged.
 
 mod gather;
+mod merging;
 mod narrow;
 mod order;
 mod run;
@@ -18,15 +20,15 @@ mod slice;
 #[cfg(test)]
 mod tests;
 
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{
-    Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, TryLockError,
-};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
 use hashbrown::HashMap;
 
 pub(crate) use crate::memtable::gather::{Fold, arrange_owned as arrange};
+use crate::memtable::merging::{Group, Merging};
 pub(crate) use crate::memtable::narrow::Narrow;
 pub(crate) use crate::memtable::run::Held;
 pub use crate::memtable::run::Run;
@@ -62,8 +64,7 @@ pub struct Memtable {
     state: RwLock<State>,
     /// Held through a push or a removal, so that only one at a time makes the lists longer or shorter.
     writer: Mutex<()>,
-    /// Held while runs are merged and take the place of others; behind `writer` where both are held.
-    merging: Mutex<()>,
+    merging: Merging,
     reads: Arc<Reads>,
 }
 
@@ -122,8 +123,26 @@ impl Memtable {
     /// # Panics
     /// If the memtable is frozen, or the run's sequence lies below the last one.
     pub fn push(&self, run: Arc<Run>, now: Duration) {
-        let is_read = self.reads.are_likely(now);
         let (measurement, rows) = (run.measurement(), run.row_count());
+        let is_read = self.add(run, now);
+        if tier(rows) >= WAITING_TIER && self.plan_waiting(measurement) {
+            self.work(measurement, is_read);
+        }
+    }
+
+    /// As [`Memtable::push`], but leaves as many rows waiting as come: a log is read before anybody asks. What
+    /// is too much then is for [`Memtable::plan_waiting`] and [`Memtable::settle`].
+    ///
+    /// # Panics
+    /// As [`Memtable::push`].
+    pub fn push_replayed(&self, run: Arc<Run>, now: Duration) {
+        self.add(run, now);
+    }
+
+    /// Adds a run; whether the next reader is expected soon.
+    fn add(&self, run: Arc<Run>, now: Duration) -> bool {
+        let is_read = self.reads.are_likely(now);
+        let measurement = run.measurement();
         let run = as_it_waits(run, is_read);
         let _writer = lock(&self.writer);
         self.write().push(run, now);
@@ -132,77 +151,77 @@ impl Memtable {
         } else {
             WAITING_TIER - 1
         };
-        // A reader that merges leaves little to do.
-        let merging = match self.merging.try_lock() {
-            Ok(merging) => merging,
-            Err(TryLockError::Poisoned(merging)) => merging.into_inner(),
-            Err(TryLockError::WouldBlock) => return,
-        };
-        while let Some((start, tail)) = self.mergeable(measurement, highest) {
-            self.merge(measurement, start, &tail, is_read);
+        // Whoever merges more leaves little to do.
+        let due = || self.mergeable(measurement, highest).into_iter().collect();
+        while self.merging.plan(measurement, due) {
+            self.work(measurement, is_read);
         }
-        if tier(rows) >= WAITING_TIER && self.read().waiting(measurement).1 > WAITING_ROWS_MAX {
-            self.settle(measurement, is_read, &merging);
-        }
+        is_read
     }
 
     /// The runs of `measurement` as [`Memtable::runs`] has them, few of them: merges what waited for
     /// a reader, but waits for no merge that only keeps them few.
     pub fn settled_runs(&self, measurement: MeasurementId) -> Vec<Arc<Run>> {
         self.reads.is_read.store(true, Ordering::Relaxed);
-        if self.read().waiting(measurement).0 >= READ_RUNS_MAX {
-            self.settle(measurement, true, &lock(&self.merging));
+        while self.read().waiting(measurement).0 >= READ_RUNS_MAX {
+            self.settle(measurement, true);
         }
         self.runs(measurement)
     }
 
-    /// Merges all small runs of `measurement`, oldest first, until they are no longer small.
-    fn settle(&self, measurement: MeasurementId, is_read: bool, _merging: &MutexGuard<'_, ()>) {
-        let mut start = 0;
-        loop {
-            let group: Vec<Arc<Run>> = {
-                let state = self.read();
-                let runs = state.list(measurement);
-                start += runs[start.min(runs.len())..]
-                    .iter()
-                    .take_while(|run| !state.is_small(run))
-                    .count();
-                let mut rows = 0;
-                runs[start.min(runs.len())..]
-                    .iter()
-                    .take_while(|run| {
-                        let is_open = rows < MERGED_ROWS_MAX && state.is_small(run);
-                        rows += run.row_count();
-                        is_open
-                    })
-                    .cloned()
-                    .collect()
-            };
-            match group.len() {
-                0 => return,
-                1 => {}
-                _ => self.merge(measurement, start, &group, is_read),
+    /// Plans to merge what waits of `measurement`, where that are more rows than may; whether it does.
+    pub fn plan_waiting(&self, measurement: MeasurementId) -> bool {
+        self.read().waiting(measurement).1 > WAITING_ROWS_MAX
+            && self.merging.plan(measurement, || self.groups(measurement))
+    }
+
+    /// Merges all small runs of `measurement`, oldest first, until they are no longer small: as many of them
+    /// as nobody else merges, and waits for these.
+    pub fn settle(&self, measurement: MeasurementId, is_read: bool) {
+        self.merging.plan(measurement, || self.groups(measurement));
+        self.work(measurement, is_read);
+        self.merging.wait(measurement);
+    }
+
+    /// The small runs of `measurement`, as they are merged for a reader.
+    fn groups(&self, measurement: MeasurementId) -> VecDeque<Group> {
+        let state = self.read();
+        let mut groups = VecDeque::new();
+        let (mut group, mut rows) = (Group::new(), 0);
+        for run in state.list(measurement) {
+            let is_small = state.is_small(run);
+            if is_small {
+                group.push(Arc::clone(run));
+                rows += run.row_count();
             }
-            start += 1;
+            if !is_small || rows >= MERGED_ROWS_MAX {
+                groups.push_back(std::mem::take(&mut group));
+                rows = 0;
+            }
+        }
+        groups.push_back(group);
+        groups.retain(|group| group.len() > 1);
+        groups
+    }
+
+    /// Merges the groups of the plan of `measurement` that nobody else has begun.
+    fn work(&self, measurement: MeasurementId, is_read: bool) {
+        while let Some(taken) = self.merging.take(measurement) {
+            self.merge(measurement, &taken.group, is_read);
         }
     }
 
-    /// Puts one run in the place of `group`, which stands from `start` on.
-    fn merge(&self, measurement: MeasurementId, start: usize, group: &[Arc<Run>], is_read: bool) {
+    /// Puts one run in the place of `group`.
+    fn merge(&self, measurement: MeasurementId, group: &[Arc<Run>], is_read: bool) {
         let merged = as_it_waits(Arc::new(Run::merge(group)), is_read);
-        self.write().replace(measurement, start, group, merged);
+        self.write().replace(measurement, group, merged);
     }
 
-    /// The newest runs of `measurement` where they are to be merged, none of a tier above `highest`,
-    /// and the place of the first.
-    fn mergeable(
-        &self,
-        measurement: MeasurementId,
-        highest: u32,
-    ) -> Option<(usize, Vec<Arc<Run>>)> {
+    /// The newest runs of `measurement` where they are to be merged, none of a tier above `highest`.
+    fn mergeable(&self, measurement: MeasurementId, highest: u32) -> Option<Group> {
         let state = self.read();
         let start = state.merge_start(measurement, highest)?;
-        Some((start, state.list(measurement)[start..].to_vec()))
+        Some(state.list(measurement)[start..].to_vec())
     }
 
     /// The runs of `measurement`, oldest first: all that was pushed before, none of it twice.
@@ -231,12 +250,11 @@ impl Memtable {
     /// hides whole runs' rows or none. Merges what waits before it.
     pub fn bar(&self, sequence: Sequence) {
         let _writer = lock(&self.writer);
-        let merging = lock(&self.merging);
         // Where nobody has read yet, nobody is expected.
         let is_read = lock(&self.reads.seen).is_some();
         for measurement in self.measurements() {
             if self.mergeable(measurement, HIGHEST_TIER).is_some() {
-                self.settle(measurement, is_read, &merging);
+                self.settle(measurement, is_read);
             }
         }
         let mut state = self.write();
@@ -336,24 +354,21 @@ impl State {
 
     /// Puts `merged` in the place of `group`, if that is still there: its measurement may have been
     /// dropped meanwhile.
-    fn replace(
-        &mut self,
-        measurement: MeasurementId,
-        start: usize,
-        group: &[Arc<Run>],
-        merged: Arc<Run>,
-    ) {
-        let places = start..start + group.len();
+    fn replace(&mut self, measurement: MeasurementId, group: &[Arc<Run>], merged: Arc<Run>) {
         let Some(runs) = self.runs.get_mut(&measurement) else {
             return;
         };
-        let is_there = runs.get(places.clone()).is_some_and(|there| {
-            let mut pairs = there.iter().zip(group);
-            pairs.all(|(one, other)| Arc::ptr_eq(one, other))
-        });
-        if !is_there {
+        let Some(start) = runs.iter().position(|run| Arc::ptr_eq(run, &group[0])) else {
             return;
-        }
+        };
+        let places = start..start + group.len();
+        debug_assert!(
+            runs.get(places.clone()).is_some_and(|there| {
+                let mut pairs = there.iter().zip(group);
+                pairs.all(|(one, other)| Arc::ptr_eq(one, other))
+            }),
+            "what is planned to become one stays together"
+        );
         self.size_bytes += merged.size_bytes();
         self.row_count += merged.row_count();
         self.size_bytes -= group.iter().map(|run| run.size_bytes()).sum::<usize>();

@@ -352,10 +352,10 @@ fn a_measurement_dropped_while_its_runs_are_merged_stays_dropped() {
     push_many(&memtable, 0..2, 1);
     let group = memtable.runs(MeasurementId(1));
     memtable.remove(MeasurementId(1));
-    memtable.merge(MeasurementId(1), 0, &group, true);
+    memtable.merge(MeasurementId(1), &group, true);
     assert_eq!((memtable.row_count(), memtable.size_bytes()), (0, 0));
     push_many(&memtable, 2..4, 1);
-    memtable.merge(MeasurementId(1), 0, &group, true);
+    memtable.merge(MeasurementId(1), &group, true);
     assert_eq!(memtable.row_count(), 600, "others stand there now");
     assert_eq!(memtable.runs(MeasurementId(1)).len(), 2);
 }
@@ -472,4 +472,50 @@ fn readers_never_miss_a_pushed_row_while_runs_are_merged() {
         }
         assert!(looks.load(Ordering::Relaxed) > 0, "nobody read");
     });
+}
+
+#[test]
+fn what_a_log_leaves_waits_until_it_is_planned_and_then_anybody_merges_it() {
+    const RUNS: usize = 3 * WAITING_ROWS_MAX / 8192;
+    let memtable = Memtable::new();
+    for sequence in 0..RUNS {
+        let rows = many(i64::try_from(sequence * 8192).unwrap(), 8192);
+        let run = Run::new(rows, Sequence(sequence as u64));
+        memtable.push_replayed(Arc::new(run), Duration::ZERO);
+    }
+    assert_eq!(memtable.runs(MeasurementId(1)).len(), RUNS);
+    assert!(memtable.plan_waiting(MeasurementId(1)));
+    assert!(!memtable.plan_waiting(MeasurementId(1)), "it is planned");
+    // A writer leaves it to others, who share it.
+    let next = Run::new(many(1 << 40, 8192), Sequence(u64::try_from(RUNS).unwrap()));
+    memtable.push(Arc::new(next), Duration::ZERO);
+    assert_eq!(memtable.runs(MeasurementId(1)).len(), RUNS + 1);
+    std::thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| {
+                memtable.settle(MeasurementId(1), false);
+                let runs = memtable.runs(MeasurementId(1));
+                assert_eq!(runs.len(), RUNS * 8192 / MERGED_ROWS_MAX + 1);
+            });
+        }
+    });
+    assert_eq!(memtable.row_count(), (RUNS + 1) * 8192);
+    assert!(!memtable.plan_waiting(MeasurementId(1)));
+}
+
+/// Whoever waits for a merge must not wait for one that failed.
+#[test]
+fn a_merge_that_panics_is_not_waited_for() {
+    let memtable = Memtable::new();
+    push_many(&memtable, 0..100, 1);
+    let planned = memtable
+        .merging
+        .plan(MeasurementId(1), || memtable.groups(MeasurementId(1)));
+    assert!(planned);
+    let failed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        let _taken = memtable.merging.take(MeasurementId(1)).unwrap();
+        panic!("a merge fails");
+    }));
+    assert!(failed.is_err());
+    assert_eq!(memtable.settled_runs(MeasurementId(1)).len(), 1);
 }
