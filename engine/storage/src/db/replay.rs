@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 
 use roaring::RoaringTreemap;
 
-use crate::budget::{Charge, Class};
+use crate::budget::Class;
 use crate::db::core::{Core, RECORD_DEFINITIONS, RECORD_ROWS, RECORD_TOMBSTONE, lock};
 use crate::db::database::{Database, drop_known};
 use crate::db::replay::lane::Lane;
@@ -17,13 +17,12 @@ use crate::db::write::append;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::definitions::Definitions;
 use crate::format::manifest::LastIds;
-use crate::format::registry::Entry;
 use crate::format::rows::decode_rows;
 use crate::format::tombstone::decode_tombstone;
 use crate::index::LiveIndex;
 use crate::manifest::catalog::DatabaseCatalog;
 use crate::memtable::{Memtable, Run};
-use crate::model::{CanonicalKey, DatabaseId, MeasurementId, Rows, Sequence, SeriesId, Tombstone};
+use crate::model::{DatabaseId, MeasurementId, Rows, Sequence, SeriesId, Tombstone};
 use crate::sabotage::{self, Fault};
 use crate::wal::{LogEnd, Wal, WalStart};
 
@@ -46,10 +45,6 @@ impl Core {
         let mut replayed = Replayed {
             seen: Seen::new(),
             lane: Lane::new(&self.workers, &self.budget),
-            hashed: None,
-            _charge: self
-                .budget
-                .charge(Class::Replay, HASHED_MAX * size_of::<Entry>()),
         };
         let mut replay =
             |sequence, kind, payload: &[u8]| self.replay((sequence, kind, payload), &mut replayed);
@@ -66,7 +61,7 @@ impl Core {
         if let Some(torn) = &report.torn {
             drop(self.torn.set(torn.clone()));
         }
-        replayed.settle();
+        self.settle_series(&mut replayed)?;
         self.settle_seen(replayed.seen);
         for database in self.all_databases() {
             forget_without_rows(&database);
@@ -138,7 +133,7 @@ impl Core {
         if used < self.options.memtable_bytes || is_full {
             return Ok(());
         }
-        replayed.settle();
+        self.settle_series(replayed)?;
         match self.flush() {
             Err(error) if error.kind() != ErrorKind::NoSpace => Err(error),
             Ok(()) | Err(_) => Ok(()),
@@ -175,15 +170,22 @@ impl Core {
         }
         let index = database.stores().indexes.last().map(Arc::clone);
         let index = index.expect("a database has an open index");
-        for listed in series {
-            let (id, key) = listed.map_err(placed)?;
-            if !CanonicalKey(key).is_sound() {
-                let error = Error::new(ErrorKind::Corrupt, "a series has no key");
-                return Err(placed(error));
+        drop(sequencer);
+        replayed.lane.push((database, &index), sequence, &series);
+        Ok(())
+    }
+
+    /// Every series of the log so far is where it belongs when this returns.
+    ///
+    /// # Errors
+    /// `Corrupt` where a record has what is no series.
+    fn settle_series(&self, replayed: &mut Replayed) -> Result<()> {
+        let last = replayed.lane.settle()?;
+        let mut sequencer = self.sequencer();
+        for (id, last) in last {
+            if let Some(writer) = sequencer.writers.get_mut(&id) {
+                writer.last_series = writer.last_series.max(last.0);
             }
-            writer.last_series = writer.last_series.max(id.0);
-            replayed.learn(database, (self.hasher.hash(key), id));
-            replayed.lane.push(&index, id, key);
         }
         Ok(())
     }
@@ -268,43 +270,8 @@ pub(super) fn read_tombstone(
 /// What replay keeps from one record to the next.
 struct Replayed {
     seen: Seen,
-    /// Series on their way into live indexes.
+    /// Series on their way into registries and live indexes.
     lane: Lane,
-    /// Series on their way into the registry of a database: many at once cost less than each by itself.
-    hashed: Option<(Arc<Database>, Vec<Entry>)>,
-    _charge: Charge,
-}
-
-/// Series that wait for a registry at most.
-const HASHED_MAX: usize = 1 << 18;
-
-impl Replayed {
-    fn learn(&mut self, database: &Arc<Database>, series: Entry) {
-        let is_own = |(own, _): &(Arc<Database>, Vec<Entry>)| Arc::ptr_eq(own, database);
-        if !self.hashed.as_ref().is_some_and(is_own) {
-            self.settle_hashed();
-            self.hashed = Some((Arc::clone(database), Vec::new()));
-        }
-        let (_, hashed) = self.hashed.as_mut().expect("it has just been made");
-        hashed.push(series);
-        if hashed.len() == HASHED_MAX {
-            self.settle_hashed();
-        }
-    }
-
-    /// One that a registry file has is defined again for its key alone. Where the file is damaged the
-    /// log makes up for it.
-    fn settle_hashed(&mut self) {
-        if let Some((database, hashed)) = &mut self.hashed {
-            database.registry.learn(hashed);
-        }
-    }
-
-    /// Everything is where it belongs when this returns.
-    fn settle(&mut self) {
-        self.settle_hashed();
-        self.lane.settle();
-    }
 }
 
 /// The highest ids that rows of the log have, by database.

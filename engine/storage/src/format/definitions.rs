@@ -179,6 +179,11 @@ impl<'bytes> SeriesList<'bytes> {
         }
     }
 
+    /// How many there are, and where they stand.
+    pub fn parts(&self) -> (usize, &'bytes [u8]) {
+        (self.left, self.rest)
+    }
+
     fn take(&mut self) -> Result<(SeriesId, &'bytes [u8])> {
         let id = SeriesId(take_number(&mut self.rest)?);
         if id.0 == 0 {

@@ -13,8 +13,8 @@ mod slots;
 use std::sync::{Arc, PoisonError, RwLock};
 
 pub use files::{RegistryFile, choose_merge, merge};
-pub use slots::Known;
 use slots::{Front, Slots};
+pub use slots::{Known, Learnt};
 
 use crate::error::Result;
 use crate::format::registry::Entry;
@@ -107,21 +107,20 @@ impl Registry {
         }
     }
 
-    /// Takes in those of `series` that are found nowhere, and clears the list. Of several with one hash in it the
-    /// lowest id counts, which is the one that was given first. A file that cannot be read is passed over: who asks knows the series from elsewhere.
-    pub fn learn(&self, series: &mut Vec<Entry>) {
+    /// Takes in those of `series` that are found nowhere, and leaves none there. Of several with one hash the
+    /// first counts. A file that cannot be read is passed over: who asks knows the series from elsewhere.
+    pub fn learn(&self, series: &mut Learnt) {
         let mut behind = self.behind.write().unwrap_or_else(PoisonError::into_inner);
         let Behind {
             fresh,
             frozen,
             files,
         } = &mut *behind;
-        fresh.insert_all(series, |hash| {
+        fresh.take_in(series, |hash| {
             let is_frozen = || frozen.as_ref().is_some_and(|own| own.find(hash).is_some());
             let is_in = |file: &Arc<RegistryFile>| matches!(file.find(hash), Ok(Some(_)));
             is_frozen() || files.iter().any(is_in)
         });
-        series.clear();
     }
 
     /// Sets the series made so far aside for a flush; they stay findable.

@@ -86,7 +86,10 @@ impl<E: Entry> Table<E> {
         slots.filter(|entry| !entry.is_empty())
     }
 
-    /// A number below [`SHARDS`]: entries whose places have the same lie near each other in memory.
+    /// As many neighbourhoods there are.
+    pub(super) const NEIGHBOURHOODS: usize = SHARDS;
+
+    /// A number below [`Table::NEIGHBOURHOODS`]: entries whose places have the same lie near each other in memory.
     pub(super) fn neighbourhood(place: u64) -> usize {
         split_place(place, SHARDS).0
     }

@@ -320,6 +320,24 @@ impl Run {
             return 0..0;
         }
         let start = self.rows.series.partition_point(|one| *one < series);
+        self.rows_from(start, series)
+    }
+
+    /// The same for who has found other series at row `near`: costs little where these are not far.
+    ///
+    /// # Panics
+    /// As [`Run::rows_of`].
+    pub(crate) fn rows_near(&self, series: SeriesId, near: usize) -> Range<usize> {
+        let is_before = self.rows.series.get(near).is_some_and(|one| *one <= series);
+        if !is_before || !self.is_sorted || series > self.series.1 {
+            return self.rows_of(series);
+        }
+        let start = near + gallop(&self.rows.series[near..], |one| *one < series);
+        self.rows_from(start, series)
+    }
+
+    /// The rows of `series`, which begin at `start` if there are some.
+    fn rows_from(&self, start: usize, series: SeriesId) -> Range<usize> {
         let behind = &self.rows.series[start..];
         start..start + gallop(behind, |one| *one == series)
     }

@@ -62,21 +62,22 @@ impl<'snapshot> Store<'snapshot> for BlockStore<'snapshot> {
         (number, series): (usize, SeriesId),
         _range: TimeRange,
         descending: bool,
-    ) -> Result<Option<Box<dyn Pieces + 'snapshot>>> {
+        into: &mut dyn FnMut(Box<dyn Pieces + 'snapshot>),
+    ) -> Result<()> {
         let mut chunks = lock(&self.cursor).chunks(series)?;
         if !descending {
             chunks.reverse();
         }
-        if chunks.is_empty() {
-            return Ok(None);
+        if !chunks.is_empty() {
+            into(Box::new(BlockPieces {
+                cursor: Arc::clone(&self.cursor),
+                range: self.range,
+                filter: self.filter.clone(),
+                number,
+                chunks,
+            }));
         }
-        Ok(Some(Box::new(BlockPieces {
-            cursor: Arc::clone(&self.cursor),
-            range: self.range,
-            filter: self.filter.clone(),
-            number,
-            chunks,
-        })))
+        Ok(())
     }
 
     fn values(&self, series: &[SeriesId], in_one_window: &dyn Fn(TimeRange) -> bool) -> u64 {

@@ -7,6 +7,7 @@ use crate::block::{ChunkColumn, Times};
 use crate::error::Result;
 use crate::model::{AggregateSet, Column, FieldWindows, TimeRange, WindowBatch};
 use crate::scan::partial::push_spans;
+use crate::scan::piece::Together;
 use crate::scan::repeats::{push_counts, push_repeats};
 
 /// Where windows cut rows: their numbers, and the rows of each.
@@ -74,7 +75,7 @@ impl<'batch> Entries<'batch> {
         if !push(&mut self.batch.columns)? {
             return Ok(false);
         }
-        let window = number(self.window(first));
+        let window = number_of(self.window(first));
         let columns = &mut self.batch.columns;
         let last = self.batch.windows.len();
         if columns.iter().all(|column| column.count(last) == 0) {
@@ -105,7 +106,7 @@ impl<'batch> Entries<'batch> {
         while row < times.len() {
             let window = self.window(times.get(row));
             let count = times.count_below(row, self.edges[window + 1]);
-            self.cuts.windows.push(number(window));
+            self.cuts.windows.push(number_of(window));
             self.cuts.rows.push(row..row + count);
             row += count;
         }
@@ -146,6 +147,42 @@ impl<'batch> Entries<'batch> {
     }
 }
 
+/// Adds rows of several series to a batch: all of them lie in `range`, and it within the windows' edges.
+pub(super) fn add_together(
+    batch: &mut WindowBatch,
+    windows: (&[i64], TimeRange),
+    cuts: &mut Cuts,
+    together: Together,
+) {
+    let start = batch.windows.len();
+    let mut series = std::mem::take(&mut batch.series);
+    let entries = Entries::new(batch, windows, cuts);
+    entries.cuts.windows.clear();
+    entries.cuts.rows.clear();
+    for (number, rows) in together.series {
+        series.push((number, start + entries.cuts.windows.len()));
+        let mut row = rows.start;
+        while row < rows.end {
+            let times = &together.timestamps[row..rows.end];
+            let window = entries.window(times[0]);
+            let end = entries.edges[window + 1];
+            let count = times.iter().take_while(|time| **time < end).count();
+            entries.cuts.windows.push(number_of(window));
+            entries.cuts.rows.push(row..row + count);
+            row += count;
+        }
+    }
+    let times = Times::Each(together.timestamps);
+    for (own, column) in entries.batch.columns.iter_mut().zip(&together.columns) {
+        let column = column
+            .as_ref()
+            .map_or(ChunkColumn::Absent, ChunkColumn::Values);
+        push_column(own, (&times, &column), &entries.cuts.rows);
+    }
+    batch.windows.extend_from_slice(&cuts.windows);
+    batch.series = series;
+}
+
 /// Appends an entry for each of `spans`, ranges of rows of these times.
 fn push_column(
     windows: &mut FieldWindows,
@@ -160,6 +197,6 @@ fn push_column(
     }
 }
 
-fn number(window: usize) -> u32 {
+fn number_of(window: usize) -> u32 {
     u32::try_from(window).expect("a request has fewer than 2^32 windows")
 }

@@ -21,23 +21,23 @@ impl<'snapshot> Store<'snapshot> for HiddenStore<'snapshot> {
         (number, series): (usize, SeriesId),
         range: TimeRange,
         descending: bool,
-    ) -> Result<Option<Box<dyn Pieces + 'snapshot>>> {
+        into: &mut dyn FnMut(Box<dyn Pieces + 'snapshot>),
+    ) -> Result<()> {
         let ranges = self.hides.ranges(series);
         if covers(&ranges, range.start, range.end - 1) {
-            return Ok(None);
+            return Ok(());
         }
-        let inner = self.inner.open((number, series), range, descending)?;
-        Ok(inner.map(|inner| {
-            if ranges.is_empty() {
-                return inner;
-            }
-            let pieces: Box<dyn Pieces + 'snapshot> = Box::new(HiddenPieces {
+        let series = (number, series);
+        if ranges.is_empty() {
+            return self.inner.open(series, range, descending, into);
+        }
+        self.inner.open(series, range, descending, &mut |inner| {
+            into(Box::new(HiddenPieces {
                 inner,
-                ranges,
+                ranges: ranges.clone(),
                 field_count: self.field_count,
-            });
-            pieces
-        }))
+            }));
+        })
     }
 
     fn values(&self, series: &[SeriesId], in_one_window: &dyn Fn(TimeRange) -> bool) -> u64 {

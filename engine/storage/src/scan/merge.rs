@@ -47,8 +47,9 @@ impl<'snapshot> Merge<'snapshot> {
     ) -> Result<Merge<'snapshot>> {
         let mut inputs = Vec::new();
         for store in stores {
-            let pieces = store.open(series, range, descending)?;
-            inputs.extend(pieces.map(|pieces| Input::new(pieces, descending)));
+            store.open(series, range, descending, &mut |pieces| {
+                inputs.push(Input::new(pieces, descending));
+            })?;
         }
         Ok(Merge {
             inputs,
@@ -194,7 +195,7 @@ impl<'snapshot> Merge<'snapshot> {
 }
 
 /// The rows that have any value, in the order of the scan; `None` where they are all, as they are.
-fn kept(count: usize, columns: &[Option<Column>], descending: bool) -> Option<Vec<u32>> {
+pub(super) fn kept(count: usize, columns: &[Option<Column>], descending: bool) -> Option<Vec<u32>> {
     let is_full = |column: &Column| column.presence == Presence::All;
     let all = columns.iter().flatten().any(is_full);
     if all && !descending {

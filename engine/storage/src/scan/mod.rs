@@ -15,6 +15,7 @@ mod piece;
 mod repeats;
 mod rows;
 mod run;
+mod runs;
 mod shared;
 mod window;
 
@@ -27,7 +28,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::manifest::catalog::field_by_id;
 use crate::memtable::pick_rows;
 use crate::model::{
-    AggregateRequest, Column, FieldType, ScanRequest, Sequence, SeriesRows, WindowBatch,
+    AggregateRequest, Column, FieldType, Hides, ScanRequest, SeriesRows, WindowBatch,
 };
 use crate::scan::block::BlockStore;
 use crate::scan::hidden::HiddenStore;
@@ -35,6 +36,7 @@ pub(crate) use crate::scan::partial::partial;
 use crate::scan::piece::Store;
 pub use crate::scan::rows::RowCursor;
 use crate::scan::run::RunStore;
+use crate::scan::runs::{RunsStore, has_few};
 use crate::scan::shared::Shared;
 pub use crate::scan::window::WindowCursor;
 use crate::snapshot::Snapshot;
@@ -157,28 +159,52 @@ fn stores<'snapshot>(
 ) -> Result<Vec<Box<dyn Store<'snapshot> + 'snapshot>>> {
     snapshot.check_blocks(Some(request.policy), request.range)?;
     let mut stores: Vec<Box<dyn Store<'snapshot> + 'snapshot>> = Vec::new();
-    let mut add = |store: Box<dyn Store<'snapshot> + 'snapshot>, last: Sequence| {
-        let tombstones = snapshot.tombstones();
-        let hides = tombstones.hides(last, request.policy, request.measurement);
-        stores.push(if hides.is_empty() {
-            store
-        } else {
-            Box::new(HiddenStore {
-                inner: store,
-                hides,
-                field_count: request.fields.len(),
-            })
-        });
-    };
+    let tombstones = snapshot.tombstones();
+    let hides = |last| tombstones.hides(last, request.policy, request.measurement);
     for block in snapshot.blocks(request.policy) {
         if let Some(store) = BlockStore::new(block, request)? {
-            add(Box::new(store), block.meta().info.sequences.last);
+            let hides = hides(block.meta().info.sequences.last);
+            stores.push(seen(Box::new(store), hides, request));
         }
     }
+    let mut few = Vec::new();
     for run in &*snapshot.runs(request.policy, request.measurement) {
-        if let Some(store) = RunStore::new(run, request) {
-            add(Box::new(store), run.sequences().1);
+        let Some(store) = RunStore::new(run, request) else {
+            continue;
+        };
+        let hides = hides(run.sequences().1);
+        if hides.is_empty() && has_few(&store, request) {
+            few.push(store);
+            continue;
         }
+        stores.extend(together(std::mem::take(&mut few), request));
+        stores.push(seen(Box::new(store), hides, request));
     }
+    stores.extend(together(few, request));
     Ok(stores)
+}
+
+/// A store as it is seen through deletes.
+fn seen<'snapshot>(
+    store: Box<dyn Store<'snapshot> + 'snapshot>,
+    hides: Hides,
+    request: &ScanRequest,
+) -> Box<dyn Store<'snapshot> + 'snapshot> {
+    if hides.is_empty() {
+        return store;
+    }
+    Box::new(HiddenStore {
+        inner: store,
+        hides,
+        field_count: request.fields.len(),
+    })
+}
+
+/// Runs that are read as one.
+fn together<'snapshot>(
+    runs: Vec<RunStore>,
+    request: &ScanRequest,
+) -> Option<Box<dyn Store<'snapshot> + 'snapshot>> {
+    (!runs.is_empty())
+        .then(|| -> Box<dyn Store<'snapshot>> { Box::new(RunsStore::new(runs, request)) })
 }

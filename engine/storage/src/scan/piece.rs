@@ -11,8 +11,8 @@ use crate::scan::entries::Entries;
 
 /// A run or a block, with the fields of one request in mind.
 pub(super) trait Store<'snapshot>: fmt::Debug + Send {
-    /// The rows of `series`, which has this number in the request, in `range`; `None` where there are
-    /// none. Reads no values. Pieces are read of one series at a time.
+    /// Gives the rows of `series`, which has this number in the request, in `range`, to `into`, oldest
+    /// first, where there are some. Pieces are read of one series at a time.
     ///
     /// # Errors
     /// `Corrupt` or `Io` where the directory of a block cannot be read.
@@ -21,7 +21,17 @@ pub(super) trait Store<'snapshot>: fmt::Debug + Send {
         series: (usize, SeriesId),
         range: TimeRange,
         descending: bool,
-    ) -> Result<Option<Box<dyn Pieces + 'snapshot>>>;
+        into: &mut dyn FnMut(Box<dyn Pieces + 'snapshot>),
+    ) -> Result<()>;
+
+    /// The rows of some series of the request from number `first` on at once, where that takes less than one
+    /// series after another; there are some behind it.
+    fn together(&self, _first: usize) -> Option<Together> {
+        None
+    }
+
+    /// Only series with these numbers are asked for until the next call, mostly in this order.
+    fn seek(&mut self, _series: Range<usize>) {}
 
     /// What all rows of `series` cost, in values that are decoded, about. Where statistics answer, as all rows
     /// of the store lie in one window, that is what it takes to find them.
@@ -34,6 +44,19 @@ pub(super) trait Store<'snapshot>: fmt::Debug + Send {
     fn check_intact(&self) -> Result<()> {
         Ok(())
     }
+}
+
+/// All rows of some series, one series behind another, each row with a value at least.
+#[derive(Debug)]
+pub(super) struct Together {
+    /// Which series of the request.
+    pub(super) numbers: Range<usize>,
+    /// Those of them that have rows, ascending, and which.
+    pub(super) series: Vec<(usize, Range<usize>)>,
+    /// Ascending within each series.
+    pub(super) timestamps: Vec<i64>,
+    /// Of each requested field; `None` where no row has a value.
+    pub(super) columns: Vec<Option<Column>>,
 }
 
 /// One series' rows in one store: pieces that do not overlap, in the order of the scan.
@@ -87,6 +110,16 @@ pub(super) struct RunFields {
     pub(super) columns: Vec<Option<usize>>,
 }
 
+impl RunFields {
+    /// The `rows` of the run, of requested field number `field`.
+    pub(super) fn slice(&self, field: usize, rows: Range<usize>) -> Slice<'_> {
+        match self.columns[field] {
+            Some(column) => self.run.slice(column, rows),
+            None => Slice::of(None, rows),
+        }
+    }
+}
+
 /// Rows by column: of each requested field, `None` where it has no value in any of them.
 #[derive(Debug, Default)]
 pub(super) struct Decoded {
@@ -123,11 +156,7 @@ impl Piece {
     pub(super) fn slice(&self, field: usize, rows: Range<usize>) -> Slice<'_> {
         match self {
             Piece::Run(fields, all) => {
-                let rows = all.start + rows.start..all.start + rows.end;
-                match fields.columns[field] {
-                    Some(column) => fields.run.slice(column, rows),
-                    None => Slice::of(None, rows),
-                }
+                fields.slice(field, all.start + rows.start..all.start + rows.end)
             }
             Piece::Decoded(decoded) => Slice::of(decoded.columns[field].as_ref(), rows),
         }

@@ -114,6 +114,9 @@ impl Cursor for RowCursor<'_> {
         debug_assert!(self.merge.is_none(), "a morsel is read to its end");
         self.next = series.start;
         self.end = series.end;
+        for store in &mut self.stores {
+            store.seek(series.clone());
+        }
     }
 
     fn next_item(&mut self) -> Result<Option<SeriesRows>> {

@@ -1,15 +1,16 @@
 //! A memtable's run as a place that holds rows: they are read where they stand.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use crate::error::Result;
-use crate::memtable::Run;
+use crate::memtable::{Run, Slice};
 use crate::model::{FieldId, FieldWindows, ScanRequest, SeriesId, TimeRange};
 use crate::scan::piece::{Piece, Pieces, RunFields, Store};
 
 /// A sorted run with the fields of one request in mind.
 #[derive(Debug)]
-pub(super) struct RunStore(Arc<RunFields>);
+pub(super) struct RunStore(pub(super) Arc<RunFields>);
 
 impl RunStore {
     /// The store of `run`, sorted, or `None` where it has nothing that `request` asks for.
@@ -27,6 +28,23 @@ impl RunStore {
         let columns: Vec<Option<usize>> = request.fields.iter().map(column).collect();
         Some(RunStore(Arc::new(RunFields { run, columns })))
     }
+
+    pub(super) fn run(&self) -> &Run {
+        &self.0.run
+    }
+
+    /// Those of `rows`, all of one series, whose times lie in `range`.
+    pub(super) fn within(&self, rows: Range<usize>, range: TimeRange) -> Range<usize> {
+        let times = &self.0.run.timestamps()[rows.clone()];
+        let start = times.partition_point(|time| *time < range.start);
+        let end = times.partition_point(|time| *time < range.end);
+        rows.start + start..rows.start + end.max(start)
+    }
+
+    /// The `rows` of requested field number `field`.
+    pub(super) fn slice(&self, field: usize, rows: Range<usize>) -> Slice<'_> {
+        self.0.slice(field, rows)
+    }
 }
 
 impl<'snapshot> Store<'snapshot> for RunStore {
@@ -35,17 +53,14 @@ impl<'snapshot> Store<'snapshot> for RunStore {
         (_, series): (usize, SeriesId),
         range: TimeRange,
         _descending: bool,
-    ) -> Result<Option<Box<dyn Pieces + 'snapshot>>> {
-        let rows = self.0.run.rows_of(series);
-        let times = &self.0.run.timestamps()[rows.clone()];
-        let start = times.partition_point(|time| *time < range.start);
-        let end = times.partition_point(|time| *time < range.end);
-        if start >= end {
-            return Ok(None);
+        into: &mut dyn FnMut(Box<dyn Pieces + 'snapshot>),
+    ) -> Result<()> {
+        let rows = self.within(self.0.run.rows_of(series), range);
+        if !rows.is_empty() {
+            let piece = Piece::Run(Arc::clone(&self.0), rows);
+            into(Box::new(RunPieces(Some(piece))));
         }
-        let rows = rows.start + start..rows.start + end;
-        let piece = Piece::Run(Arc::clone(&self.0), rows);
-        Ok(Some(Box::new(RunPieces(Some(piece)))))
+        Ok(())
     }
 
     fn values(&self, series: &[SeriesId], _in_one_window: &dyn Fn(TimeRange) -> bool) -> u64 {

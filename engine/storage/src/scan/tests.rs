@@ -2,6 +2,7 @@
 
 mod blocks;
 mod filter;
+mod runs;
 mod shared;
 
 use std::collections::BTreeMap;
@@ -86,7 +87,8 @@ impl Store<'static> for Chunked {
         (_, series): (usize, SeriesId),
         range: TimeRange,
         descending: bool,
-    ) -> Result<Option<Box<dyn Pieces>>> {
+        into: &mut dyn FnMut(Box<dyn Pieces>),
+    ) -> Result<()> {
         let rows = self.run.rows_of(series);
         let own = self.run.rows();
         let mut chunks: Vec<Decoded> = Vec::new();
@@ -108,8 +110,10 @@ impl Store<'static> for Chunked {
         if !descending {
             chunks.reverse();
         }
-        let pieces = ChunkedPieces { chunks, range };
-        Ok((!pieces.chunks.is_empty()).then(|| Box::new(pieces) as Box<dyn Pieces>))
+        if !chunks.is_empty() {
+            into(Box::new(ChunkedPieces { chunks, range }));
+        }
+        Ok(())
     }
 
     fn values(&self, _: &[SeriesId], _: &dyn Fn(TimeRange) -> bool) -> u64 {
@@ -164,6 +168,8 @@ struct Case {
     /// Series not ascending, and one that nobody wrote.
     request: ScanRequest,
     edges: Vec<i64>,
+    /// Whether runs that follow one another are read as one.
+    together: bool,
 }
 
 impl Case {
@@ -182,18 +188,25 @@ impl Case {
 
     fn stores(&self) -> Vec<Box<dyn Store<'static>>> {
         let mut stores: Vec<Box<dyn Store<'static>>> = Vec::new();
+        let mut runs = Vec::new();
         for ((rows, chunk), sequence) in self.writes.iter().zip(1..) {
             let run = Arc::new(Run::new(rows_of(rows), Sequence(sequence))).sorted();
             if let Some(rows_max) = chunk {
+                stores.extend(together(std::mem::take(&mut runs), &self.request));
                 stores.push(Box::new(Chunked {
                     run,
                     fields: self.request.fields.clone(),
                     rows_max: *rows_max,
                 }));
             } else if let Some(store) = RunStore::new(&run, &self.request) {
-                stores.push(Box::new(store));
+                if self.together {
+                    runs.push(store);
+                } else {
+                    stores.push(Box::new(store));
+                }
             }
         }
+        stores.extend(together(runs, &self.request));
         stores
     }
 
@@ -274,8 +287,10 @@ fn case() -> impl Strategy<Value = Case> {
         let fields = prop::sample::subsequence((1..=5).map(FieldId).collect::<Vec<_>>(), 1..=5);
         let range = prop_oneof![Just((0, 2 * times)), (0..times, 0..2 * times)];
         let width = prop::sample::select(vec![1_i64, 7, 50, 1000]);
-        (writes, fields.prop_shuffle(), range, any::<bool>(), width).prop_map(
-            move |(writes, fields, (start, end), descending, width)| Case {
+        let ways = (any::<bool>(), any::<bool>());
+        (writes, fields.prop_shuffle(), range, ways, width).prop_map(
+            move |(writes, fields, (start, end), (descending, together), width)| Case {
+                together,
                 writes,
                 request: ScanRequest {
                     policy: PolicyId(1),
@@ -562,6 +577,7 @@ fn integer_case(writes: Vec<Write>) -> Case {
             filter: None,
         },
         edges: vec![0, 1 << 40],
+        together: false,
     }
 }
 
@@ -610,9 +626,11 @@ impl Store<'static> for Undecodable {
         series: (usize, SeriesId),
         range: TimeRange,
         descending: bool,
-    ) -> Result<Option<Box<dyn Pieces>>> {
-        let pieces = self.0.open(series, range, descending)?;
-        Ok(pieces.map(|pieces| Box::new(UndecodablePieces(pieces)) as Box<dyn Pieces>))
+        into: &mut dyn FnMut(Box<dyn Pieces>),
+    ) -> Result<()> {
+        self.0.open(series, range, descending, &mut |pieces| {
+            into(Box::new(UndecodablePieces(pieces)));
+        })
     }
 
     fn values(&self, series: &[SeriesId], in_one_window: &dyn Fn(TimeRange) -> bool) -> u64 {
@@ -707,8 +725,14 @@ fn rows_that_a_scan_does_not_reach_are_not_sorted_for_it() {
 struct Cut;
 
 impl Store<'static> for Cut {
-    fn open(&self, _: (usize, SeriesId), _: TimeRange, _: bool) -> Result<Option<Box<dyn Pieces>>> {
-        Ok(None)
+    fn open(
+        &self,
+        _: (usize, SeriesId),
+        _: TimeRange,
+        _: bool,
+        _: &mut dyn FnMut(Box<dyn Pieces>),
+    ) -> Result<()> {
+        Ok(())
     }
 
     fn values(&self, _: &[SeriesId], _: &dyn Fn(TimeRange) -> bool) -> u64 {

@@ -9,9 +9,9 @@ use crate::error::Result;
 use crate::model::{AggregateRequest, FieldType, FieldWindows, TimeRange, WindowBatch};
 use crate::scan::Check;
 use crate::scan::check_intact;
-use crate::scan::entries::{Cuts, Entries};
+use crate::scan::entries::{self, Cuts, Entries};
 use crate::scan::merge::{Merge, Step};
-use crate::scan::piece::Store;
+use crate::scan::piece::{Store, Together};
 use crate::scan::shared::Cursor;
 
 /// A batch ends with the series that gives it so many entries, or for which so many rows have been
@@ -78,27 +78,42 @@ impl<'snapshot> WindowCursor<'snapshot> {
             ..WindowBatch::default()
         };
         let mut rows = 0;
+        let windows = (&*self.request.edges, range);
         while let Some(series) = self.request.scan.series[..self.end].get(self.next) {
-            let merge = Merge::open(
-                &self.stores,
-                (self.next, *series),
-                (range, false),
-                &self.types,
-            )?;
-            let start = batch.windows.len();
-            let windows = (&*self.request.edges, range);
-            let entries = Entries::new(&mut batch, windows, &mut self.cuts);
-            rows += Self::add(&self.check, merge, entries)?;
-            if batch.windows.len() > start {
-                batch.series.push((self.next, start));
+            if let Some(together) = self.together() {
+                (self.check)()?;
+                rows += together.timestamps.len();
+                self.next = together.numbers.end;
+                entries::add_together(&mut batch, windows, &mut self.cuts, together);
+            } else {
+                let merge = Merge::open(
+                    &self.stores,
+                    (self.next, *series),
+                    (range, false),
+                    &self.types,
+                )?;
+                let start = batch.windows.len();
+                let entries = Entries::new(&mut batch, windows, &mut self.cuts);
+                rows += Self::add(&self.check, merge, entries)?;
+                if batch.windows.len() > start {
+                    batch.series.push((self.next, start));
+                }
+                self.next += 1;
             }
-            self.next += 1;
             if batch.windows.len() >= ENTRIES_WANTED || rows >= ROWS_WANTED {
                 return Ok(Some(batch));
             }
         }
         check_intact(&self.stores)?;
         Ok((!batch.series.is_empty()).then_some(batch))
+    }
+
+    /// The rows of the next series, where one store alone has all of them at hand.
+    fn together(&self) -> Option<Together> {
+        match &*self.stores {
+            [only] => only.together(self.next),
+            [] | [_, _, ..] => None,
+        }
     }
 
     /// Adds what `merge` has to the entries of its series. Gives the number of rows that were decoded for them.
@@ -124,6 +139,9 @@ impl Cursor for WindowCursor<'_> {
     fn seek(&mut self, series: Range<usize>) {
         self.next = series.start;
         self.end = series.end;
+        for store in &mut self.stores {
+            store.seek(series.clone());
+        }
     }
 
     fn next_item(&mut self) -> Result<Option<WindowBatch>> {

@@ -24,7 +24,7 @@ impl Arena {
         assert!(size <= CHUNK_BYTES, "strings are bounded by keys");
         let fits = |chunk: &Vec<u8>| chunk.len() + size <= CHUNK_BYTES;
         if !self.chunks.last().is_some_and(fits) {
-            self.chunks.push(Vec::new());
+            self.chunks.push(room(self.chunks.len(), CHUNK_BYTES));
         }
         let index = self.chunks.len() - 1;
         let chunk = &mut self.chunks[index];
@@ -70,7 +70,7 @@ impl<T: Copy> Steps<T> {
 
     pub(super) fn push(&mut self, entry: T) {
         if self.len.is_multiple_of(STEP) {
-            self.steps.push(Vec::new());
+            self.steps.push(room(self.steps.len(), STEP));
         }
         let last = self.steps.last_mut().expect("it has just been pushed");
         last.push(entry);
@@ -81,11 +81,17 @@ impl<T: Copy> Steps<T> {
         self.steps[index / STEP][index % STEP]
     }
 
-    pub(super) fn set(&mut self, index: usize, entry: T) {
-        self.steps[index / STEP][index % STEP] = entry;
+    pub(super) fn get_mut(&mut self, index: usize) -> &mut T {
+        &mut self.steps[index / STEP][index % STEP]
     }
 
     pub(super) fn size_bytes(&self) -> usize {
         self.steps.iter().map(Vec::capacity).sum::<usize>() * size_of::<T>()
     }
+}
+
+/// The next of several vectors of one `size`. The first grows with what it holds, as there may be little; others
+/// need not be copied for that.
+fn room<T>(vectors: usize, size: usize) -> Vec<T> {
+    Vec::with_capacity(if vectors == 0 { 0 } else { size })
 }

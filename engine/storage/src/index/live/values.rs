@@ -1,5 +1,7 @@
 //! The values of one tag key: each once, with the series that have it.
 
+use std::ops::Range;
+
 use roaring::RoaringBitmap;
 
 use crate::index::live::arena::{Arena, Steps};
@@ -12,8 +14,9 @@ pub(super) struct Values {
     text: Arena,
     /// Where each begins in `text`.
     starts: Steps<u32>,
-    /// Who has each: a slot, or [`MANY`] and a place in `many`.
+    /// Who has each: a slot, or [`SEVERAL`] and a place in `few`.
     postings: Steps<u32>,
+    few: Steps<Few>,
     many: Vec<Slots>,
     /// The memory of those in `many`, near enough.
     many_bytes: usize,
@@ -22,16 +25,34 @@ pub(super) struct Values {
     last: Option<u32>,
 }
 
-/// The slots of several series, which come ascending. A few are a list; more are a bitmap; and since to find
-/// a place there for each alone costs as much as for many, the newest of very many wait for one another.
-#[derive(Debug, Default)]
+/// The slots of some series, ascending, or where there are more of them.
+#[derive(Clone, Copy, Debug)]
+struct Few {
+    /// How many there are; above [`FEW_MAX`]: the first is a place in `many`.
+    count: u32,
+    slots: [u32; FEW_MAX],
+}
+
+/// As many slots are a list at most; beyond, a bitmap is smaller.
+const FEW_MAX: usize = 7;
+
+impl Few {
+    /// The slots, or a place in `many`.
+    fn get(&self) -> Result<&[u32], usize> {
+        self.slots
+            .get(..self.count as usize)
+            .ok_or(self.slots[0] as usize)
+    }
+}
+
+/// The slots of many series, which come ascending: a bitmap; and since to find a place there for each alone costs
+/// as much as for many, the newest of very many wait for one another.
+#[derive(Debug)]
 struct Slots {
     settled: RoaringBitmap,
     newest: Vec<u32>,
 }
 
-/// As many are a list at most: beyond, a bitmap is smaller.
-const LISTED_MAX: usize = 8;
 /// As many slots stand in the bitmap before any waits again: a buffer would be larger than they are.
 const SETTLED_MIN: u64 = 512;
 /// As many wait at most.
@@ -45,7 +66,7 @@ impl Slots {
     /// here, as to ask a million of them for their sizes takes longer than to add to them.
     fn push(&mut self, slot: u32) -> isize {
         // How many there are in a bitmap is not asked for each slot: it is a sum.
-        if self.newest.is_empty() && (1..SETTLED_MIN).contains(&self.settled.len()) {
+        if self.newest.is_empty() && self.settled.len() < SETTLED_MIN {
             let last = self.settled.max();
             self.settled.insert(slot);
             let opens = last.is_none_or(|last| last >> u16::BITS != slot >> u16::BITS);
@@ -54,27 +75,23 @@ impl Slots {
         }
         let room = self.newest.capacity();
         self.newest.push(slot);
-        let is_list = self.settled.is_empty();
-        let waiting = if is_list { LISTED_MAX } else { NEWEST_MAX };
         let mut more = 0;
-        if self.newest.len() == waiting {
+        if self.newest.len() == NEWEST_MAX {
             let before = self.settled.serialized_size();
-            self.settle();
+            self.push_all([].into_iter());
             more = self.settled.serialized_size().cast_signed() - before.cast_signed();
         }
         let grown = self.newest.capacity().cast_signed() - room.cast_signed();
         more + grown * size_of::<u32>().cast_signed()
     }
 
-    fn settle(&mut self) {
-        // Not as a range, where they are one: it would stay a list of ranges, of one slot each in the end.
-        let added = self.settled.append(self.newest.iter().copied());
+    /// Adds slots that lie behind all others.
+    fn push_all(&mut self, slots: impl Iterator<Item = u32>) {
+        // Not as a range, if they are one: it would stay a list of ranges, of one slot each in the end.
+        let newest = self.newest.iter().copied();
+        let added = self.settled.append(newest.chain(slots));
         assert!(added.is_ok(), "slots come ascending");
-        if self.settled.len() < SETTLED_MIN {
-            self.newest = Vec::new();
-        } else {
-            self.newest.clear();
-        }
+        self.newest.clear();
     }
 
     fn add_to(&self, slots: &mut RoaringBitmap) {
@@ -94,58 +111,46 @@ impl Slots {
 }
 
 /// Of a posting: several series have the value.
-const MANY: u32 = SLOTS_MAX;
+const SEVERAL: u32 = SLOTS_MAX;
 /// Slots there can be.
 pub(super) const SLOTS_MAX: u32 = 1 << 31;
 
 impl Values {
     /// Notes that series, in slots from `slot` on, have `values`, and puts the numbers of these into
-    /// `numbers`. The first places where each is looked for are loaded before any is compared, so that
-    /// their cache misses overlap.
+    /// `numbers`.
     pub(super) fn add_all(&mut self, values: &[&[u8]], slot: u32, numbers: &mut [u32]) {
         assert_eq!(values.len(), numbers.len(), "each value gets a number");
-        let chunks = values
-            .chunks(LOOKUPS_AT_ONCE)
-            .zip(numbers.chunks_mut(LOOKUPS_AT_ONCE));
-        for ((values, numbers), slot) in chunks.zip((slot..).step_by(LOOKUPS_AT_ONCE)) {
-            self.add_some(values, slot, numbers);
-        }
-    }
-
-    fn add_some(&mut self, values: &[&[u8]], slot: u32, numbers: &mut [u32]) {
         // Of many tags all series have the same value.
         if let Some(last) = self.last.filter(|last| {
             let last = self.get(*last);
             values.iter().all(|value| *value == last)
         }) {
             numbers.fill(last);
-            for (slot, _) in (slot..).zip(values) {
-                self.post(last, slot);
-            }
+            let end = slot + u32::try_from(values.len()).expect("fewer than slots");
+            self.post_all(last, slot..end);
             return;
         }
-        let mut hashes = [0; LOOKUPS_AT_ONCE];
-        let mut first = [Numbered::EMPTY; LOOKUPS_AT_ONCE];
-        for ((value, own), entry) in values.iter().zip(&mut hashes).zip(&mut first) {
-            *own = hash(value);
-            let place = Numbered::place_of(*own);
-            *entry = self
-                .by_text
-                .first(place)
-                .copied()
-                .unwrap_or(Numbered::EMPTY);
+        let chunks = values
+            .chunks(LOOKUPS_AT_ONCE)
+            .zip(numbers.chunks_mut(LOOKUPS_AT_ONCE));
+        for ((values, numbers), slot) in chunks.zip((slot..).step_by(LOOKUPS_AT_ONCE)) {
+            self.add_some(values, slot, numbers);
         }
+        self.last = numbers.last().copied();
+    }
+
+    /// As [`Values::add_all`], of a few.
+    fn add_some(&mut self, values: &[&[u8]], slot: u32, numbers: &mut [u32]) {
+        let mut hashes = [0; LOOKUPS_AT_ONCE];
+        for (value, own) in values.iter().zip(&mut hashes) {
+            *own = hash(value);
+        }
+        let known = self.find_some(values, &hashes);
         let mut is_new = [false; LOOKUPS_AT_ONCE];
         for (at, value) in values.iter().enumerate() {
-            let (hash, entry) = (hashes[at], first[at]);
-            let is_first = !entry.is_empty()
-                && entry.place() == Numbered::place_of(hash)
-                && self.get(entry.number()) == *value;
-            let known = if is_first {
-                Some(entry.number())
-            } else {
-                self.find_hashed(hash, value)
-            };
+            let hash = hashes[at];
+            // One of those before it may have the same new value.
+            let known = known[at].or_else(|| self.find_hashed(hash, value));
             numbers[at] = known.unwrap_or_else(|| {
                 is_new[at] = true;
                 let slot = slot + u32::try_from(at).expect("there are few");
@@ -157,7 +162,47 @@ impl Values {
                 self.post(*number, slot);
             }
         }
-        self.last = numbers.last().copied();
+    }
+
+    /// The numbers of those values that the first entry with their hash is of; nearly always it is the only one.
+    /// A step of all before the next step of any, so that their cache misses overlap.
+    fn find_some(
+        &self,
+        values: &[&[u8]],
+        hashes: &[u64; LOOKUPS_AT_ONCE],
+    ) -> [Option<u32>; LOOKUPS_AT_ONCE] {
+        let places = hashes.map(Numbered::place_of);
+        let mut homes = [Numbered::EMPTY; LOOKUPS_AT_ONCE];
+        for (place, home) in places.iter().zip(&mut homes).take(values.len()) {
+            *home = self
+                .by_text
+                .first(*place)
+                .copied()
+                .unwrap_or(Numbered::EMPTY);
+        }
+        let mut numbers = [None; LOOKUPS_AT_ONCE];
+        for ((place, home), number) in places
+            .iter()
+            .zip(homes)
+            .zip(&mut numbers)
+            .take(values.len())
+        {
+            // Entries ascend, and none stands before its home.
+            if !home.is_empty() && home.place() <= *place {
+                let entry = self.by_text.find(*place, |_| true);
+                *number = entry.map(|entry| entry.number());
+            }
+        }
+        let mut starts = [0; LOOKUPS_AT_ONCE];
+        for (number, start) in numbers.iter().zip(&mut starts) {
+            if let Some(number) = number {
+                *start = self.starts.get(*number as usize);
+            }
+        }
+        for ((number, start), value) in numbers.iter_mut().zip(starts).zip(values) {
+            *number = number.filter(|_| self.text.get(start) == *value);
+        }
+        numbers
     }
 
     /// Adds a new value, which the series of `slot` has; its number.
@@ -169,20 +214,54 @@ impl Values {
         number
     }
 
+    /// Notes that series in `slots` have value `number`.
+    fn post_all(&mut self, number: u32, mut slots: Range<u32>) {
+        while slots.len() > 0 {
+            let posting = self.postings.get(number as usize);
+            let several = (posting & SEVERAL != 0).then_some(posting & !SEVERAL);
+            let many = several.and_then(|few| self.few.get(few as usize).get().err());
+            if let Some(many) = many.filter(|_| slots.len() > NEWEST_MAX) {
+                let many = &mut self.many[many];
+                self.many_bytes -= many.size_bytes();
+                many.push_all(&mut slots);
+                self.many_bytes += many.size_bytes();
+            } else if let Some(slot) = slots.next() {
+                self.post(number, slot);
+            }
+        }
+    }
+
     fn post(&mut self, number: u32, slot: u32) {
-        let posting = self.postings.get(number as usize);
-        if posting & MANY == 0 {
-            let place = u32::try_from(self.many.len()).expect("no more values than series");
-            let slots = Slots {
-                settled: RoaringBitmap::new(),
-                newest: vec![posting, slot],
-            };
-            self.many_bytes += slots.size_bytes();
-            self.many.push(slots);
-            self.postings.set(number as usize, MANY | place);
-        } else {
-            let more = self.many[(posting & !MANY) as usize].push(slot);
-            self.many_bytes = self.many_bytes.saturating_add_signed(more);
+        let posting = self.postings.get_mut(number as usize);
+        if *posting & SEVERAL == 0 {
+            let place = u32::try_from(self.few.len()).expect("no more values than series");
+            let mut slots = [0; FEW_MAX];
+            slots[..2].copy_from_slice(&[*posting, slot]);
+            self.few.push(Few { count: 2, slots });
+            *posting = SEVERAL | place;
+            return;
+        }
+        let few = self.few.get_mut((*posting & !SEVERAL) as usize);
+        match few.get() {
+            Ok(slots) if slots.len() < FEW_MAX => {
+                few.slots[few.count as usize] = slot;
+                few.count += 1;
+            }
+            Ok(slots) => {
+                let slots = Slots {
+                    settled: slots.iter().copied().chain([slot]).collect(),
+                    newest: Vec::new(),
+                };
+                let place = self.many.len();
+                few.slots[0] = u32::try_from(place).expect("no more values than series");
+                few.count = u32::MAX;
+                self.many_bytes += slots.size_bytes();
+                self.many.push(slots);
+            }
+            Err(many) => {
+                let more = self.many[many].push(slot);
+                self.many_bytes = self.many_bytes.saturating_add_signed(more);
+            }
         }
     }
 
@@ -208,20 +287,25 @@ impl Values {
     /// Adds those who have value `number` to `slots`.
     pub(super) fn add_to(&self, number: u32, slots: &mut RoaringBitmap) {
         let posting = self.postings.get(number as usize);
-        if posting & MANY == 0 {
+        if posting & SEVERAL == 0 {
             slots.insert(posting);
-        } else {
-            self.many[(posting & !MANY) as usize].add_to(slots);
+            return;
+        }
+        match self.few.get((posting & !SEVERAL) as usize).get() {
+            Ok(few) => slots.extend(few),
+            Err(many) => self.many[many].add_to(slots),
         }
     }
 
     /// Whether any of `slots` has value `number`.
     pub(super) fn is_in(&self, number: u32, slots: &RoaringBitmap) -> bool {
         let posting = self.postings.get(number as usize);
-        if posting & MANY == 0 {
-            slots.contains(posting)
-        } else {
-            self.many[(posting & !MANY) as usize].meets(slots)
+        if posting & SEVERAL == 0 {
+            return slots.contains(posting);
+        }
+        match self.few.get((posting & !SEVERAL) as usize).get() {
+            Ok(few) => few.iter().any(|slot| slots.contains(*slot)),
+            Err(many) => self.many[many].meets(slots),
         }
     }
 
@@ -230,6 +314,7 @@ impl Values {
             + self.starts.size_bytes()
             + self.postings.size_bytes()
             + self.by_text.size_bytes()
+            + self.few.size_bytes()
             + self.many_bytes
     }
 }
@@ -240,7 +325,10 @@ mod tests {
 
     #[test]
     fn slots_that_wait_are_seen_like_others() {
-        let mut slots = Slots::default();
+        let mut slots = Slots {
+            settled: RoaringBitmap::new(),
+            newest: Vec::new(),
+        };
         let mut size = slots.size_bytes();
         let mut expected = RoaringBitmap::new();
         for slot in (0..200_000).filter(|slot| slot % 3 != 1) {

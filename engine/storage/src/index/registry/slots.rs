@@ -56,6 +56,54 @@ struct Slot {
 
 const _: () = assert!(size_of::<Slot>() == 24);
 
+impl Slot {
+    fn hash(&self) -> KeyHash {
+        KeyHash(u128::from(self.high) << 64 | u128::from(self.low))
+    }
+}
+
+/// Series that wait for a registry, those together that come to lie near each other in its table: to put them
+/// anywhere would miss the cache for each of a million.
+#[derive(Debug)]
+pub struct Learnt {
+    near: Vec<Vec<Slot>>,
+    count: usize,
+}
+
+impl Default for Learnt {
+    fn default() -> Learnt {
+        Learnt {
+            near: (0..Table::<Slot>::NEIGHBOURHOODS)
+                .map(|_| Vec::new())
+                .collect(),
+            count: 0,
+        }
+    }
+}
+
+impl Learnt {
+    /// Memory of a series, bytes, where they are many.
+    pub const SERIES_BYTES: usize = 2 * size_of::<Slot>();
+
+    /// Adds a series.
+    pub fn push(&mut self, (hash, series): FileEntry) {
+        let (high, low) = halves(hash);
+        let value = series.0;
+        self.near[Table::<Slot>::neighbourhood(high)].push(Slot { high, low, value });
+        self.count += 1;
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.count
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+}
+
 impl Entry for Slot {
     const EMPTY: Slot = Slot {
         high: 0,
@@ -148,10 +196,8 @@ impl Slots {
 
     /// All entries, ascending by hash.
     pub(super) fn iter(&self) -> impl Iterator<Item = FileEntry> {
-        self.0.iter().map(|slot| {
-            let hash = u128::from(slot.high) << 64 | u128::from(slot.low);
-            (KeyHash(hash), SeriesId(slot.value))
-        })
+        let slots = self.0.iter();
+        slots.map(|slot| (slot.hash(), SeriesId(slot.value)))
     }
 
     pub(super) fn find(&self, hash: KeyHash) -> Option<SeriesId> {
@@ -160,29 +206,22 @@ impl Slots {
         slot.map(|slot| SeriesId(slot.value))
     }
 
-    /// Puts in those of `series` whose hash is neither here nor `elsewhere`, of several with one hash the one
-    /// with the lowest id; leaves `series` in another order. They go in by their hashes, which is the order
-    /// of the table: a hash table that is asked anywhere misses the cache for each of a million.
-    pub(super) fn insert_all(
-        &mut self,
-        series: &mut Vec<FileEntry>,
-        elsewhere: impl Fn(KeyHash) -> bool,
-    ) {
-        series.sort_unstable();
-        series.dedup_by_key(|(hash, _)| *hash);
-        series.retain(|(hash, _)| self.find(*hash).is_none() && !elsewhere(*hash));
-        let place = |(hash, _): &FileEntry| halves(*hash).0;
-        let near = |one: &FileEntry, other: &FileEntry| {
-            Table::<Slot>::neighbourhood(place(one)) == Table::<Slot>::neighbourhood(place(other))
-        };
-        for group in series.chunk_by(near) {
-            self.0.reserve_around(place(&group[0]), group.len());
-            for (hash, series) in group {
-                let (high, low) = halves(*hash);
-                let value = series.0;
-                self.0.insert(Slot { high, low, value });
+    /// Takes those of `learnt` in whose hash is neither here nor `elsewhere`; of several with one hash the first.
+    pub(super) fn take_in(&mut self, learnt: &mut Learnt, elsewhere: impl Fn(KeyHash) -> bool) {
+        for near in &mut learnt.near {
+            near.retain(|slot| self.find(slot.hash()).is_none() && !elsewhere(slot.hash()));
+            let Some(first) = near.first() else {
+                continue;
+            };
+            // Singly, the table would grow again and again.
+            self.0.reserve_around(first.high, near.len());
+            for slot in near.drain(..) {
+                if self.find(slot.hash()).is_none() {
+                    self.0.insert(slot);
+                }
             }
         }
+        learnt.count = 0;
     }
 
     /// Puts a series in, if its hash is not there.

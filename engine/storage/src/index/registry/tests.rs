@@ -218,7 +218,10 @@ fn series_learnt_in_any_order_are_found_and_those_known_before_stay() {
         let later = numbers
             .iter()
             .map(|number| (hash(*number), SeriesId(1_000_000 + number)));
-        let mut series: Vec<Entry> = later.chain(numbers.iter().copied().map(entry)).collect();
+        let mut series = Learnt::default();
+        let first = numbers.iter().copied().map(entry);
+        first.chain(later).for_each(|entry| series.push(entry));
+        assert_eq!(series.len(), 2 * numbers.len());
         registry.learn(&mut series);
         assert!(series.is_empty());
     }
@@ -229,5 +232,6 @@ fn series_learnt_in_any_order_are_found_and_those_known_before_stay() {
     assert_eq!(registry.find(hash(60_000)).unwrap(), None);
     assert_eq!(registry.len(), 60_000);
     let each = registry.size_bytes() / 58_000;
-    assert!(each < 24 * 8 / 5, "{each} bytes a series");
+    // Room was made for the second ones as well, which were the last batch's alone.
+    assert!(each < 24 * 9 / 5, "{each} bytes a series");
 }
