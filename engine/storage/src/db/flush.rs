@@ -97,6 +97,13 @@ impl Core {
 
     pub(super) fn flush_locked(&self, flushing: &mut Flushing) -> Result<()> {
         self.settle()?;
+        // Not under the lock that the freeze takes.
+        for database in self.all_databases() {
+            let indexes = database.stores().indexes.clone();
+            for index in indexes {
+                index.catch_up();
+            }
+        }
         let frozen = self.freeze(flushing);
         self.drain(&frozen.generation);
         self.reach_watermark();

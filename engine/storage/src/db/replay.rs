@@ -1,16 +1,16 @@
 //! What the log holds goes back to where it was before the stop.
 
+mod ids;
 mod lane;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
-
-use roaring::RoaringTreemap;
+use std::sync::{Arc, Weak};
 
 use crate::budget::Class;
 use crate::db::core::{Core, RECORD_DEFINITIONS, RECORD_ROWS, RECORD_TOMBSTONE, lock};
 use crate::db::database::{Database, drop_known};
+use crate::db::replay::ids::IdSet;
 use crate::db::replay::lane::Lane;
 use crate::db::stats::Problem;
 use crate::db::write::append;
@@ -22,7 +22,7 @@ use crate::format::tombstone::decode_tombstone;
 use crate::index::LiveIndex;
 use crate::manifest::catalog::DatabaseCatalog;
 use crate::memtable::{Memtable, Run};
-use crate::model::{DatabaseId, MeasurementId, Rows, Sequence, SeriesId, Tombstone};
+use crate::model::{DatabaseId, MeasurementId, Rows, Sequence, Tombstone};
 use crate::sabotage::{self, Fault};
 use crate::wal::{LogEnd, Wal, WalStart};
 
@@ -63,8 +63,9 @@ impl Core {
         }
         self.settle_series(&mut replayed)?;
         self.settle_seen(replayed.seen);
+        let defined = replayed.lane.into_defined();
         for database in self.all_databases() {
-            forget_without_rows(&database);
+            forget_without_rows(&database, &defined);
         }
         // How many rows wait before a flush goes by both, and the first of them come before the next look.
         self.budget.state(Class::Index, self.index_bytes());
@@ -86,15 +87,18 @@ impl Core {
             for memtable in memtables {
                 let measurements = memtable.measurements().into_iter();
                 let large = measurements.filter(|one| memtable.plan_waiting(*one));
-                due.extend(large.map(|one| (Arc::clone(memtable), one)));
+                due.extend(large.map(|one| (Arc::downgrade(memtable), one)));
             }
         }
         if due.is_empty() {
             return;
         }
-        let merge = |due: Vec<(Arc<Memtable>, MeasurementId)>| {
+        let merge = |due: Vec<(Weak<Memtable>, MeasurementId)>| {
             for (memtable, measurement) in due {
-                memtable.settle(measurement, false);
+                // A flush puts in order what it takes.
+                if let Some(memtable) = memtable.upgrade().filter(|own| !own.is_frozen()) {
+                    memtable.settle(measurement, false);
+                }
             }
         };
         let job = Box::new({
@@ -288,13 +292,17 @@ fn note_ids(rows: &Rows, seen: &mut LastIds) {
 /// Takes series out of the live index that no row of the log has: a crash may keep what a write
 /// defined and lose its rows, and a series that nobody was told of is not listed. Its id stays taken.
 /// Cost: a look at each row in memory.
-fn forget_without_rows(database: &Database) {
+fn forget_without_rows(database: &Database, defined: &[(Arc<LiveIndex>, IdSet)]) {
     let mut stores = database.stores_mut();
     let Some(index) = stores.indexes.last() else {
         return;
     };
-    let defined = index.ids_from(0);
-    let mut written = IdSet::spanning(&defined);
+    let of_index = (defined.iter()).filter(|(own, _)| Arc::ptr_eq(own, index));
+    let of_index: Vec<&IdSet> = of_index.map(|(_, ids)| ids).collect();
+    let Some(first) = of_index.first() else {
+        return;
+    };
+    let mut written = IdSet::from(first.first());
     let memtables = (stores.policies.values()).flat_map(|own| &own.memtables);
     for memtable in memtables {
         for measurement in memtable.measurements() {
@@ -305,54 +313,13 @@ fn forget_without_rows(database: &Database) {
             }
         }
     }
-    if defined.iter().all(|id| written.has(*id)) {
+    if of_index.iter().all(|ids| ids.is_within(&written)) {
         return;
     }
     let kept = LiveIndex::new();
-    let lives = defined.into_iter().filter(|id| written.has(*id));
+    let lives = (index.ids_from(0).into_iter()).filter(|id| written.has(*id));
     for entry in lives.filter_map(|id| index.entry(id)) {
         kept.add(&entry);
     }
     *stores.indexes.last_mut().expect("it has been looked at") = Arc::new(kept);
-}
-
-/// Some of the ids between two. Mostly they lie close together, as they were given.
-struct IdSet {
-    first: u64,
-    /// One bit for each id from `first` on; those behind are in `far`.
-    bits: Vec<u64>,
-    far: RoaringTreemap,
-}
-
-impl IdSet {
-    /// An empty set for some of `ids`. Memory: half a byte for each.
-    fn spanning(ids: &[SeriesId]) -> IdSet {
-        let first = ids.iter().map(|id| id.0).min().unwrap_or(0);
-        IdSet {
-            first,
-            // Those of old series may lie far apart.
-            bits: vec![0; ids.len().div_ceil(64) * 4],
-            far: RoaringTreemap::new(),
-        }
-    }
-
-    fn place(&self, id: SeriesId) -> Option<(usize, u64)> {
-        let offset = id.0.checked_sub(self.first)?;
-        let word = usize::try_from(offset / 64).ok()?;
-        (word < self.bits.len()).then_some((word, 1 << (offset % 64)))
-    }
-
-    fn insert(&mut self, id: SeriesId) {
-        match self.place(id) {
-            Some((word, bit)) => self.bits[word] |= bit,
-            None => drop(self.far.insert(id.0)),
-        }
-    }
-
-    fn has(&self, id: SeriesId) -> bool {
-        match self.place(id) {
-            Some((word, bit)) => self.bits[word] & bit != 0,
-            None => self.far.contains(id.0),
-        }
-    }
 }

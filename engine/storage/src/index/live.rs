@@ -14,21 +14,49 @@ mod store;
 mod tests;
 mod values;
 
+use std::collections::VecDeque;
 use std::fmt;
-use std::sync::{PoisonError, RwLock, RwLockReadGuard};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, TryLockError};
 
+use crate::format::definitions::{SeriesList, push_series};
 use crate::model::{SeriesEntry, SeriesId};
 
 pub use select::LiveSelection;
 use store::Store;
 
+const WHOLE: &str = "no batch is half in its index";
+
 /// Series added under one hold of the lock: some 100 us.
 const ADDED_AT_ONCE: usize = 256;
 
 /// The series of one database that have rows in memtables.
+///
+/// Those that a log has are handed over as they stand there, and put in by whoever has time; who reads puts in what
+/// is left, and so sees all of them.
 #[derive(Default)]
 pub struct LiveIndex {
     store: RwLock<Store>,
+    waiting: Mutex<Waiting>,
+    /// Held while some that wait are taken and put in, so that they go in as they came.
+    turn: Mutex<()>,
+    /// Whether some wait, or are being put in. It changes under the lock of `waiting`.
+    is_behind: AtomicBool,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    batches: VecDeque<Handed>,
+    bytes: usize,
+}
+
+/// Series, as a record of the log has them.
+#[derive(Debug)]
+pub struct Handed {
+    /// How many there are.
+    pub count: usize,
+    /// Their ids and canonical keys, read before and found sound.
+    pub series: Vec<u8>,
 }
 
 impl LiveIndex {
@@ -42,6 +70,7 @@ impl LiveIndex {
     /// # Panics
     /// If the key is no canonical key, or at 2^31 series.
     pub fn add(&self, entry: &SeriesEntry) -> bool {
+        self.catch_up();
         let mut store = self.store.write().unwrap_or_else(PoisonError::into_inner);
         store.add_all(&[(entry.id, &entry.key)]) > 0
     }
@@ -51,6 +80,89 @@ impl LiveIndex {
     /// # Panics
     /// As [`LiveIndex::add`].
     pub fn add_all<'key>(&self, series: impl Iterator<Item = (SeriesId, &'key [u8])>) {
+        if !self.is_behind.load(Ordering::Acquire) {
+            return self.put_all(series);
+        }
+        let mut handed = Handed {
+            count: 0,
+            series: Vec::new(),
+        };
+        for (id, key) in series {
+            push_series(&mut handed.series, id, key);
+            handed.count += 1;
+        }
+        self.hand_over(handed);
+        // Writers see to it that no more and more waits where nobody else does.
+        for _ in 0..2 {
+            self.try_put_in();
+        }
+    }
+
+    /// Takes series that are put in later, behind those that were handed over before, and before anything is read.
+    ///
+    /// # Panics
+    /// Whoever puts them in, if they are not sound; or as [`LiveIndex::add`].
+    pub fn hand_over(&self, series: Handed) {
+        let mut waiting = self.waiting();
+        waiting.bytes += series.series.len();
+        waiting.batches.push_back(series);
+        self.is_behind.store(true, Ordering::Release);
+    }
+
+    /// Bytes of what was handed over and is not put in.
+    pub fn waiting_bytes(&self) -> usize {
+        self.waiting().bytes
+    }
+
+    /// Puts some of what was handed over in, behind whoever does that; false where nothing was left.
+    ///
+    /// # Panics
+    /// If that is not sound, or was not when somebody else put it in.
+    pub fn put_in(&self) -> bool {
+        self.put_in_turn(self.turn.lock().expect(WHOLE))
+    }
+
+    /// The same, but false as well where somebody does that.
+    ///
+    /// # Panics
+    /// As [`LiveIndex::put_in`].
+    pub fn try_put_in(&self) -> bool {
+        match self.turn.try_lock() {
+            Err(TryLockError::WouldBlock) => false,
+            turn => self.put_in_turn(turn.expect(WHOLE)),
+        }
+    }
+
+    fn put_in_turn(&self, _turn: MutexGuard<'_, ()>) -> bool {
+        let next = {
+            let mut waiting = self.waiting();
+            let next = waiting.batches.pop_front();
+            waiting.bytes -= next.as_ref().map_or(0, |batch| batch.series.len());
+            next
+        };
+        if let Some(batch) = &next {
+            let series = SeriesList::of(batch.count, &batch.series);
+            self.put_all(series.map(|one| one.expect("it has been read")));
+        }
+        let waiting = self.waiting();
+        if waiting.batches.is_empty() {
+            self.is_behind.store(false, Ordering::Release);
+        }
+        next.is_some()
+    }
+
+    /// Puts in all that was handed over, as whoever reads does first.
+    pub fn catch_up(&self) {
+        while self.is_behind.load(Ordering::Acquire) {
+            self.put_in();
+        }
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn put_all<'key>(&self, series: impl Iterator<Item = (SeriesId, &'key [u8])>) {
         let mut series = series.peekable();
         let mut some = Vec::with_capacity(ADDED_AT_ONCE);
         while series.peek().is_some() {
@@ -100,14 +212,20 @@ impl LiveIndex {
         self.len() == 0
     }
 
-    /// Anonymous memory of the index, in bytes, near enough for a ledger. Cost: a look at each tag key.
+    /// Anonymous memory of the index and of what waits for it, in bytes, near enough for a ledger. Cost: a look at
+    /// each tag key.
     pub fn size_bytes(&self) -> usize {
-        self.read().size_bytes()
+        self.store().size_bytes() + self.waiting_bytes()
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Store> {
+        self.catch_up();
+        self.store()
     }
 
     // A panic while a series is added leaves it half known at worst, and the write that adds it
     // fails with it: what others see stays sound.
-    fn read(&self) -> RwLockReadGuard<'_, Store> {
+    fn store(&self) -> RwLockReadGuard<'_, Store> {
         self.store.read().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -9,5 +9,5 @@ mod sorted;
 mod table;
 
 pub use crate::index::inverted::{IndexBuilder, InvertedIndex, SeriesWalk, TagKeyNames};
-pub use crate::index::live::{LiveIndex, LiveSelection};
+pub use crate::index::live::{Handed, LiveIndex, LiveSelection};
 pub(crate) use crate::index::sorted::sorted_packed;

@@ -58,6 +58,9 @@ const READ_RUNS_MAX: usize = 4 * MERGE_RUNS;
 /// ten fields.
 const WAITING_ROWS_MAX: usize = 1 << 20;
 
+/// So many runs wait for a plan that others made before a writer has a hand in it.
+const CROWDED_RUNS: usize = 8192;
+
 /// Rows of one database and policy in memory: open until [`Memtable::freeze`], then as it is.
 #[derive(Debug, Default)]
 pub struct Memtable {
@@ -156,6 +159,12 @@ impl Memtable {
         while self.merging.plan(measurement, due) {
             self.work(measurement, is_read);
         }
+        // Nothing that comes is merged while more is planned: where nobody sees to that, writers do.
+        if self.read().list(measurement).len() > CROWDED_RUNS
+            && let Some(taken) = self.merging.take(measurement)
+        {
+            self.merge(measurement, &taken.group, is_read);
+        }
         is_read
     }
 
@@ -253,7 +262,8 @@ impl Memtable {
         // Where nobody has read yet, nobody is expected.
         let is_read = lock(&self.reads.seen).is_some();
         for measurement in self.measurements() {
-            if self.mergeable(measurement, HIGHEST_TIER).is_some() {
+            // What came while others were merged is merged then.
+            while self.mergeable(measurement, HIGHEST_TIER).is_some() {
                 self.settle(measurement, is_read);
             }
         }

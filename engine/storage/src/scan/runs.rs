@@ -37,6 +37,8 @@ pub(super) struct RunsStore {
     /// Behind the last series that is asked for next.
     end: usize,
     batch: RefCell<Batch>,
+    /// A series that is merged by itself, as was found.
+    long: Cell<Option<usize>>,
 }
 
 /// The rows of some series of the request.
@@ -100,6 +102,7 @@ impl RunsStore {
             range: request.range,
             end: request.series.len(),
             batch: RefCell::default(),
+            long: Cell::new(None),
         }
     }
 
@@ -107,7 +110,7 @@ impl RunsStore {
     fn next_count(&self, first: usize) -> usize {
         let before = &self.batch.borrow().numbers;
         if before.end == first && !before.is_empty() {
-            2 * before.len()
+            (2 * before.len()).min(BATCH_ROWS)
         } else {
             FIRST_SERIES
         }
@@ -131,6 +134,7 @@ impl RunsStore {
             }
             let own: usize = found.iter().map(Range::len).sum();
             if own > SERIES_ROWS_MAX {
+                self.long.set(Some(end));
                 break;
             }
             for (spans, rows) in spans.iter_mut().zip(&found) {
@@ -212,7 +216,7 @@ impl<'snapshot> Store<'snapshot> for RunsStore {
         descending: bool,
         into: &mut dyn FnMut(Box<dyn Pieces + 'snapshot>),
     ) -> Result<()> {
-        if !self.batch.borrow().numbers.contains(&number) {
+        if self.long.get() != Some(number) && !self.batch.borrow().numbers.contains(&number) {
             let Gathered { numbers, spans } = self.gather(number, self.next_count(number));
             let is_empty = spans.iter().all(Vec::is_empty);
             let rows = (!is_empty).then(|| self.store_of(self.arrange(&spans)));
@@ -230,6 +234,9 @@ impl<'snapshot> Store<'snapshot> for RunsStore {
     }
 
     fn together(&self, first: usize) -> Option<Together> {
+        if self.long.get() == Some(first) {
+            return None;
+        }
         let count = self.next_count(first);
         let wanted = &self.series[first..self.end.min(first.saturating_add(count))];
         if !wanted.is_sorted() {

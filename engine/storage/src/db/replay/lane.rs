@@ -1,23 +1,25 @@
-//! Series on their way from the log into the registry and the live index, while the log is read on: nobody looks
-//! for them before all of it is there, so another core may see to that, which halves the time until the first
-//! write.
+//! Series on their way from the log into the registry and the live index, while the log is read on: another core
+//! may see to that, which halves the time until the first write.
 //!
-//! They go through two turns, each in the order of the log: in the first they are read, and what the registry
-//! is to know is gathered; in the second they are put into the index. Whoever is free takes one of them.
+//! They are read in the order of the log, by whoever is free; what the registry is to know is gathered, as it must
+//! know it before the first write. The index takes them as they stand, and a helper puts them in: until the first
+//! reader asks there is time for that.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
+use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError, TryLockError};
 use std::time::Duration;
 
 use crate::budget::{Budget, Charge, Class};
+use crate::db::KEY_BYTES_MAX;
 use crate::db::core::lock;
 use crate::db::database::Database;
+use crate::db::replay::ids::IdSet;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::definitions::SeriesList;
-use crate::index::LiveIndex;
 use crate::index::registry::Learnt;
+use crate::index::{Handed, LiveIndex};
 use crate::model::{CanonicalKey, DatabaseId, Sequence, SeriesId};
 use crate::workers::Workers;
 
@@ -25,11 +27,17 @@ use crate::workers::Workers;
 const BATCH_BYTES: usize = 64 << 10;
 /// Bytes of batches that are to be read, beyond which whoever reads the log does it.
 const UNREAD_MAX: usize = 4 << 20;
-/// Bytes of batches that are to be put into an index, beyond which no more are read: a helper lives on them while
-/// many series go into the registry at once.
-const UNINDEXED_MAX: usize = 16 << 20;
+/// Bytes of batches that are to be put into an index, beyond which no more are read: there is time for them after
+/// the log.
+const UNINDEXED_MAX: usize = 64 << 20;
+/// From this part of them on a helper rather reads, as the first write waits for that and the first query for both.
+const READ_FIRST_PART: usize = 3;
+/// The same as a part of the budget, at most.
+const UNINDEXED_PART: usize = 16;
 /// Series that wait for a registry at most: many at once cost less than each by itself.
-const LEARNT_MAX: usize = 1 << 19;
+const LEARNT_MAX: usize = 1 << 21;
+/// The same as a part of the budget, at most.
+const LEARNT_PART: usize = 16;
 
 /// Whoever waits for a helper looks again after this long whether there is one.
 const PATIENCE: Duration = Duration::from_millis(1);
@@ -40,7 +48,6 @@ pub(super) struct Lane {
     shared: Arc<Shared>,
     gathered: Option<Batch>,
     budget: Arc<Budget>,
-    _charge: Charge,
 }
 
 /// Series of some records of the log.
@@ -54,23 +61,17 @@ struct Batch {
     charge: Charge,
 }
 
-#[derive(Default)]
 struct Shared {
-    waiting: Mutex<Waiting>,
+    unindexed_max: usize,
+    unread: Mutex<Queue>,
     /// Told when a batch is taken.
     taken: Condvar,
     /// Held while a batch is taken and read.
     reading: Mutex<Reading>,
-    /// Held while a batch is taken and put into its index.
-    indexing: Mutex<()>,
+    /// Those that batches are for.
+    indexes: Mutex<Vec<Arc<LiveIndex>>>,
     /// Whether a helper was asked for that has not ended.
     is_helped: AtomicBool,
-}
-
-#[derive(Default)]
-struct Waiting {
-    unread: Queue,
-    unindexed: Queue,
 }
 
 #[derive(Default)]
@@ -93,11 +94,16 @@ impl Queue {
 }
 
 /// What reading leaves from one batch to the next.
-#[derive(Default)]
 struct Reading {
-    learnt: Option<(Arc<Database>, Learnt)>,
+    learnt: BTreeMap<DatabaseId, (Arc<Database>, Learnt)>,
+    /// Series in there, and the bytes that they may take.
+    learnt_count: usize,
+    learnt_max: usize,
+    charge: Charge,
     /// Of each database the highest id.
     last: BTreeMap<DatabaseId, SeriesId>,
+    /// What each index gets.
+    defined: Vec<(Arc<LiveIndex>, Option<IdSet>)>,
     /// What was wrong with the first batch that could not be read; those behind it are passed over.
     failed: Option<Error>,
 }
@@ -111,7 +117,7 @@ impl Reading {
         let mut start = 0;
         for (sequence, count, end) in &batch.records {
             let list = SeriesList::of(*count, &batch.series[start..*end]);
-            if let Err(error) = self.read_record(&batch.database, list) {
+            if let Err(error) = self.read_record(batch, list) {
                 let place = format!("replay record {}", sequence.0);
                 self.failed = Some(error.context(&place));
                 return false;
@@ -121,36 +127,46 @@ impl Reading {
         true
     }
 
-    fn read_record(&mut self, database: &Arc<Database>, series: SeriesList<'_>) -> Result<()> {
-        let is_own = |(own, _): &(Arc<Database>, Learnt)| Arc::ptr_eq(own, database);
-        if !self.learnt.as_ref().is_some_and(is_own) {
-            self.learn();
-            self.learnt = Some((Arc::clone(database), Learnt::default()));
-        }
-        let (_, learnt) = self.learnt.as_mut().expect("it has just been made");
+    fn read_record(&mut self, batch: &Batch, series: SeriesList<'_>) -> Result<()> {
+        let database = &batch.database;
+        let new = || (Arc::clone(database), Learnt::default());
+        let (_, learnt) = self.learnt.entry(database.id).or_insert_with(new);
+        let before = learnt.len();
         let mut last = SeriesId(0);
+        let is_own = |(own, _): &(Arc<LiveIndex>, Option<IdSet>)| Arc::ptr_eq(own, &batch.index);
+        let place = self.defined.iter().position(is_own).unwrap_or_else(|| {
+            self.defined.push((Arc::clone(&batch.index), None));
+            self.defined.len() - 1
+        });
+        let (_, defined) = &mut self.defined[place];
         for listed in series {
             let (id, key) = listed?;
-            if !CanonicalKey(key).is_sound() {
+            if key.len() > KEY_BYTES_MAX || !CanonicalKey(key).is_sound() {
                 return Err(Error::new(ErrorKind::Corrupt, "a series has no key"));
             }
+            defined.get_or_insert_with(|| IdSet::from(id)).insert(id);
             last = last.max(id);
             learnt.push((database.hasher.hash(key), id));
         }
         let known = self.last.entry(database.id).or_insert(last);
         *known = last.max(*known);
-        if learnt.len() >= LEARNT_MAX {
+        self.learnt_count += learnt.len() - before;
+        let bytes = self.learnt_count * Learnt::SERIES_BYTES;
+        self.charge.resize(bytes);
+        if self.learnt_count >= LEARNT_MAX || bytes >= self.learnt_max {
             self.learn();
         }
         Ok(())
     }
 
-    /// Puts what is gathered into its registry. A series that a registry file has is defined again for its key
+    /// Puts what is gathered into the registries. A series that a registry file has is defined again for its key
     /// alone; where the file is damaged the log makes up for it.
     fn learn(&mut self) {
-        if let Some((database, learnt)) = &mut self.learnt {
-            database.registry.learn(learnt);
+        for (database, mut learnt) in std::mem::take(&mut self.learnt).into_values() {
+            database.registry.learn(&mut learnt);
         }
+        self.learnt_count = 0;
+        self.charge.resize(0);
     }
 }
 
@@ -158,10 +174,24 @@ impl Lane {
     pub(super) fn new(workers: &OnceLock<Arc<Workers>>, budget: &Arc<Budget>) -> Lane {
         Lane {
             workers: workers.get().cloned(),
-            shared: Arc::default(),
+            shared: Arc::new(Shared {
+                unindexed_max: UNINDEXED_MAX.min(budget.limit_bytes() / UNINDEXED_PART),
+                unread: Mutex::default(),
+                taken: Condvar::new(),
+                reading: Mutex::new(Reading {
+                    learnt: BTreeMap::new(),
+                    learnt_count: 0,
+                    learnt_max: budget.limit_bytes() / LEARNT_PART,
+                    charge: budget.charge(Class::Replay, 0),
+                    last: BTreeMap::new(),
+                    defined: Vec::new(),
+                    failed: None,
+                }),
+                indexes: Mutex::default(),
+                is_helped: AtomicBool::new(false),
+            }),
             gathered: None,
             budget: Arc::clone(budget),
-            _charge: budget.charge(Class::Replay, LEARNT_MAX * Learnt::SERIES_BYTES),
         }
     }
 
@@ -185,7 +215,7 @@ impl Lane {
             database: Arc::clone(database),
             index: Arc::clone(index),
             records: Vec::new(),
-            series: Vec::new(),
+            series: Vec::with_capacity(BATCH_BYTES + bytes.len()),
             charge: self.budget.charge(Class::Replay, 0),
         });
         batch.series.extend_from_slice(bytes);
@@ -196,21 +226,38 @@ impl Lane {
         }
     }
 
-    /// Returns when every series that was handed over is where it belongs: of each database the highest id.
+    /// Returns when every series that was handed over is in its registry, and its index has it, at least for
+    /// later: of each database the highest id.
     ///
     /// # Errors
     /// `Corrupt` where a record has what is no series.
     pub(super) fn settle(&mut self) -> Result<BTreeMap<DatabaseId, SeriesId>> {
         self.send();
-        let mut reading = self.shared.reading();
-        while self.shared.read_next(&mut reading) {
+        let shared = &*self.shared;
+        let mut reading = shared.reading.lock().expect(WHOLE);
+        while shared.read_next(&mut reading) {
             self.help();
         }
         reading.learn();
-        let Reading { last, failed, .. } = std::mem::take(&mut *reading);
-        drop(reading);
-        while self.shared.index_next(&self.shared.indexing()) {}
-        failed.map_or(Ok(last), Err)
+        if let Some(error) = reading.failed.take() {
+            return Err(error);
+        }
+        self.help();
+        if !shared.is_helped.load(Ordering::Acquire) {
+            for index in &*lock(&shared.indexes) {
+                while index.put_in() {}
+            }
+        }
+        Ok(reading.last.clone())
+    }
+
+    /// What was defined for each index: once all is settled.
+    pub(super) fn into_defined(self) -> Vec<(Arc<LiveIndex>, IdSet)> {
+        let mut reading = self.shared.reading.lock().expect(WHOLE);
+        let defined = std::mem::take(&mut reading.defined).into_iter();
+        defined
+            .filter_map(|(index, ids)| Some((index, ids?)))
+            .collect()
     }
 
     fn send(&mut self) {
@@ -218,7 +265,12 @@ impl Lane {
             return;
         };
         batch.charge.resize(batch.series.capacity());
-        lock(&self.shared.waiting).unread.push(batch);
+        let mut indexes = lock(&self.shared.indexes);
+        if !indexes.iter().any(|own| Arc::ptr_eq(own, &batch.index)) {
+            indexes.push(Arc::clone(&batch.index));
+        }
+        drop(indexes);
+        lock(&self.shared.unread).push(batch);
         self.make_room();
     }
 
@@ -227,20 +279,18 @@ impl Lane {
         let shared = &*self.shared;
         loop {
             self.help();
-            let waiting = lock(&shared.waiting);
-            if waiting.unread.bytes <= UNREAD_MAX {
+            if lock(&shared.unread).bytes <= UNREAD_MAX {
                 return;
             }
-            // Whoever works takes turn after turn: to wait for one's own may take until nothing is left.
-            let is_done = if waiting.unindexed.bytes <= UNINDEXED_MAX {
-                drop(waiting);
-                free(shared.reading.try_lock()).map(|mut reading| shared.read_next(&mut reading))
+            let is_done = if shared.unindexed_bytes() <= shared.unindexed_max {
+                shared.try_read_next()
             } else {
-                drop(waiting);
-                free(shared.indexing.try_lock()).map(|turn| shared.index_next(&turn))
+                shared.try_index_next()
             };
-            if is_done.is_none() {
-                let waited = shared.taken.wait_timeout(lock(&shared.waiting), PATIENCE);
+            if !is_done {
+                // Whoever has the turn takes one after another: to wait for one's own may take until nothing is
+                // left.
+                let waited = shared.taken.wait_timeout(lock(&shared.unread), PATIENCE);
                 drop(waited.unwrap_or_else(PoisonError::into_inner));
             }
         }
@@ -253,9 +303,18 @@ impl Lane {
         };
         if !self.shared.is_helped.swap(true, Ordering::AcqRel) {
             let shared = Arc::clone(&self.shared);
+            let threads = Arc::downgrade(workers);
             let help = move || {
-                while shared.advance() {}
-                shared.is_helped.store(false, Ordering::Release);
+                let goes_on = || threads.upgrade().is_some_and(|own| !own.is_stopping());
+                loop {
+                    while goes_on() && shared.advance() {}
+                    shared.is_helped.store(false, Ordering::Release);
+                    // What came before that found a helper.
+                    let is_more = goes_on() && shared.advance();
+                    if !is_more || shared.is_helped.swap(true, Ordering::AcqRel) {
+                        return;
+                    }
+                }
             };
             if !workers.offer(Box::new(help)) {
                 self.shared.is_helped.store(false, Ordering::Release);
@@ -265,63 +324,59 @@ impl Lane {
 }
 
 impl Shared {
-    /// What a helper does next, whatever turn is free; false where there is nothing. The index goes first: nobody
-    /// else is as likely to see to it.
+    /// What a helper does next, whatever turn is free; false where there is nothing.
     fn advance(&self) -> bool {
-        let indexed = free(self.indexing.try_lock()).is_some_and(|turn| self.index_next(&turn));
-        indexed
-            || free(self.reading.try_lock()).is_some_and(|mut reading| self.read_next(&mut reading))
+        let unindexed = self.unindexed_bytes();
+        let may_read = unindexed <= self.unindexed_max;
+        let rather_reads = may_read && unindexed >= self.unindexed_max / READ_FIRST_PART;
+        rather_reads && self.try_read_next()
+            || self.try_index_next()
+            || may_read && self.try_read_next()
     }
 
-    /// Reads the first batch that is not read; whether there was one.
-    fn read_next(&self, reading: &mut MutexGuard<'_, Reading>) -> bool {
-        let Some(batch) = lock(&self.waiting).unread.pop() else {
+    fn unindexed_bytes(&self) -> usize {
+        let indexes = lock(&self.indexes);
+        indexes.iter().map(|index| index.waiting_bytes()).sum()
+    }
+
+    /// Puts a batch that was read into its index, unless somebody else does that; whether there was one.
+    fn try_index_next(&self) -> bool {
+        let indexes = lock(&self.indexes).clone();
+        let is_done = indexes.iter().any(|index| index.try_put_in());
+        if is_done {
+            self.taken.notify_one();
+        }
+        is_done
+    }
+
+    /// Reads the first batch that is not read, unless somebody else does that; whether there was one.
+    fn try_read_next(&self) -> bool {
+        match self.reading.try_lock() {
+            Err(TryLockError::WouldBlock) => false,
+            reading => self.read_next(&mut reading.expect(WHOLE)),
+        }
+    }
+
+    fn read_next(&self, reading: &mut Reading) -> bool {
+        let Some(batch) = lock(&self.unread).pop() else {
             return false;
         };
         self.taken.notify_one();
         if reading.read(&batch) {
-            lock(&self.waiting).unindexed.push(batch);
+            batch.index.hand_over(Handed {
+                count: batch.records.iter().map(|(_, count, _)| count).sum(),
+                series: batch.series,
+            });
         }
         true
     }
-
-    /// Puts the first batch that was read into its index; whether there was one.
-    fn index_next(&self, _turn: &MutexGuard<'_, ()>) -> bool {
-        let Some(batch) = lock(&self.waiting).unindexed.pop() else {
-            return false;
-        };
-        self.taken.notify_one();
-        let count = batch.records.iter().map(|(_, count, _)| count).sum();
-        let series = SeriesList::of(count, &batch.series);
-        let sound = series.map(|one| one.expect("it has been read"));
-        batch.index.add_all(sound);
-        true
-    }
-
-    fn reading(&self) -> MutexGuard<'_, Reading> {
-        self.reading.lock().expect(WHOLE)
-    }
-
-    /// Behind a helper at work it waits for that one's batch.
-    fn indexing(&self) -> MutexGuard<'_, ()> {
-        self.indexing.lock().expect(WHOLE)
-    }
 }
 
-const WHOLE: &str = "no batch is half where it belongs";
-
-/// The turn, unless somebody else has it.
-fn free<G>(turn: std::result::Result<G, TryLockError<G>>) -> Option<G> {
-    match turn {
-        Err(TryLockError::WouldBlock) => None,
-        free => Some(free.ok().expect(WHOLE)),
-    }
-}
+const WHOLE: &str = "no batch is half read";
 
 impl fmt::Debug for Lane {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let waiting = lock(&self.shared.waiting);
-        let count = waiting.unread.batches.len() + waiting.unindexed.batches.len();
+        let count = lock(&self.shared.unread).batches.len();
         write!(out, "Lane of {count} batches")
     }
 }
@@ -350,7 +405,9 @@ mod tests {
     /// The series of a record.
     fn record(ids: std::ops::Range<u64>) -> Vec<u8> {
         let mut bytes = Vec::new();
-        ids.for_each(|id| push_series(&mut bytes, SeriesId(id), &key(id)));
+        for id in ids {
+            push_series(&mut bytes, SeriesId(id), &key(id));
+        }
         bytes
     }
 
@@ -381,7 +438,6 @@ mod tests {
                 assert_eq!(lane.settle().unwrap(), highest);
                 assert_eq!(databases[0].1.ids_from(0), expected[0]);
                 assert_eq!(databases[1].1.ids_from(0), expected[1]);
-                highest.clear();
             }
         }
         assert_eq!(lane.settle().unwrap(), highest);
@@ -394,7 +450,14 @@ mod tests {
                 assert_eq!(own.registry.find(hash).unwrap(), Some(*id));
             }
         }
-        drop(lane);
+        for (index, defined) in lane.into_defined() {
+            let of_index = databases
+                .iter()
+                .position(|(_, own)| Arc::ptr_eq(own, &index));
+            let ids = databases[of_index.unwrap()].1.ids_from(0);
+            assert!(ids.iter().any(|id| defined.has(*id)));
+            assert!(!defined.has(SeriesId(200_001)));
+        }
         assert_eq!(budget.usage().class(Class::Replay), 0);
     }
 

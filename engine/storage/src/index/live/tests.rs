@@ -1,5 +1,6 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 
 use proptest::prelude::*;
 
@@ -329,4 +330,148 @@ proptest! {
         }
         prop_assert_eq!(index.len(), known.len());
     }
+}
+
+/// A series with a tag that some thousand have one after another, one of a few values, and one that few have.
+fn machine(id: u64) -> SeriesEntry {
+    let tags = [
+        ("dc", format!("dc-{}", id / 3000)),
+        ("rack", format!("rack-{}", id % 40)),
+        ("host", format!("host-{}", id % 1500)),
+    ];
+    let tags = tags.map(|(key, value)| (key.as_bytes().into(), value.into_bytes().into()));
+    entry(id, 1, &TagSet::new(tags.to_vec()).unwrap())
+}
+
+fn has(key: &str, value: &str) -> TagPredicate {
+    TagPredicate::Equal {
+        key: key.as_bytes().into(),
+        value: value.as_bytes().into(),
+    }
+}
+
+#[test]
+fn values_of_many_series_one_after_another_are_theirs_and_nobody_elses() {
+    let entries: Vec<SeriesEntry> = (1..=5000).map(machine).collect();
+    let (together, single) = (LiveIndex::new(), LiveIndex::new());
+    together.add_all(entries.iter().map(|entry| (entry.id, &*entry.key)));
+    for entry in &entries {
+        assert!(single.add(entry));
+    }
+    for index in [&together, &single] {
+        let found = |key, value: &str| select(index, 1, &has(key, value));
+        let expected = |is: &dyn Fn(u64) -> bool| -> Vec<SeriesId> {
+            (1..=5000).filter(|id| is(*id)).map(SeriesId).collect()
+        };
+        for dc in 0..2 {
+            assert_eq!(
+                found("dc", &format!("dc-{dc}")),
+                expected(&|id| id / 3000 == dc)
+            );
+        }
+        for rack in 0..40 {
+            assert_eq!(
+                found("rack", &format!("rack-{rack}")),
+                expected(&|id| id % 40 == rack)
+            );
+        }
+        for host in (0..1500).step_by(13) {
+            assert_eq!(
+                found("host", &format!("host-{host}")),
+                expected(&|id| id % 1500 == host)
+            );
+        }
+        assert_eq!(found("dc", "dc-2"), []);
+        for entry in entries.iter().step_by(7) {
+            assert_eq!(index.entry(entry.id), Some(entry.clone()));
+        }
+    }
+    // Of what waits for a bitmap there is room in one and perhaps not in the other.
+    let (one, other) = (together.size_bytes(), single.size_bytes());
+    assert!(one.abs_diff(other) < other / 10, "{one} and {other} bytes");
+}
+
+/// Those of `entries`, as a record of the log has them.
+fn handed(entries: &[SeriesEntry]) -> Handed {
+    let mut series = Vec::new();
+    for entry in entries {
+        push_series(&mut series, entry.id, &entry.key);
+    }
+    Handed {
+        count: entries.len(),
+        series,
+    }
+}
+
+#[test]
+fn what_is_handed_over_is_seen_by_whoever_reads_and_stands_as_it_came() {
+    type Sees = fn(&LiveIndex) -> bool;
+    let all: Vec<SeriesEntry> = (1..=900).map(machine).collect();
+    let index = LiveIndex::new();
+    index.hand_over(handed(&all[..300]));
+    index.hand_over(handed(&all[300..600]));
+    let third = all[600..].len() as u64;
+    assert!(
+        index.waiting_bytes() > 600 * 20,
+        "{}",
+        index.waiting_bytes()
+    );
+    let handed_bytes = index.size_bytes();
+    assert!(index.put_in() && index.waiting_bytes() > 300 * 20);
+    assert!(index.size_bytes() > handed_bytes / 2 && third == 300);
+    // A writer's go behind them, and it puts in two for one that it hands over.
+    index.add_all(all[600..].iter().map(|entry| (entry.id, &*entry.key)));
+    assert_eq!(index.waiting_bytes(), 0);
+    let ids: Vec<SeriesId> = all.iter().map(|entry| entry.id).collect();
+    assert_eq!(index.ids_from(0), ids);
+    assert_eq!(index.waiting_bytes(), 0);
+    assert!(!index.put_in() && !index.try_put_in());
+    assert_eq!(index.entries(&ids), all);
+    let reads: [(&str, Sees); 4] = [
+        ("select", |index| {
+            select(index, 1, &has("rack", "rack-3")).len() == 1
+        }),
+        ("contains", |index| index.contains(SeriesId(3))),
+        ("len", |index| index.len() == 3),
+        ("order", |index| {
+            index.key_order(&[SeriesId(2), SeriesId(1)]).len() == 2
+        }),
+    ];
+    for (name, sees) in reads {
+        let index = LiveIndex::new();
+        index.hand_over(handed(&all[..3]));
+        assert!(sees(&index), "{name}");
+    }
+}
+
+#[test]
+fn readers_see_all_that_was_handed_over_before_whoever_puts_it_in() {
+    let all: Vec<SeriesEntry> = (1..=6000).map(machine).collect();
+    let index = LiveIndex::new();
+    let given = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while given.load(Ordering::Acquire) < all.len() {
+                    let before = given.load(Ordering::Acquire);
+                    assert!(index.len() >= before, "{} of {before}", index.len());
+                }
+            });
+        }
+        scope.spawn(|| {
+            while given.load(Ordering::Acquire) < all.len() {
+                index.try_put_in();
+            }
+        });
+        for (number, some) in all.chunks(50).enumerate() {
+            if number % 3 == 0 {
+                index.add_all(some.iter().map(|entry| (entry.id, &*entry.key)));
+            } else {
+                index.hand_over(handed(some));
+            }
+            given.fetch_add(some.len(), Ordering::Release);
+        }
+    });
+    let ids: Vec<SeriesId> = all.iter().map(|entry| entry.id).collect();
+    assert_eq!(index.ids_from(0), ids);
 }

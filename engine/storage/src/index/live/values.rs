@@ -216,7 +216,7 @@ impl Values {
 
     /// Notes that series in `slots` have value `number`.
     fn post_all(&mut self, number: u32, mut slots: Range<u32>) {
-        while slots.len() > 0 {
+        while !slots.is_empty() {
             let posting = self.postings.get(number as usize);
             let several = (posting & SEVERAL != 0).then_some(posting & !SEVERAL);
             let many = several.and_then(|few| self.few.get(few as usize).get().err());

@@ -66,9 +66,13 @@ impl Slot {
 /// anywhere would miss the cache for each of a million.
 #[derive(Debug)]
 pub struct Learnt {
-    near: Vec<Vec<Slot>>,
+    /// Of each neighbourhood its series in the order that they came in, [`NEAR_ROOM`] by [`NEAR_ROOM`].
+    near: Vec<Vec<Vec<Slot>>>,
     count: usize,
 }
+
+/// Series for which there is room at once: what they take is not copied for more of them to come.
+const NEAR_ROOM: usize = 512;
 
 impl Default for Learnt {
     fn default() -> Learnt {
@@ -82,14 +86,21 @@ impl Default for Learnt {
 }
 
 impl Learnt {
-    /// Memory of a series, bytes, where they are many.
+    /// Memory of a series at most, bytes: what a few take grows by doubling.
     pub const SERIES_BYTES: usize = 2 * size_of::<Slot>();
 
     /// Adds a series.
     pub fn push(&mut self, (hash, series): FileEntry) {
         let (high, low) = halves(hash);
         let value = series.0;
-        self.near[Table::<Slot>::neighbourhood(high)].push(Slot { high, low, value });
+        let near = &mut self.near[Table::<Slot>::neighbourhood(high)];
+        if near.last().is_none_or(|last| last.len() == NEAR_ROOM) {
+            let room = if near.is_empty() { 0 } else { NEAR_ROOM };
+            near.push(Vec::with_capacity(room));
+        }
+        if let Some(last) = near.last_mut() {
+            last.push(Slot { high, low, value });
+        }
         self.count += 1;
     }
 
@@ -209,13 +220,15 @@ impl Slots {
     /// Takes those of `learnt` in whose hash is neither here nor `elsewhere`; of several with one hash the first.
     pub(super) fn take_in(&mut self, learnt: &mut Learnt, elsewhere: impl Fn(KeyHash) -> bool) {
         for near in &mut learnt.near {
-            near.retain(|slot| self.find(slot.hash()).is_none() && !elsewhere(slot.hash()));
-            let Some(first) = near.first() else {
-                continue;
-            };
-            // Singly, the table would grow again and again.
-            self.0.reserve_around(first.high, near.len());
-            for slot in near.drain(..) {
+            for some in &mut *near {
+                some.retain(|slot| self.find(slot.hash()).is_none() && !elsewhere(slot.hash()));
+            }
+            let count = near.iter().map(Vec::len).sum();
+            if let Some(first) = near.iter().flatten().next() {
+                // Singly, the table would grow again and again.
+                self.0.reserve_around(first.high, count);
+            }
+            for slot in near.drain(..).flatten() {
                 if self.find(slot.hash()).is_none() {
                     self.0.insert(slot);
                 }

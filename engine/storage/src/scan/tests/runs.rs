@@ -8,7 +8,7 @@ use crate::workers::Workers;
 
 /// A row whose fields tell where it comes from; some have no value.
 fn row_of(series: u64, time: i64, write: i64) -> Row {
-    let odd = (series.cast_signed() + time + write) % 2 == 1;
+    let odd = (series + (time + write).unsigned_abs()) % 2 == 1;
     let fields = [
         Some(FieldValue::Float(
             0.5 * f64::from(i16::try_from(write).unwrap()),
@@ -32,8 +32,9 @@ fn case_of_many(large: u64) -> Case {
                 } else {
                     1 + (series % 4) as usize
                 };
-                let start = (series * 31 + write) as i64 % 5;
-                (0..count as i64).map(move |at| row_of(series, start + at * 2, write.cast_signed()))
+                let start = (series * 31 + write) % 5;
+                let times = (start.cast_signed()..).step_by(2).take(count);
+                times.map(move |time| row_of(series, time, write.cast_signed()))
             };
             (series.flat_map(of_series).collect(), None)
         })
@@ -54,8 +55,11 @@ fn case_of_many(large: u64) -> Case {
     case
 }
 
-fn expected(case: &Case) -> Vec<Vec<(i64, Vec<Option<FieldValue>>)>> {
-    let mut by_series: BTreeMap<u64, Vec<(i64, Vec<Option<FieldValue>>)>> = BTreeMap::new();
+/// Time and values of each row of a series.
+type Expected = Vec<(i64, Vec<Option<FieldValue>>)>;
+
+fn expected(case: &Case) -> Vec<Expected> {
+    let mut by_series: BTreeMap<u64, Expected> = BTreeMap::new();
     for ((series, time), fields) in case.model() {
         let own = case.request.fields.iter();
         let own: Vec<_> = own
@@ -69,7 +73,9 @@ fn expected(case: &Case) -> Vec<Vec<(i64, Vec<Option<FieldValue>>)>> {
         .map(|series| by_series.remove(&series.0).unwrap_or_default())
         .collect();
     if case.request.descending {
-        found.iter_mut().for_each(|rows| rows.reverse());
+        for rows in &mut found {
+            rows.reverse();
+        }
     }
     found
 }
