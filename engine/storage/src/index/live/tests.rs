@@ -5,6 +5,7 @@ use std::sync::atomic::AtomicUsize;
 use proptest::prelude::*;
 
 use super::*;
+use crate::index::numbered::{Numbered, hash};
 use crate::model::{
     CanonicalKey, MeasurementId, TagKeyId, TagPredicate, TagSet, ValueMatcher, Wanted,
 };
@@ -389,6 +390,36 @@ fn values_of_many_series_one_after_another_are_theirs_and_nobody_elses() {
     // Of what waits for a bitmap there is room in one and perhaps not in the other.
     let (one, other) = (together.size_bytes(), single.size_bytes());
     assert!(one.abs_diff(other) < other / 10, "{one} and {other} bytes");
+}
+
+#[test]
+fn values_whose_hashes_are_alike_stay_apart() {
+    let index = LiveIndex::new();
+    let value = |id: u64| format!("value-{id:06}");
+    let key =
+        |id| CanonicalKey::encode(MeasurementId(1), &mut [(TagKeyId(1), value(id).as_bytes())]);
+    // A table knows 32 bits of a hash; of so many values some have these in common.
+    let all = 1..=200_000;
+    let mut places: Vec<u64> = (all.clone())
+        .map(|id| Numbered::place_of(hash(value(id).as_bytes())))
+        .collect();
+    places.sort_unstable();
+    places.dedup();
+    assert!(places.len() < 200_000, "no two places are alike");
+    for _twice in 0..2 {
+        let keys: Vec<_> = all.clone().map(key).collect();
+        let ids = (1..).map(SeriesId).zip(keys.iter().map(|key| &**key));
+        // The second time under other ids, so that each value is known.
+        let first = index.len() as u64;
+        index.add_all(ids.map(|(id, key)| (SeriesId(id.0 + first), key)));
+    }
+    assert_eq!(index.len(), 400_000);
+    for id in all {
+        for own in [id, id + 200_000] {
+            let found = index.entry(SeriesId(own)).map(|entry| entry.key);
+            assert_eq!(found, Some(key(id)));
+        }
+    }
 }
 
 /// Those of `entries`, as a record of the log has them.
