@@ -297,12 +297,10 @@ fn forget_without_rows(database: &Database, defined: &[(Arc<LiveIndex>, IdSet)])
     let Some(index) = stores.indexes.last() else {
         return;
     };
-    let of_index = (defined.iter()).filter(|(own, _)| Arc::ptr_eq(own, index));
-    let of_index: Vec<&IdSet> = of_index.map(|(_, ids)| ids).collect();
-    let Some(first) = of_index.first() else {
+    let Some((_, defined)) = defined.iter().find(|(own, _)| Arc::ptr_eq(own, index)) else {
         return;
     };
-    let mut written = IdSet::from(first.first());
+    let mut written = IdSet::from(defined.first());
     let memtables = (stores.policies.values()).flat_map(|own| &own.memtables);
     for memtable in memtables {
         for measurement in memtable.measurements() {
@@ -313,7 +311,7 @@ fn forget_without_rows(database: &Database, defined: &[(Arc<LiveIndex>, IdSet)])
             }
         }
     }
-    if of_index.iter().all(|ids| ids.is_within(&written)) {
+    if defined.is_within(&written) {
         return;
     }
     let kept = LiveIndex::new();

@@ -163,7 +163,7 @@ pub(super) fn add_together(
         series.push((number, start + entries.cuts.windows.len()));
         let mut row = rows.start;
         while row < rows.end {
-            let times = &together.timestamps[row..rows.end];
+            let times = &together.rows.timestamps[row..rows.end];
             let window = entries.window(times[0]);
             let end = entries.edges[window + 1];
             let count = times.iter().take_while(|time| **time < end).count();
@@ -172,8 +172,8 @@ pub(super) fn add_together(
             row += count;
         }
     }
-    let times = Times::Each(together.timestamps);
-    for (own, column) in entries.batch.columns.iter_mut().zip(&together.columns) {
+    let times = Times::Each(together.rows.timestamps);
+    for (own, column) in entries.batch.columns.iter_mut().zip(&together.rows.columns) {
         let column = column
             .as_ref()
             .map_or(ChunkColumn::Absent, ChunkColumn::Values);

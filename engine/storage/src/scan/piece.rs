@@ -53,10 +53,8 @@ pub(super) struct Together {
     pub(super) numbers: Range<usize>,
     /// Those of them that have rows, ascending, and which.
     pub(super) series: Vec<(usize, Range<usize>)>,
-    /// Ascending within each series.
-    pub(super) timestamps: Vec<i64>,
-    /// Of each requested field; `None` where no row has a value.
-    pub(super) columns: Vec<Option<Column>>,
+    /// Times ascend within each series.
+    pub(super) rows: Decoded,
 }
 
 /// One series' rows in one store: pieces that do not overlap, in the order of the scan.

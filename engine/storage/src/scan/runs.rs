@@ -6,10 +6,10 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::error::Result;
-use crate::memtable::{Fold, Run, Slice, pick_rows};
-use crate::model::{Column, FieldId, Rows, ScanRequest, Sequence, SeriesId, TimeRange};
+use crate::memtable::{Fold, Run, Slice};
+use crate::model::{FieldId, Rows, ScanRequest, Sequence, SeriesId, TimeRange};
 use crate::scan::merge::kept;
-use crate::scan::piece::{Pieces, RunFields, Store, Together};
+use crate::scan::piece::{Decoded, Pieces, RunFields, Store, Together};
 use crate::scan::run::RunStore;
 
 /// Fewer series than this are merged one by one.
@@ -22,6 +22,8 @@ const FEW_ROWS: usize = 32;
 const FIRST_SERIES: usize = 64;
 /// A batch ends with the series that brings it to so many rows: some columns of them stay in a core's cache.
 pub(super) const BATCH_ROWS: usize = 8192;
+/// The same in bytes, about, where rows are long.
+const BATCH_BYTES: usize = 8 << 20;
 /// A series with more rows than this in all runs is merged by itself: a batch stays small.
 pub(super) const SERIES_ROWS_MAX: usize = 4096;
 
@@ -34,6 +36,8 @@ pub(super) struct RunsStore {
     series: Arc<[SeriesId]>,
     fields: Vec<FieldId>,
     range: TimeRange,
+    /// A batch ends with so many rows.
+    rows_max: usize,
     /// Behind the last series that is asked for next.
     end: usize,
     batch: RefCell<Batch>,
@@ -58,24 +62,15 @@ struct Gathered {
 /// Rows in the order of series and time.
 struct Sorted {
     series: Vec<SeriesId>,
-    timestamps: Vec<i64>,
-    /// Of each requested field; `None` where no row has a value.
-    columns: Vec<Option<Column>>,
+    rows: Decoded,
 }
 
 impl Sorted {
     /// Leaves out rows without any value.
     fn leave_out_empty(&mut self) {
-        let Some(rows) = kept(self.series.len(), &self.columns, false) else {
-            return;
-        };
-        self.series = rows.iter().map(|row| self.series[*row as usize]).collect();
-        self.timestamps = rows
-            .iter()
-            .map(|row| self.timestamps[*row as usize])
-            .collect();
-        for column in self.columns.iter_mut().flatten() {
-            *column = pick_rows(column, &rows);
+        if let Some(rows) = kept(self.series.len(), &self.rows.columns, false) {
+            self.series = rows.iter().map(|row| self.series[*row as usize]).collect();
+            self.rows = self.rows.pick(&rows);
         }
     }
 }
@@ -94,7 +89,10 @@ pub(super) fn has_few(run: &RunStore, request: &ScanRequest) -> bool {
 
 impl RunsStore {
     pub(super) fn new(runs: Vec<RunStore>, request: &ScanRequest) -> RunsStore {
+        let row_bytes = |run: &RunStore| run.run().size_bytes() / run.run().row_count();
+        let row_bytes = runs.iter().map(row_bytes).max().unwrap_or(0);
         RunsStore {
+            rows_max: (BATCH_BYTES / row_bytes.max(1)).clamp(1, BATCH_ROWS),
             found: vec![Cell::new(0); runs.len()],
             runs,
             series: Arc::clone(&request.series),
@@ -122,7 +120,7 @@ impl RunsStore {
         let (mut end, mut rows) = (first, 0);
         let last = self.end.min(first.saturating_add(count));
         let mut found: Vec<Range<usize>> = Vec::with_capacity(self.runs.len());
-        while end < last && rows < BATCH_ROWS {
+        while end < last && rows < self.rows_max {
             let series = self.series[end];
             found.clear();
             for (run, found_at) in self.runs.iter().zip(&self.found) {
@@ -183,22 +181,24 @@ impl RunsStore {
         };
         Sorted {
             series,
-            timestamps,
-            columns,
+            rows: Decoded {
+                timestamps,
+                columns,
+            },
         }
     }
 
     /// The same as a run of their own.
     fn store_of(&self, sorted: Sorted) -> RunStore {
         let (mut columns, mut places) = (Vec::new(), Vec::new());
-        for (field, column) in self.fields.iter().zip(sorted.columns) {
+        for (field, column) in self.fields.iter().zip(sorted.rows.columns) {
             places.push(column.as_ref().map(|_| columns.len()));
             columns.extend(column.map(|column| (*field, column)));
         }
         let rows = Rows {
             measurement: self.runs[0].run().measurement(),
             series: sorted.series,
-            timestamps: sorted.timestamps,
+            timestamps: sorted.rows.timestamps,
             columns,
         };
         RunStore(Arc::new(RunFields {
@@ -265,8 +265,7 @@ impl<'snapshot> Store<'snapshot> for RunsStore {
         Some(Together {
             series: series.filter(|(_, rows)| !rows.is_empty()).collect(),
             numbers,
-            timestamps: sorted.timestamps,
-            columns: sorted.columns,
+            rows: sorted.rows,
         })
     }
 

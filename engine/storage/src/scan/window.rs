@@ -82,7 +82,7 @@ impl<'snapshot> WindowCursor<'snapshot> {
         while let Some(series) = self.request.scan.series[..self.end].get(self.next) {
             if let Some(together) = self.together() {
                 (self.check)()?;
-                rows += together.timestamps.len();
+                rows += together.rows.timestamps.len();
                 self.next = together.numbers.end;
                 entries::add_together(&mut batch, windows, &mut self.cuts, together);
             } else {

@@ -441,15 +441,12 @@ fn what_is_handed_over_is_seen_by_whoever_reads_and_stands_as_it_came() {
     let index = LiveIndex::new();
     index.hand_over(handed(&all[..300]));
     index.hand_over(handed(&all[300..600]));
-    let third = all[600..].len() as u64;
-    assert!(
-        index.waiting_bytes() > 600 * 20,
-        "{}",
-        index.waiting_bytes()
-    );
-    let handed_bytes = index.size_bytes();
-    assert!(index.put_in() && index.waiting_bytes() > 300 * 20);
-    assert!(index.size_bytes() > handed_bytes / 2 && third == 300);
+    let waiting_bytes = index.waiting_bytes();
+    assert!(waiting_bytes > 600 * 20, "{waiting_bytes}");
+    assert!(index.size_bytes() >= waiting_bytes, "what waits is counted");
+    assert!(index.put_in());
+    let waits = index.waiting_bytes();
+    assert!(waits > 300 * 20 && waits < waiting_bytes, "{waits}");
     // A writer's go behind them, and it puts in two for one that it hands over.
     index.add_all(all[600..].iter().map(|entry| (entry.id, &*entry.key)));
     assert_eq!(index.waiting_bytes(), 0);

@@ -220,3 +220,38 @@ fn their_aggregates_are_those_of_each_by_itself() {
         }
     }
 }
+
+/// What a batch copies is bounded whatever rows hold.
+#[test]
+fn long_rows_are_read_some_at_a_time() {
+    let long = |series: u64, write: i64| {
+        let text = vec![b'a' + series.to_le_bytes()[0] % 16; 20_000];
+        let fields = [
+            None,
+            None,
+            None,
+            None,
+            Some(FieldValue::String(text.into())),
+        ];
+        (series, write, fields)
+    };
+    let rows = |write: i64| (0..1000).map(|series| long(series, write)).collect();
+    let mut case = Case {
+        writes: vec![(rows(1), None), (rows(2), None)],
+        ..integer_case(Vec::new())
+    };
+    case.request.series = (0..1000).map(SeriesId).collect();
+    case.request.fields = vec![FieldId(5)];
+    let snapshot = snapshot_of(&mut case);
+    let stores = stores(&snapshot, &case.request).unwrap();
+    let (mut next, mut batches) = (0, 0);
+    while next < 1000 {
+        let found = stores[0].together(next).unwrap();
+        assert!(found.rows.timestamps.len() < 450, "8 MiB of rows of 20 KB");
+        assert_eq!(found.numbers.start, next);
+        next = found.numbers.end;
+        batches += 1;
+    }
+    assert!(batches > 5, "{batches} batches");
+    assert!(scanned(&snapshot, &case) == expected(&case));
+}
