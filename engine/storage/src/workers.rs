@@ -123,12 +123,17 @@ impl Workers {
         self.jobs().clear();
     }
 
+    /// Does the jobs that wait: a job that nobody waits for lets them go first.
+    pub(crate) fn do_waiting(&self) {
+        while let Some(job) = self.next_job().filter(|_| !self.is_stopping()) {
+            // What it left behind says that it failed: whoever offered it sees to that.
+            drop(catch_unwind(AssertUnwindSafe(job)));
+        }
+    }
+
     fn work(&self, number: usize) {
         loop {
-            while let Some(job) = self.next_job().filter(|_| !self.is_stopping()) {
-                // What it left behind says that it failed: whoever offered it sees to that.
-                drop(catch_unwind(AssertUnwindSafe(job)));
-            }
+            self.do_waiting();
             self.threads[number].is_idle.store(true, Ordering::SeqCst);
             if self.jobs().is_empty() {
                 return;
@@ -199,5 +204,27 @@ mod tests {
             workers.offer(Box::new(|| ())),
             "it is never run, and that is all"
         );
+    }
+
+    #[test]
+    fn a_job_that_is_in_no_hurry_lets_others_go_first() {
+        let (_folder, workers) = workers(1);
+        let (go, wait) = mpsc::channel::<()>();
+        let (done, seen) = mpsc::channel();
+        let (own, last) = (Arc::downgrade(&workers), done.clone());
+        assert!(workers.offer(Box::new(move || {
+            wait.recv().unwrap();
+            own.upgrade().unwrap().do_waiting();
+            last.send("the one in no hurry").unwrap();
+        })));
+        let offered = || {
+            let done = done.clone();
+            workers.offer(Box::new(move || done.send("another").unwrap()))
+        };
+        // Refused until the first has been taken.
+        while !offered() {}
+        go.send(()).unwrap();
+        let order: Vec<_> = seen.iter().take(2).collect();
+        assert_eq!(order, ["another", "the one in no hurry"]);
     }
 }

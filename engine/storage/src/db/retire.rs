@@ -92,7 +92,7 @@ impl Core {
     /// Whether new series are refused, or soon will be: then those without rows are to go first.
     fn is_near_series_max(&self, database: &Database) -> bool {
         let max = self.options.limits.series_max;
-        max > 0 && database.registry.len() >= max - max / 4
+        max > 0 && database.registry.len_max() >= max - max / 4
     }
 
     fn publish_retired(

@@ -1,9 +1,8 @@
 //! Series on their way from the log into the registry and the live index, while the log is read on: another core
 //! may see to that, which halves the time until the first write.
 //!
-//! They are read in the order of the log, by whoever is free; what the registry is to know is gathered, as it must
-//! know it before the first write. The index takes them as they stand, and a helper puts them in: until the first
-//! reader asks there is time for that.
+//! They are read in the order of the log, by whoever is free; what the registry is to know is gathered. The index and
+//! the registry take them as they stand, and a helper puts them in: until somebody asks there is time for that.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
@@ -26,16 +25,16 @@ use crate::workers::Workers;
 /// Series are handed over so many bytes at a time: some thousand, half a millisecond of work.
 const BATCH_BYTES: usize = 64 << 10;
 /// Bytes of batches that are to be read, beyond which whoever reads the log does it.
-const UNREAD_MAX: usize = 4 << 20;
+const UNREAD_MAX: usize = 16 << 20;
+/// The same as a part of the budget, at most.
+const UNREAD_PART: usize = 64;
 /// Bytes of batches that are to be put into an index, beyond which no more are read: there is time for them after
 /// the log.
-const UNINDEXED_MAX: usize = 64 << 20;
-/// From this part of them on a helper rather reads, as the first write waits for that and the first query for both.
-const READ_FIRST_PART: usize = 3;
+const UNINDEXED_MAX: usize = 128 << 20;
 /// The same as a part of the budget, at most.
 const UNINDEXED_PART: usize = 16;
 /// Series that wait for a registry at most: many at once cost less than each by itself.
-const LEARNT_MAX: usize = 1 << 21;
+const LEARNT_MAX: usize = 1 << 22;
 /// The same as a part of the budget, at most.
 const LEARNT_PART: usize = 16;
 
@@ -62,6 +61,7 @@ struct Batch {
 }
 
 struct Shared {
+    unread_max: usize,
     unindexed_max: usize,
     unread: Mutex<Queue>,
     /// Told when a batch is taken.
@@ -70,6 +70,8 @@ struct Shared {
     reading: Mutex<Reading>,
     /// Those that batches are for.
     indexes: Mutex<Vec<Arc<LiveIndex>>>,
+    /// Those whose registries have some to take in.
+    learning: Mutex<Vec<Arc<Database>>>,
     /// Whether a helper was asked for that has not ended.
     is_helped: AtomicBool,
 }
@@ -154,19 +156,24 @@ impl Reading {
         let bytes = self.learnt_count * Learnt::SERIES_BYTES;
         self.charge.resize(bytes);
         if self.learnt_count >= LEARNT_MAX || bytes >= self.learnt_max {
-            self.learn();
+            for database in self.learn() {
+                while database.registry.take_in() {}
+            }
         }
         Ok(())
     }
 
-    /// Puts what is gathered into the registries. A series that a registry file has is defined again for its key
-    /// alone; where the file is damaged the log makes up for it.
-    fn learn(&mut self) {
+    /// Lets the registries know what is gathered; which they are. A series that a registry file has is defined again
+    /// for its key alone; where the file is damaged the log makes up for it.
+    fn learn(&mut self) -> Vec<Arc<Database>> {
+        let mut learning = Vec::new();
         for (database, mut learnt) in std::mem::take(&mut self.learnt).into_values() {
             database.registry.learn(&mut learnt);
+            learning.push(database);
         }
         self.learnt_count = 0;
         self.charge.resize(0);
+        learning
     }
 }
 
@@ -175,6 +182,7 @@ impl Lane {
         Lane {
             workers: workers.get().cloned(),
             shared: Arc::new(Shared {
+                unread_max: UNREAD_MAX.min(budget.limit_bytes() / UNREAD_PART),
                 unindexed_max: UNINDEXED_MAX.min(budget.limit_bytes() / UNINDEXED_PART),
                 unread: Mutex::default(),
                 taken: Condvar::new(),
@@ -188,6 +196,7 @@ impl Lane {
                     failed: None,
                 }),
                 indexes: Mutex::default(),
+                learning: Mutex::default(),
                 is_helped: AtomicBool::new(false),
             }),
             gathered: None,
@@ -238,7 +247,7 @@ impl Lane {
         while shared.read_next(&mut reading) {
             self.help();
         }
-        reading.learn();
+        lock(&shared.learning).extend(reading.learn());
         if let Some(error) = reading.failed.take() {
             return Err(error);
         }
@@ -247,6 +256,7 @@ impl Lane {
             for index in &*lock(&shared.indexes) {
                 while index.put_in() {}
             }
+            while shared.take_in() {}
         }
         Ok(reading.last.clone())
     }
@@ -279,14 +289,11 @@ impl Lane {
         let shared = &*self.shared;
         loop {
             self.help();
-            if lock(&shared.unread).bytes <= UNREAD_MAX {
+            if lock(&shared.unread).bytes <= shared.unread_max {
                 return;
             }
-            let is_done = if shared.unindexed_bytes() <= shared.unindexed_max {
-                shared.try_read_next()
-            } else {
-                shared.try_index_next()
-            };
+            let may_read = shared.unindexed_bytes() <= shared.unindexed_max;
+            let is_done = may_read && shared.try_read_next() || shared.try_index_next();
             if !is_done {
                 // Whoever has the turn takes one after another: to wait for one's own may take until nothing is
                 // left.
@@ -305,7 +312,13 @@ impl Lane {
             let shared = Arc::clone(&self.shared);
             let threads = Arc::downgrade(workers);
             let help = move || {
-                let goes_on = || threads.upgrade().is_some_and(|own| !own.is_stopping());
+                let goes_on = || {
+                    let threads = threads.upgrade();
+                    threads.is_some_and(|own| {
+                        own.do_waiting();
+                        !own.is_stopping()
+                    })
+                };
                 loop {
                     while goes_on() && shared.advance() {}
                     shared.is_helped.store(false, Ordering::Release);
@@ -324,14 +337,23 @@ impl Lane {
 }
 
 impl Shared {
-    /// What a helper does next, whatever turn is free; false where there is nothing.
+    /// What a helper does next, whatever turn is free; false where there is nothing. It rather reads: the first write
+    /// waits for that.
     fn advance(&self) -> bool {
-        let unindexed = self.unindexed_bytes();
-        let may_read = unindexed <= self.unindexed_max;
-        let rather_reads = may_read && unindexed >= self.unindexed_max / READ_FIRST_PART;
-        rather_reads && self.try_read_next()
-            || self.try_index_next()
-            || may_read && self.try_read_next()
+        let may_read = self.unindexed_bytes() <= self.unindexed_max;
+        may_read && self.try_read_next() || self.try_index_next() || self.take_in()
+    }
+
+    /// Does some of what is left for the registries; false where there is nothing.
+    fn take_in(&self) -> bool {
+        let mut learning = lock(&self.learning);
+        while let Some(database) = learning.last() {
+            if database.registry.take_in() {
+                return true;
+            }
+            learning.pop();
+        }
+        false
     }
 
     fn unindexed_bytes(&self) -> usize {

@@ -192,7 +192,7 @@ pub(in crate::db) fn bind_new(
         texts: Map::default(),
         series: Map::default(),
         fresh: Vec::new(),
-        room: Room::new(bounds, database.registry.len()),
+        room: Room::new(bounds, database.registry.len_max()),
     };
     let claims = claims(&batch, writer);
     let mut bound = Vec::with_capacity(batch.rows.len());

@@ -164,7 +164,7 @@ fn reject(
 #[derive(Debug)]
 pub(super) struct Room<'db> {
     bounds: Bounds<'db>,
-    /// Series that it has.
+    /// Series that it has, or somewhat more: what is near the limit is counted.
     known: u64,
     /// Why it may have none, found once for a batch.
     refused: Option<Arc<str>>,
@@ -213,6 +213,9 @@ impl<'db> Room<'db> {
             new_series_per_minute_max: per_minute,
             ..
         } = *self.bounds.limits;
+        if series_max > 0 && self.known + made >= series_max {
+            self.known = database.registry.len();
+        }
         let full = series_max > 0 && self.known + made >= series_max;
         if !full && per_minute == 0 {
             return None;
