@@ -17,7 +17,7 @@ mod values;
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, TryLockError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, TryLockError};
 
 use crate::format::definitions::{SeriesList, push_series};
 use crate::model::{SeriesEntry, SeriesId};
@@ -33,7 +33,8 @@ const ADDED_AT_ONCE: usize = 256;
 /// The series of one database that have rows in memtables.
 ///
 /// Those that a log has are handed over as they stand there, and put in by whoever has time; who reads puts in what
-/// is left, and so sees all of them.
+/// is left, and so sees all of them. Who asks for all series of a measurement and no more than their ids finds them
+/// as they wait.
 #[derive(Default)]
 pub struct LiveIndex {
     store: RwLock<Store>,
@@ -46,7 +47,8 @@ pub struct LiveIndex {
 
 #[derive(Debug, Default)]
 struct Waiting {
-    batches: VecDeque<Handed>,
+    /// The first of them stays here until all of it is put in: what a reader does not find here it finds in the store.
+    batches: VecDeque<Arc<Handed>>,
     bytes: usize,
 }
 
@@ -57,6 +59,13 @@ pub struct Handed {
     pub count: usize,
     /// Their ids and canonical keys, read before and found sound.
     pub series: Vec<u8>,
+}
+
+impl Handed {
+    fn series(&self) -> impl Iterator<Item = (SeriesId, &[u8])> {
+        let series = SeriesList::of(self.count, &self.series);
+        series.map(|one| one.expect("it has been read"))
+    }
 }
 
 impl LiveIndex {
@@ -105,7 +114,7 @@ impl LiveIndex {
     pub fn hand_over(&self, series: Handed) {
         let mut waiting = self.waiting();
         waiting.bytes += series.series.len();
-        waiting.batches.push_back(series);
+        waiting.batches.push_back(Arc::new(series));
         self.is_behind.store(true, Ordering::Release);
     }
 
@@ -134,17 +143,15 @@ impl LiveIndex {
     }
 
     fn put_in_turn(&self, _turn: MutexGuard<'_, ()>) -> bool {
-        let next = {
-            let mut waiting = self.waiting();
-            let next = waiting.batches.pop_front();
-            waiting.bytes -= next.as_ref().map_or(0, |batch| batch.series.len());
-            next
-        };
+        let next = self.waiting().batches.front().map(Arc::clone);
         if let Some(batch) = &next {
-            let series = SeriesList::of(batch.count, &batch.series);
-            self.put_all(series.map(|one| one.expect("it has been read")));
+            self.put_all(batch.series());
         }
-        let waiting = self.waiting();
+        let mut waiting = self.waiting();
+        if let Some(batch) = &next {
+            waiting.batches.pop_front();
+            waiting.bytes -= batch.series.len();
+        }
         if waiting.batches.is_empty() {
             self.is_behind.store(false, Ordering::Release);
         }

@@ -1,35 +1,51 @@
 //! A predicate asked of the live index. No lock is held for longer than some thousand values take.
 
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
 use roaring::RoaringBitmap;
 
-use crate::index::live::LiveIndex;
 use crate::index::live::store::Store;
 use crate::index::live::values::Values;
-use crate::model::{MeasurementId, SeriesId, TagKeyId, TagPredicate, ValueMatcher, Wanted};
+use crate::index::live::{Handed, LiveIndex};
+use crate::model::{
+    CanonicalKey, MeasurementId, SeriesId, TagKeyId, TagPredicate, ValueMatcher, Wanted,
+};
 
 /// Values or series looked at under one hold of the lock.
 const STEP: usize = 1024;
 
+/// Ids that are looked for under one hold of the lock: to get hold of it takes as long as some thousand of them
+/// while others add series.
+const IDS_AT_ONCE: usize = 1 << 16;
+/// The id of no series.
+const NOT_WAITING: SeriesId = SeriesId(0);
+
+const ONLY_IDS: &str = "of a series without a slot nothing but its id is known";
+
 /// Series that a live index found. They stay what they are while others are added.
 #[derive(Clone, Debug, Default)]
-pub struct LiveSelection(RoaringBitmap);
+pub struct LiveSelection {
+    slots: RoaringBitmap,
+    /// Those that had no slot yet, ascending: nothing else is known of them.
+    waiting: Vec<SeriesId>,
+}
+
+impl From<RoaringBitmap> for LiveSelection {
+    fn from(slots: RoaringBitmap) -> LiveSelection {
+        let waiting = Vec::new();
+        LiveSelection { slots, waiting }
+    }
+}
 
 impl LiveIndex {
     /// The series that are wanted, of those there are when this begins: all whose tag keys are
     /// known and of which [`TagPredicate::holds`]. A matcher that does not know its values is asked
     /// once for each value of its key. Writers of new series wait for some thousand of them at most.
     pub fn select(&self, wanted: &Wanted<'_>) -> LiveSelection {
-        let mut all = RoaringBitmap::new();
-        let store = self.read();
-        for shape in &store.shapes {
-            let is_known = shape.keys.iter().all(|(key, _)| (wanted.is_known)(*key));
-            if shape.measurement == wanted.measurement && is_known {
-                all |= &shape.slots;
-            }
-        }
-        drop(store);
+        let all = all_of(&self.read(), wanted);
         if all.is_empty() {
-            return LiveSelection(all);
+            return all.into();
         }
         let question = Question {
             index: self,
@@ -38,16 +54,58 @@ impl LiveIndex {
         };
         let mut found = question.slots(wanted.predicate);
         found &= &all;
-        LiveSelection(found)
+        found.into()
+    }
+
+    /// The same for who asks for no more than their ids: where all series of the measurement are wanted, nobody waits
+    /// for the index to have those that a log left. Cost: a look at each of these.
+    pub fn select_ids(&self, wanted: &Wanted<'_>) -> LiveSelection {
+        let wants_all = matches!(wanted.predicate, TagPredicate::All);
+        if !wants_all || !self.is_behind.load(Ordering::Acquire) {
+            return self.select(wanted);
+        }
+        // Before the store: what is put in between is in both.
+        let batches: Vec<Arc<Handed>> = self.waiting().batches.iter().map(Arc::clone).collect();
+        let slots = all_of(&self.store(), wanted);
+        let is_wanted = |key: &[u8]| {
+            let key = CanonicalKey(key);
+            let mut is_known = true;
+            let walked = key.each_tag(|tag, _| is_known &= (wanted.is_known)(tag));
+            key.measurement() == Some(wanted.measurement) && walked.is_some() && is_known
+        };
+        let mut waiting = Vec::new();
+        for batch in batches {
+            let own = batch.series().filter(|(_, key)| is_wanted(key));
+            waiting.extend(own.map(|(id, _)| id));
+        }
+        for step in waiting.chunks_mut(IDS_AT_ONCE) {
+            let store = self.store();
+            for id in step {
+                if store.slot(*id).is_some_and(|slot| slots.contains(slot)) {
+                    *id = NOT_WAITING;
+                }
+            }
+        }
+        waiting.retain(|id| *id != NOT_WAITING);
+        if !waiting.is_sorted_by(|one, other| one < other) {
+            waiting.sort_unstable();
+            waiting.dedup();
+        }
+        LiveSelection { slots, waiting }
     }
 
     /// Calls `found` with the id of each series of `selection`, in the order of their arrival.
     pub fn ids(&self, selection: &LiveSelection, found: &mut dyn FnMut(SeriesId)) {
         self.in_steps(selection, &mut |store, slot| found(store.id(slot)));
+        selection.waiting.iter().copied().for_each(found);
     }
 
     /// The same with the canonical keys.
+    ///
+    /// # Panics
+    /// If the selection is of [`LiveIndex::select_ids`].
     pub fn keys(&self, selection: &LiveSelection, found: &mut dyn FnMut(SeriesId, &[u8])) {
+        assert!(selection.waiting.is_empty(), "{ONLY_IDS}");
         let mut key = Vec::new();
         self.in_steps(selection, &mut |store, slot| {
             store.key(slot, &mut key);
@@ -62,9 +120,9 @@ impl LiveIndex {
         passes: &mut dyn FnMut(SeriesId) -> bool,
     ) -> LiveSelection {
         let mut left = RoaringBitmap::new();
-        let mut slots = selection.0.iter().peekable();
+        let mut slots = selection.slots.iter().peekable();
         while slots.peek().is_some() {
-            let store = self.read();
+            let store = self.store();
             let step = slots.by_ref().take(STEP).map(|slot| (slot, store.id(slot)));
             let step: Vec<(u32, SeriesId)> = step.collect();
             drop(store);
@@ -74,28 +132,36 @@ impl LiveIndex {
                     .map(|(slot, _)| slot),
             );
         }
-        LiveSelection(left)
+        let waiting = selection.waiting.iter().copied();
+        LiveSelection {
+            slots: left,
+            waiting: waiting.filter(|id| passes(*id)).collect(),
+        }
     }
 
     /// Calls `found` with each value that a tag of a measurement has among `selection`, in any order.
+    ///
+    /// # Panics
+    /// If the selection is of [`LiveIndex::select_ids`].
     pub fn values(
         &self,
         column: (MeasurementId, TagKeyId),
         selection: &LiveSelection,
         found: &mut dyn FnMut(&[u8]),
     ) {
+        assert!(selection.waiting.is_empty(), "{ONLY_IDS}");
         self.each_value(column, &mut |values, number| {
             let value = values.get(number);
-            if !value.is_empty() && values.is_in(number, &selection.0) {
+            if !value.is_empty() && values.is_in(number, &selection.slots) {
                 found(value);
             }
         });
     }
 
     fn in_steps(&self, selection: &LiveSelection, visit: &mut dyn FnMut(&Store, u32)) {
-        let mut slots = selection.0.iter().peekable();
+        let mut slots = selection.slots.iter().peekable();
         while slots.peek().is_some() {
-            let store = self.read();
+            let store = self.store();
             for slot in slots.by_ref().take(STEP) {
                 visit(&store, slot);
             }
@@ -129,13 +195,25 @@ impl LiveIndex {
 impl LiveSelection {
     /// How many series it has.
     pub fn len(&self) -> u64 {
-        self.0.len()
+        self.slots.len() + self.waiting.len() as u64
     }
 
     /// Whether it has none.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.slots.is_empty() && self.waiting.is_empty()
     }
+}
+
+/// The slots of all series of the measurement whose tag keys are known.
+fn all_of(store: &Store, wanted: &Wanted<'_>) -> RoaringBitmap {
+    let mut all = RoaringBitmap::new();
+    for shape in &store.shapes {
+        let is_known = shape.keys.iter().all(|(key, _)| (wanted.is_known)(*key));
+        if shape.measurement == wanted.measurement && is_known {
+            all |= &shape.slots;
+        }
+    }
+    all
 }
 
 /// A predicate asked of one measurement.

@@ -1,6 +1,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
+use std::thread::ScopedJoinHandle;
 
 use proptest::prelude::*;
 
@@ -502,4 +503,103 @@ fn readers_see_all_that_was_handed_over_before_whoever_puts_it_in() {
     });
     let ids: Vec<SeriesId> = all.iter().map(|entry| entry.id).collect();
     assert_eq!(index.ids_from(0), ids);
+}
+
+/// The ids that `index` gives to who asks for all of a measurement and for nothing else, in their order.
+fn select_ids(index: &LiveIndex, measurement: u32, predicate: &TagPredicate) -> Vec<SeriesId> {
+    let wanted = Wanted {
+        measurement: MeasurementId(measurement),
+        predicate,
+        names: &names,
+        is_known: &|key| key.0 <= 3,
+    };
+    let selection = index.select_ids(&wanted);
+    let mut ids = Vec::new();
+    index.ids(&selection, &mut |id| ids.push(id));
+    assert_eq!(selection.len(), ids.len() as u64);
+    assert_eq!(selection.is_empty(), ids.is_empty());
+    let kept = index.filter(&selection, &mut |id| id.0 % 2 == 0);
+    let mut even = Vec::new();
+    index.ids(&kept, &mut |id| even.push(id));
+    let expected = ids.iter().filter(|id| id.0 % 2 == 0);
+    assert_eq!(even, expected.copied().collect::<Vec<_>>());
+    ids
+}
+
+#[test]
+fn ids_of_a_measurement_are_told_before_the_index_has_them() {
+    let entry = |id: u64, measurement: u32, tag: u32| SeriesEntry {
+        id: SeriesId(id),
+        key: CanonicalKey::encode(
+            MeasurementId(measurement),
+            &mut [(TagKeyId(tag), format!("v{id}").as_bytes())],
+        ),
+    };
+    let index = LiveIndex::new();
+    assert_eq!(select_ids(&index, 1, &TagPredicate::All), []);
+    let of = |ids: std::ops::Range<u64>| ids.map(|id| entry(id, 1, 1)).collect::<Vec<_>>();
+    // One batch is in the index, one of its series is handed over again; others are of another measurement, or
+    // came after the names.
+    index.hand_over(handed(&of(1..400)));
+    assert!(index.put_in());
+    let mut more = of(300..700);
+    more.extend((700..800).map(|id| entry(id, 2, 1)));
+    more.extend((800..900).map(|id| entry(id, 1, 4)));
+    index.hand_over(handed(&more));
+    index.hand_over(handed(&of(900..1000)));
+    let waiting = index.waiting_bytes();
+    let expected: Vec<SeriesId> = (1..700).chain(900..1000).map(SeriesId).collect();
+    assert_eq!(select_ids(&index, 1, &TagPredicate::All), expected);
+    assert_eq!(
+        select_ids(&index, 2, &TagPredicate::All),
+        (700..800).map(SeriesId).collect::<Vec<_>>()
+    );
+    assert_eq!(select_ids(&index, 3, &TagPredicate::All), []);
+    assert_eq!(index.waiting_bytes(), waiting, "nobody had to put them in");
+    // Each once, ascending where they did not come so.
+    index.hand_over(handed(&of(1020..1030)));
+    index.hand_over(handed(&of(990..1020)));
+    let expected: Vec<SeriesId> = (1..700).chain(900..1030).map(SeriesId).collect();
+    assert_eq!(select_ids(&index, 1, &TagPredicate::All), expected);
+    // Who asks for some has them put in.
+    let none = TagPredicate::Not(Box::new(TagPredicate::All));
+    assert_eq!(select_ids(&index, 1, &none), []);
+    assert_eq!(index.waiting_bytes(), 0);
+    let mut found = select_ids(&index, 1, &TagPredicate::All);
+    found.sort_unstable();
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn ids_are_told_once_each_while_they_are_put_in() {
+    let all: Vec<SeriesEntry> = (1..=20_000).map(machine).collect();
+    let index = LiveIndex::new();
+    for some in all.chunks(40) {
+        index.hand_over(handed(some));
+    }
+    let ids: Vec<SeriesId> = all.iter().map(|entry| entry.id).collect();
+    let looks = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        let readers = [(); 2].map(|()| {
+            scope.spawn(|| {
+                while index.waiting_bytes() > 0 {
+                    assert_eq!(select_ids(&index, 1, &TagPredicate::All), ids);
+                    looks.fetch_add(1, Ordering::Relaxed);
+                }
+            })
+        });
+        // Slowly enough for them to look.
+        let mut number = 0;
+        while index.put_in() {
+            number += 1;
+            let before = looks.load(Ordering::Relaxed);
+            while number % 100 == 0
+                && looks.load(Ordering::Relaxed) == before
+                && !readers.iter().all(ScopedJoinHandle::is_finished)
+            {
+                std::thread::yield_now();
+            }
+        }
+    });
+    assert!(looks.load(Ordering::Relaxed) > 1, "nobody looked");
 }
