@@ -4,6 +4,7 @@ mod ids;
 mod lane;
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 
@@ -21,8 +22,8 @@ use crate::format::rows::decode_rows;
 use crate::format::tombstone::decode_tombstone;
 use crate::index::LiveIndex;
 use crate::manifest::catalog::DatabaseCatalog;
-use crate::memtable::{Memtable, Run};
-use crate::model::{DatabaseId, MeasurementId, Rows, Sequence, Tombstone};
+use crate::memtable::{Growing, Memtable, Run};
+use crate::model::{DatabaseId, MeasurementId, PolicyId, Rows, Sequence, Tombstone};
 use crate::sabotage::{self, Fault};
 use crate::wal::{LogEnd, Wal, WalStart};
 
@@ -45,6 +46,7 @@ impl Core {
         let mut replayed = Replayed {
             seen: Seen::new(),
             lane: Lane::new(&self.workers, &self.budget),
+            growing: BTreeMap::new(),
         };
         let mut replay =
             |sequence, kind, payload: &[u8]| self.replay((sequence, kind, payload), &mut replayed);
@@ -62,6 +64,7 @@ impl Core {
             drop(self.torn.set(torn.clone()));
         }
         self.settle_series(&mut replayed)?;
+        self.settle_rows(&mut replayed);
         self.settle_seen(replayed.seen);
         let defined = replayed.lane.into_defined();
         for database in self.all_databases() {
@@ -121,9 +124,13 @@ impl Core {
         let _charge = self.budget.charge(Class::Replay, 2 * payload.len());
         match kind {
             RECORD_DEFINITIONS => self.replay_definitions(sequence, payload, replayed)?,
-            RECORD_ROWS => self.replay_rows(sequence, payload, &mut replayed.seen)?,
+            RECORD_ROWS => self.replay_rows(sequence, payload, replayed)?,
             RECORD_TOMBSTONE if sabotage::is(Fault::DeleteLostAtRestart) => {}
-            RECORD_TOMBSTONE => self.replay_tombstone(sequence, payload)?,
+            RECORD_TOMBSTONE => {
+                // It hides whole runs' rows or none.
+                self.settle_rows(replayed);
+                self.replay_tombstone(sequence, payload)?;
+            }
             other => {
                 // A later build's: what it means is not known, and skipping it would lose rows.
                 let message = format!("the log has a record of kind {other}, which is not known");
@@ -138,6 +145,7 @@ impl Core {
             return Ok(());
         }
         self.settle_series(replayed)?;
+        self.settle_rows(replayed);
         match self.flush() {
             Err(error) if error.kind() != ErrorKind::NoSpace => Err(error),
             Ok(()) | Err(_) => Ok(()),
@@ -203,7 +211,12 @@ impl Core {
         Ok(())
     }
 
-    fn replay_rows(&self, sequence: Sequence, payload: &[u8], seen: &mut Seen) -> Result<()> {
+    fn replay_rows(
+        &self,
+        sequence: Sequence,
+        payload: &[u8],
+        replayed: &mut Replayed,
+    ) -> Result<()> {
         let (database, policy, rows) = decode_rows(payload).map_err(|error| {
             let message = format!("replay record {}: {error}", sequence.0);
             Error::new(ErrorKind::Corrupt, message)
@@ -218,6 +231,7 @@ impl Core {
             return Ok(());
         };
         let catalog = Arc::clone(&database.stores().catalog);
+        let Replayed { seen, growing, .. } = replayed;
         let seen = seen.entry(database.id).or_default();
         let now = self.env.monotonic();
         let sequencer = self.sequencer();
@@ -230,9 +244,22 @@ impl Core {
                 self.report(Problem::rows_without_key(rows.len() as u64));
             }
             if catalog.measurement_by_id(rows.measurement).is_some() && !rows.is_empty() {
-                let run = Run::charged(rows, sequence, &self.budget);
-                bytes += run.size_bytes();
-                memtable.push_replayed(Arc::new(run), now);
+                bytes += rows.size_bytes() + size_of::<Run>();
+                let place = (database.id, policy, rows.measurement);
+                match growing.entry(place) {
+                    Entry::Vacant(entry) => {
+                        let run = Growing::new(rows, sequence, &self.budget);
+                        entry.insert((Arc::clone(&memtable), run));
+                    }
+                    Entry::Occupied(mut entry) => {
+                        let (memtable, own) = entry.get_mut();
+                        if let Some(rows) = own.join(rows, sequence) {
+                            let next = own.next(rows, sequence);
+                            let run = std::mem::replace(own, next).finish();
+                            memtable.push_replayed(Arc::new(run), now);
+                        }
+                    }
+                }
             }
         }
         sequencer
@@ -241,6 +268,14 @@ impl Core {
             .fetch_add(bytes, Ordering::AcqRel);
         self.unflushed_bytes.fetch_add(bytes, Ordering::AcqRel);
         Ok(())
+    }
+
+    /// The rows of the log so far are in their memtables when this returns.
+    fn settle_rows(&self, replayed: &mut Replayed) {
+        let now = self.env.monotonic();
+        for (memtable, run) in std::mem::take(&mut replayed.growing).into_values() {
+            memtable.push_replayed(Arc::new(run.finish()), now);
+        }
     }
 
     /// Makes sure that no id which rows have is given to something else: where damage took its
@@ -276,6 +311,8 @@ struct Replayed {
     seen: Seen,
     /// Series on their way into registries and live indexes.
     lane: Lane,
+    /// The newest run of each measurement, which the next record may add to.
+    growing: BTreeMap<(DatabaseId, PolicyId, MeasurementId), (Arc<Memtable>, Growing)>,
 }
 
 /// The highest ids that rows of the log have, by database.

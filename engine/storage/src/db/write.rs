@@ -388,7 +388,8 @@ impl Destination<'_> {
             let mut bytes = 0;
             for (group, sequence) in groups.into_iter().zip(first.0 + before..) {
                 for rows in group {
-                    let run = Run::charged(rows, Sequence(sequence), &core.budget);
+                    let sequence = Sequence(sequence);
+                    let run = Run::charged(rows, (sequence, sequence), &core.budget);
                     bytes += run.size_bytes();
                     memtable.push(Arc::new(run), now);
                 }

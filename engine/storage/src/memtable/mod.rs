@@ -11,6 +11,7 @@
 //! copy a short list of pointers, never while rows are read or merged.
 
 mod gather;
+mod growing;
 mod merging;
 mod narrow;
 mod order;
@@ -28,6 +29,7 @@ use std::time::Duration;
 use hashbrown::HashMap;
 
 pub(crate) use crate::memtable::gather::{Fold, arrange_owned as arrange};
+pub(crate) use crate::memtable::growing::Growing;
 use crate::memtable::merging::{Group, Merging};
 pub(crate) use crate::memtable::narrow::Narrow;
 pub(crate) use crate::memtable::run::Held;
@@ -119,12 +121,12 @@ impl Memtable {
         }
     }
 
-    /// Adds a run at `now` of the monotonic clock: readers see it from here on. Sequences never
-    /// fall from one push to the next. Now and then merges some runs before it returns, while
-    /// readers go on.
+    /// Adds a run at `now` of the monotonic clock: readers see it from here on. Sequences of a
+    /// measurement never fall from one push to the next. Now and then merges some runs before it
+    /// returns, while readers go on.
     ///
     /// # Panics
-    /// If the memtable is frozen, or the run's sequence lies below the last one.
+    /// If the memtable is frozen, or the run's sequence lies below the last one of its measurement.
     pub fn push(&self, run: Arc<Run>, now: Duration) {
         let (measurement, rows) = (run.measurement(), run.row_count());
         let is_read = self.add(run, now);
@@ -325,9 +327,13 @@ impl State {
     fn push(&mut self, run: Arc<Run>, now: Duration) {
         assert!(!self.is_frozen, "nothing is written to a frozen memtable");
         let (first, last) = run.sequences();
-        let (oldest, newest) = self.sequences.unwrap_or((first, first));
-        assert!(newest <= first, "runs come in order of their sequences");
-        self.sequences = Some((oldest, last));
+        let before = self.list(run.measurement()).last();
+        assert!(
+            before.is_none_or(|before| before.sequences().1 <= first),
+            "runs come in order of their sequences"
+        );
+        let (oldest, newest) = self.sequences.unwrap_or((first, last));
+        self.sequences = Some((oldest.min(first), newest.max(last)));
         self.oldest_push.get_or_insert(now);
         self.size_bytes += run.size_bytes();
         self.row_count += run.row_count();

@@ -51,13 +51,14 @@ impl Run {
         Run::spanning(rows, (sequence, sequence), None)
     }
 
-    /// The same, counted in `budget` as long as it lives, and so is what is made of it.
+    /// The same of rows of several sequences, from the first to the last of them; counted in `budget` as long as it
+    /// lives, and so is what is made of it.
     ///
     /// # Panics
     /// As [`Run::new`].
-    pub fn charged(rows: Rows, sequence: Sequence, budget: &Arc<Budget>) -> Run {
+    pub fn charged(rows: Rows, sequences: (Sequence, Sequence), budget: &Arc<Budget>) -> Run {
         let charge = Some((budget, Class::Memtable));
-        Run::spanning(rows, (sequence, sequence), charge)
+        Run::spanning(rows, sequences, charge)
     }
 
     fn spanning(

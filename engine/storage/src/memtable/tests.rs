@@ -8,6 +8,7 @@ use std::thread::ScopedJoinHandle;
 use proptest::prelude::*;
 
 use super::*;
+use crate::budget::Budget;
 use crate::model::{
     Bitmap, Column, FieldId, FieldType, FieldValue, Presence, Rows, SeriesId, Values,
 };
@@ -518,4 +519,26 @@ fn a_merge_that_panics_is_not_waited_for() {
     }));
     assert!(failed.is_err());
     assert_eq!(memtable.settled_runs(MeasurementId(1)).len(), 1);
+}
+
+#[test]
+fn runs_of_several_measurements_come_in_any_order_those_of_one_in_theirs() {
+    let of = |measurement: u32, sequence: u64, end: u64| {
+        let rows = Rows {
+            measurement: MeasurementId(measurement),
+            ..many(sequence.cast_signed() * 10, 10)
+        };
+        let sequences = (Sequence(sequence), Sequence(end));
+        Arc::new(Run::charged(rows, sequences, &Budget::new(1 << 30)))
+    };
+    let memtable = Memtable::new();
+    memtable.push_replayed(of(1, 3, 9), Duration::ZERO);
+    memtable.push_replayed(of(2, 1, 7), Duration::ZERO);
+    memtable.push_replayed(of(2, 8, 8), Duration::ZERO);
+    assert_eq!(memtable.sequences(), Some((Sequence(1), Sequence(9))));
+    let early = of(1, 8, 10);
+    let pushed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        memtable.push_replayed(early, Duration::ZERO);
+    }));
+    assert!(pushed.is_err());
 }
