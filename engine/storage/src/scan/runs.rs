@@ -119,11 +119,22 @@ impl RunsStore {
         let mut spans: Vec<Vec<Range<usize>>> = vec![Vec::new(); self.runs.len()];
         let (mut end, mut rows) = (first, 0);
         let last = self.end.min(first.saturating_add(count));
-        let mut found: Vec<Range<usize>> = Vec::with_capacity(self.runs.len());
+        let wanted = &self.series[first..last];
+        let (lowest, highest) = (wanted.iter().min(), wanted.iter().max());
+        let may_have = |run: &RunStore| {
+            let (low, high) = run.run().series();
+            highest >= Some(&low) && lowest <= Some(&high)
+        };
+        // Where series came one after another, most runs have none of these.
+        let runs: Vec<usize> = (0..self.runs.len())
+            .filter(|run| may_have(&self.runs[*run]))
+            .collect();
+        let mut found: Vec<Range<usize>> = Vec::with_capacity(runs.len());
         while end < last && rows < self.rows_max {
             let series = self.series[end];
             found.clear();
-            for (run, found_at) in self.runs.iter().zip(&self.found) {
+            for run in &runs {
+                let (run, found_at) = (&self.runs[*run], &self.found[*run]);
                 let rows = run.run().rows_near(series, found_at.get());
                 if !rows.is_empty() {
                     found_at.set(rows.start);
@@ -135,7 +146,8 @@ impl RunsStore {
                 self.long.set(Some(end));
                 break;
             }
-            for (spans, rows) in spans.iter_mut().zip(&found) {
+            for (run, rows) in runs.iter().zip(&found) {
+                let spans = &mut spans[*run];
                 match spans.last_mut() {
                     Some(span) if span.end == rows.start => span.end = rows.end,
                     Some(_) | None if rows.is_empty() => {}
