@@ -123,17 +123,20 @@ impl Workers {
         self.jobs().clear();
     }
 
-    /// Does the jobs that wait: a job that nobody waits for lets them go first.
-    pub(crate) fn do_waiting(&self) {
-        while let Some(job) = self.next_job().filter(|_| !self.is_stopping()) {
+    /// Does the job that has waited longest, if one waits: a job that is in no hurry lets others go first.
+    pub(crate) fn do_next(&self) -> bool {
+        let next = self.next_job().filter(|_| !self.is_stopping());
+        let is_there = next.is_some();
+        if let Some(job) = next {
             // What it left behind says that it failed: whoever offered it sees to that.
             drop(catch_unwind(AssertUnwindSafe(job)));
         }
+        is_there
     }
 
     fn work(&self, number: usize) {
         loop {
-            self.do_waiting();
+            while self.do_next() {}
             self.threads[number].is_idle.store(true, Ordering::SeqCst);
             if self.jobs().is_empty() {
                 return;
@@ -214,7 +217,7 @@ mod tests {
         let (own, last) = (Arc::downgrade(&workers), done.clone());
         assert!(workers.offer(Box::new(move || {
             wait.recv().unwrap();
-            own.upgrade().unwrap().do_waiting();
+            assert!(own.upgrade().unwrap().do_next());
             last.send("the one in no hurry").unwrap();
         })));
         let offered = || {

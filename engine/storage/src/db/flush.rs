@@ -103,6 +103,7 @@ impl Core {
             for index in indexes {
                 index.catch_up();
             }
+            while database.registry.take_in() {}
         }
         let frozen = self.freeze(flushing);
         self.drain(&frozen.generation);

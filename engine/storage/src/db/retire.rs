@@ -128,6 +128,8 @@ impl Core {
             return Err(error);
         }
         drop(manifest);
+        // Not under the lock that writers wait for.
+        while database.registry.take_in() {}
         let sequencer = self.sequencer();
         let back = database.defined_since(live, dropped);
         database.registry.replace(vec![new], back);

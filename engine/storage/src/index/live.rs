@@ -16,7 +16,7 @@ mod values;
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, TryLockError};
 
 use crate::format::definitions::{SeriesList, push_series};
@@ -43,6 +43,8 @@ pub struct LiveIndex {
     turn: Mutex<()>,
     /// Whether some wait, or are being put in. It changes under the lock of `waiting`.
     is_behind: AtomicBool,
+    /// How often those that wait were looked at as they wait.
+    looks: AtomicUsize,
 }
 
 #[derive(Debug, Default)]

@@ -4,8 +4,8 @@
 //! flush, by hash of the canonical key; and the registry files, the same for all older ones. It
 //! knows hashes and ids, no names and no keys. No heap object per series.
 //!
-//! Those of a log wait in heaps of some thousand, and go to the second layer a heap at a time, when one of
-//! it is asked for or when somebody has time: a start need not wait for that.
+//! Before the second layer those of a log wait, by neighbourhood of its table, and go there some thousand at a
+//! time, when one of them is asked for or when somebody has time: a start need not wait for that.
 //!
 //! Invariants: an id is handed to `insert` once, under the sequencing lock of the database; the
 //! front cache holds only what the layers behind it would answer, and is cleared by drops.

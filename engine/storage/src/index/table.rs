@@ -129,6 +129,13 @@ impl<E: Entry> Table<E> {
         self.len += 1;
     }
 
+    /// Is cut into shards now, if so many more entries will be: until then those of one place crowd the only one.
+    pub(super) fn expect(&mut self, count: usize) {
+        if self.shards.len() <= 1 && self.len + count > WHOLE_MAX {
+            self.split();
+        }
+    }
+
     /// Makes room for `count` entries around `place`: so many single insertions would grow again and again.
     pub(super) fn reserve_around(&mut self, place: u64, count: usize) {
         let shards = self.shards.len();

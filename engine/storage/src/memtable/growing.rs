@@ -23,6 +23,8 @@ pub(crate) struct Growing {
     sequences: (Sequence, Sequence),
     /// Whether more may come to stand behind them.
     is_joinable: bool,
+    /// Whether some did: there is room for more then.
+    has_joined: bool,
     /// Whether they come behind a run that became as large as may be, and so perhaps will this.
     follows_whole: bool,
     charge: Charge,
@@ -37,6 +39,7 @@ impl Growing {
         assert!(!rows.is_empty(), "a run has rows");
         Growing {
             is_joinable: is_joinable(&rows),
+            has_joined: false,
             follows_whole: false,
             sequences: (sequence, sequence),
             charge: budget.charge(Class::Replay, rows.size_bytes()),
@@ -55,7 +58,7 @@ impl Growing {
         }
     }
 
-    /// Adds the rows of a later record, if all have the same fields and a value of each, ascend, and are not many
+    /// Adds the rows of a later record, or others of the same, if all have the same fields and a value of each, ascend, and are not many
     /// enough already; else gives them back. Cost: a copy.
     pub(crate) fn join(&mut self, rows: Rows, sequence: Sequence) -> Option<Rows> {
         let is_next = self.is_joinable
@@ -76,6 +79,7 @@ impl Growing {
             reserve(&mut self.rows, room.max(wanted));
         }
         append(&mut self.rows, &rows);
+        self.has_joined = true;
         self.sequences.1 = sequence;
         self.charge.resize(self.rows.size_bytes());
         None
@@ -83,7 +87,7 @@ impl Growing {
 
     /// The run, without room for more.
     pub(crate) fn finish(mut self) -> Run {
-        if self.sequences.0 < self.sequences.1 {
+        if self.has_joined {
             shrink(&mut self.rows);
         }
         Run::charged(self.rows, self.sequences, self.charge.budget())
@@ -239,6 +243,21 @@ mod tests {
             }
         }
         assert_eq!(*run.rows(), expected);
+    }
+
+    #[test]
+    fn rows_of_one_record_join_too_and_leave_no_room() {
+        let budget = budget();
+        let mut growing = Growing::new(rows(1..1000, 5, &[1]), Sequence(1), &budget);
+        assert_eq!(growing.join(rows(1000..1010, 5, &[1]), Sequence(1)), None);
+        let run = growing.finish();
+        assert_eq!(run.sequences(), (Sequence(1), Sequence(1)));
+        assert_eq!(*run.rows(), rows(1..1010, 5, &[1]));
+        assert!(
+            run.size_bytes() < 1500 * (8 * 3 + 1),
+            "{}",
+            run.size_bytes()
+        );
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! measurement, oldest first.
 //!
 //! A memtable does not know the log, files or names; it takes only rows that are durable already,
-//! in order of their sequences. While somebody reads, small runs are merged into larger ones as they
+//! those of a measurement in order of their sequences. While somebody reads, small runs are merged into larger ones as they
 //! come, so that a reader meets few. While nobody does, all but the smallest wait: the flush puts rows
 //! in order anyhow, and to merge them before costs a sixth of what it costs to take a write. What waits
 //! keeps whole numbers in as few bytes as they take. The first reader merges what waits; where several

@@ -1,7 +1,7 @@
 //! A run: rows of one measurement that were written in consecutive sequences, never changed.
 //!
-//! A written run is in arrival order and may hold one series and time twice, the later row winning
-//! field by field; a sorted run ascends by (series, time) and holds each once. A run that waits for a flush and
+//! A run as it was written, or as a log had it, is in arrival order and may hold one series and time twice, the
+//! later row winning field by field; a sorted run ascends by (series, time) and holds each once. A run that waits for a flush and
 //! that nobody is expected to read is narrow: it keeps whole numbers in fewer bytes.
 
 use std::borrow::Cow;

@@ -33,7 +33,8 @@ const UNREAD_PART: usize = 64;
 const UNINDEXED_MAX: usize = 128 << 20;
 /// The same as a part of the budget, at most.
 const UNINDEXED_PART: usize = 16;
-/// Series that wait for a registry at most: many at once cost less than each by itself.
+/// Series that are gathered for the registries at most: at the end of the log they are left to wait there, before it
+/// the registries take them in.
 const LEARNT_MAX: usize = 1 << 22;
 /// The same as a part of the budget, at most.
 const LEARNT_PART: usize = 16;
@@ -235,8 +236,8 @@ impl Lane {
         }
     }
 
-    /// Returns when every series that was handed over is in its registry, and its index has it, at least for
-    /// later: of each database the highest id.
+    /// Returns when its registry and its index have every series that was handed over, at least for later: of each
+    /// database the highest id.
     ///
     /// # Errors
     /// `Corrupt` where a record has what is no series.
@@ -315,7 +316,7 @@ impl Lane {
                 let goes_on = || {
                     let threads = threads.upgrade();
                     threads.is_some_and(|own| {
-                        own.do_waiting();
+                        own.do_next();
                         !own.is_stopping()
                     })
                 };
@@ -433,8 +434,8 @@ mod tests {
         bytes
     }
 
-    fn lane(workers: Option<Arc<Workers>>) -> (Lane, Arc<Budget>) {
-        let budget = Budget::new(1 << 30);
+    fn lane(workers: Option<Arc<Workers>>, budget_bytes: usize) -> (Lane, Arc<Budget>) {
+        let budget = Budget::new(budget_bytes);
         let cell = OnceLock::new();
         if let Some(workers) = workers {
             drop(cell.set(workers));
@@ -443,8 +444,8 @@ mod tests {
     }
 
     /// Hands series to two databases in turn, each some thousand at a time, in records of some hundred.
-    fn fill(workers: Option<Arc<Workers>>) {
-        let (mut lane, budget) = lane(workers);
+    fn fill(workers: Option<&Arc<Workers>>, budget_bytes: usize) {
+        let (mut lane, budget) = lane(workers.cloned(), budget_bytes);
         let databases = [database(1), database(2)];
         let mut expected = [Vec::new(), Vec::new()];
         let mut highest = BTreeMap::new();
@@ -493,16 +494,22 @@ mod tests {
     #[test]
     fn series_stand_where_they_belong_as_they_came_with_a_helper() {
         let (_folder, workers) = workers(2);
-        fill(Some(workers));
+        // In the smaller ones more than may waits to be read, to be put into the index and for the registry.
+        for budget_bytes in [1 << 30, 32 << 20, 4 << 20] {
+            fill(Some(&workers), budget_bytes);
+        }
     }
 
     #[test]
     fn and_where_nobody_helps_or_no_helper_ever_comes() {
-        fill(None);
-        fill(Some(Workers::none()));
-        let (_folder, workers) = workers(1);
-        workers.stop();
-        fill(Some(workers));
+        let (_folder, stopped) = workers(1);
+        stopped.stop();
+        let none = Workers::none();
+        for budget_bytes in [1 << 30, 32 << 20, 4 << 20] {
+            for workers in [None, Some(&none), Some(&stopped)] {
+                fill(workers, budget_bytes);
+            }
+        }
     }
 
     #[test]
@@ -521,7 +528,7 @@ mod tests {
         ];
         for (count, bytes, message) in cases {
             for workers in [None, Some(Arc::clone(&workers))] {
-                let (mut lane, _) = lane(workers);
+                let (mut lane, _) = lane(workers, 1 << 30);
                 let (own, index) = database(1);
                 let sound = record(100..200);
                 let mut push = |sequence, count, bytes| {

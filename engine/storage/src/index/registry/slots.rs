@@ -64,26 +64,16 @@ impl Slot {
 
 /// Series that wait for a registry, those together that come to lie near each other in its table: to put them
 /// anywhere would miss the cache for each of a million.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Learnt {
-    /// Of each neighbourhood its series in the order that they came in, [`NEAR_ROOM`] by [`NEAR_ROOM`].
+    /// Of each neighbourhood its series in the order that they came in, [`NEAR_ROOM`] by [`NEAR_ROOM`]. Empty where
+    /// there is none at all.
     near: Vec<Vec<Vec<Slot>>>,
     count: usize,
 }
 
 /// Series for which there is room at once: what they take is not copied for more of them to come.
 const NEAR_ROOM: usize = 512;
-
-impl Default for Learnt {
-    fn default() -> Learnt {
-        Learnt {
-            near: (0..Table::<Slot>::NEIGHBOURHOODS)
-                .map(|_| Vec::new())
-                .collect(),
-            count: 0,
-        }
-    }
-}
 
 impl Learnt {
     /// Memory of a series at most, bytes: what a few take grows by doubling.
@@ -98,6 +88,7 @@ impl Learnt {
     pub fn push(&mut self, (hash, series): FileEntry) {
         let (high, low) = halves(hash);
         let value = series.0;
+        self.make_places();
         let near = &mut self.near[Table::<Slot>::neighbourhood(high)];
         if near.last().is_none_or(|last| last.len() == NEAR_ROOM) {
             let room = if near.is_empty() { 0 } else { NEAR_ROOM };
@@ -107,6 +98,13 @@ impl Learnt {
             last.push(Slot { high, low, value });
         }
         self.count += 1;
+    }
+
+    fn make_places(&mut self) {
+        if self.near.is_empty() {
+            self.near
+                .resize_with(Table::<Slot>::NEIGHBOURHOODS, Vec::new);
+        }
     }
 
     /// How many there are.
@@ -127,6 +125,7 @@ impl Learnt {
 
     /// Adds those of `other` behind its own.
     pub(super) fn append(&mut self, other: &mut Learnt) {
+        self.make_places();
         for (own, other) in self.near.iter_mut().zip(&mut other.near) {
             own.append(other);
         }
@@ -143,6 +142,9 @@ impl Learnt {
         };
         let taken = near.map(std::mem::take).unwrap_or_default();
         self.count -= taken.iter().map(Vec::len).sum::<usize>();
+        if self.count == 0 {
+            self.near = Vec::new();
+        }
         taken
     }
 }
@@ -262,6 +264,7 @@ impl Slots {
         let mut near: Vec<Slot> = near.filter(is_new).collect();
         near.sort_by_key(|slot| (slot.high, slot.low));
         near.dedup_by_key(|slot| (slot.high, slot.low));
+        self.0.expect(near.len() + learnt.len());
         if let Some(first) = near.first() {
             // Singly, the table would grow again and again.
             self.0.reserve_around(first.high, near.len());
