@@ -11,7 +11,6 @@ use alone::Room;
 pub use alone::{AloneChunk, ChunkColumn};
 
 use crate::block::decoded::{SetCache, read_stats};
-use crate::block::group::append_values;
 use crate::block::reader::Measurement;
 use crate::codec::{self, DecodeError, Shared};
 use crate::error::{Error, Result};
@@ -542,7 +541,7 @@ fn slice(column: &Column, rows: Range<usize>) -> Option<Column> {
     let mut values = Values::new(column.values.field_type());
     let presence = match &column.presence {
         Presence::All => {
-            append_values(&mut values, &column.values, rows);
+            values.append(&column.values, rows);
             Presence::All
         }
         Presence::Some(bits) => {
@@ -551,7 +550,7 @@ fn slice(column: &Column, rows: Range<usize>) -> Option<Column> {
                 return None;
             }
             let all = dense.len() == rows.len();
-            append_values(&mut values, &column.values, dense);
+            values.append(&column.values, dense);
             if all {
                 Presence::All
             } else {

@@ -134,14 +134,14 @@ fn absent(rows: usize) -> Presence {
 fn append_column(target: &mut Column, source: &Column, range: Range<usize>, before: usize) {
     match &source.presence {
         Presence::All => {
-            append_values(&mut target.values, &source.values, range.clone());
+            target.values.append(&source.values, range.clone());
             if let Presence::Some(bits) = &mut target.presence {
                 range.for_each(|_| bits.push(true));
             }
         }
         Presence::Some(present) => {
             let dense = present.rank(range.start)..present.rank(range.end);
-            append_values(&mut target.values, &source.values, dense.clone());
+            target.values.append(&source.values, dense.clone());
             match &mut target.presence {
                 Presence::All if dense.len() == range.len() => {}
                 Presence::All => {
@@ -165,34 +165,5 @@ fn pad(column: &mut Column, rows: usize) {
             column.presence = Presence::Some(bits);
         }
         Presence::Some(bits) => (bits.len()..rows).for_each(|_| bits.push(false)),
-    }
-}
-
-/// Appends `range` of `source` to `target`, both of one type.
-///
-/// # Panics
-/// If they are not.
-pub(super) fn append_values(target: &mut Values, source: &Values, range: Range<usize>) {
-    match (target, source) {
-        (Values::Float(target), Values::Float(source)) => target.extend_from_slice(&source[range]),
-        (Values::Integer(target), Values::Integer(source)) => {
-            target.extend_from_slice(&source[range]);
-        }
-        (Values::Unsigned(target), Values::Unsigned(source)) => {
-            target.extend_from_slice(&source[range]);
-        }
-        (Values::Boolean(target), Values::Boolean(source)) => {
-            target.extend_from_slice(&source[range]);
-        }
-        (Values::String(target), Values::String(source)) => {
-            range.for_each(|index| target.push(source.get(index)));
-        }
-        (target, source) => {
-            assert_eq!(
-                target.field_type(),
-                source.field_type(),
-                "a field has one type in a block"
-            );
-        }
     }
 }

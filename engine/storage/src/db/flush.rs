@@ -103,7 +103,7 @@ impl Core {
             for index in indexes {
                 index.catch_up();
             }
-            while database.registry.take_in() {}
+            database.registry.take_in_all();
         }
         let frozen = self.freeze(flushing);
         self.drain(&frozen.generation);

@@ -129,7 +129,7 @@ impl Core {
         }
         drop(manifest);
         // Not under the lock that writers wait for.
-        while database.registry.take_in() {}
+        database.registry.take_in_all();
         let sequencer = self.sequencer();
         let back = database.defined_since(live, dropped);
         database.registry.replace(vec![new], back);

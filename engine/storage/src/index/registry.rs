@@ -175,6 +175,11 @@ impl Registry {
         self.behind.write().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Does all of it, never long under one hold of the lock.
+    pub fn take_in_all(&self) {
+        while self.take_in() {}
+    }
+
     /// With nothing that waits.
     fn settled(&self) -> RwLockWriteGuard<'_, Behind> {
         let mut behind = self.write();

@@ -7,14 +7,12 @@ use crate::budget::{Budget, Charge, Class};
 use crate::memtable::MERGED_ROWS_MAX;
 use crate::memtable::order::ascends;
 use crate::memtable::run::Run;
-use crate::model::{Column, FieldType, Presence, Rows, Sequence, Values};
+use crate::model::{Column, FieldId, FieldType, Presence, Rows, Sequence};
 
 /// Room is made for so many times the rows that there are.
 const ROOM_FACTOR: usize = 8;
 /// Rows for which there is room at most: a run that is large enough, and what is left of its last record.
 const ROOM_ROWS_MAX: usize = MERGED_ROWS_MAX + MERGED_ROWS_MAX / 16;
-
-const NO_STRINGS: &str = "rows with strings are not joined";
 
 /// Rows of consecutive sequences of a measurement.
 #[derive(Debug)]
@@ -58,8 +56,8 @@ impl Growing {
         }
     }
 
-    /// Adds the rows of a later record, or others of the same, if all have the same fields and a value of each, ascend, and are not many
-    /// enough already; else gives them back. Cost: a copy.
+    /// Adds the rows of a later record, or others of the same, if all have the same fields and a value of each,
+    /// ascend, and are not many enough already; else gives them back. Cost: a copy.
     pub(crate) fn join(&mut self, rows: Rows, sequence: Sequence) -> Option<Rows> {
         let is_next = self.is_joinable
             && self.rows.len() < MERGED_ROWS_MAX
@@ -112,13 +110,9 @@ fn is_behind(rows: &Rows, next: &Rows) -> bool {
 
 /// Whether they have the same fields of the same types.
 fn is_alike(rows: &Rows, next: &Rows) -> bool {
-    let fields = |rows: &Rows| {
-        let columns = rows.columns.iter();
-        columns
-            .map(|(field, column)| (*field, column.values.field_type()))
-            .collect::<Vec<_>>()
-    };
-    rows.measurement == next.measurement && fields(rows) == fields(next)
+    let (own, next_columns) = (rows.columns.iter(), next.columns.iter());
+    let kind = |(field, column): &(FieldId, Column)| (*field, column.values.field_type());
+    rows.measurement == next.measurement && own.map(kind).eq(next_columns.map(kind))
 }
 
 fn reserve(rows: &mut Rows, count: usize) {
@@ -126,13 +120,7 @@ fn reserve(rows: &mut Rows, count: usize) {
     rows.series.reserve_exact(more);
     rows.timestamps.reserve_exact(more);
     for (_, column) in &mut rows.columns {
-        match &mut column.values {
-            Values::Float(values) => values.reserve_exact(more),
-            Values::Integer(values) => values.reserve_exact(more),
-            Values::Unsigned(values) => values.reserve_exact(more),
-            Values::Boolean(values) => values.reserve_exact(more),
-            Values::String(_) => unreachable!("{NO_STRINGS}"),
-        }
+        column.values.reserve_exact(more);
     }
 }
 
@@ -140,13 +128,7 @@ fn shrink(rows: &mut Rows) {
     rows.series.shrink_to_fit();
     rows.timestamps.shrink_to_fit();
     for (_, column) in &mut rows.columns {
-        match &mut column.values {
-            Values::Float(values) => values.shrink_to_fit(),
-            Values::Integer(values) => values.shrink_to_fit(),
-            Values::Unsigned(values) => values.shrink_to_fit(),
-            Values::Boolean(values) => values.shrink_to_fit(),
-            Values::String(_) => unreachable!("{NO_STRINGS}"),
-        }
+        column.values.shrink_to_fit();
     }
 }
 
@@ -154,23 +136,14 @@ fn append(rows: &mut Rows, next: &Rows) {
     rows.series.extend_from_slice(&next.series);
     rows.timestamps.extend_from_slice(&next.timestamps);
     for ((_, column), (_, next)) in rows.columns.iter_mut().zip(&next.columns) {
-        match (&mut column.values, &next.values) {
-            (Values::Float(own), Values::Float(next)) => own.extend_from_slice(next),
-            (Values::Integer(own), Values::Integer(next)) => own.extend_from_slice(next),
-            (Values::Unsigned(own), Values::Unsigned(next)) => own.extend_from_slice(next),
-            (Values::Boolean(own), Values::Boolean(next)) => own.extend_from_slice(next),
-            (own, next) => {
-                assert_eq!(own.field_type(), next.field_type(), "they are alike");
-                unreachable!("{NO_STRINGS}");
-            }
-        }
+        column.values.append(&next.values, 0..next.values.len());
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Bitmap, Column, FieldId, MeasurementId, SeriesId, Strings};
+    use crate::model::{Bitmap, MeasurementId, SeriesId, Strings, Values};
 
     /// A row of each of some series, of some fields.
     fn rows(series: std::ops::Range<u64>, time: i64, fields: &[u32]) -> Rows {

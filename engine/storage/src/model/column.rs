@@ -1,5 +1,7 @@
 //! Columns in memory: one field's values, dense, and which rows have one.
 
+use std::ops::Range;
+
 use crate::model::{FieldType, FieldValue};
 
 /// Byte strings end to end. String `i` is `bytes[ends[i-1]..ends[i]]`.
@@ -131,6 +133,60 @@ impl Values {
                     value.field_type(),
                     "a column has one type"
                 );
+            }
+        }
+    }
+
+    /// Appends those of `source` that stand in `range`.
+    ///
+    /// # Panics
+    /// If they are of another type, or there are not that many.
+    pub fn append(&mut self, source: &Values, range: Range<usize>) {
+        match (self, source) {
+            (Values::Float(own), Values::Float(source)) => own.extend_from_slice(&source[range]),
+            (Values::Integer(own), Values::Integer(source)) => {
+                own.extend_from_slice(&source[range]);
+            }
+            (Values::Unsigned(own), Values::Unsigned(source)) => {
+                own.extend_from_slice(&source[range]);
+            }
+            (Values::Boolean(own), Values::Boolean(source)) => {
+                own.extend_from_slice(&source[range]);
+            }
+            (Values::String(own), Values::String(source)) => {
+                range.for_each(|index| own.push(source.get(index)));
+            }
+            (own, source) => {
+                assert_eq!(
+                    own.field_type(),
+                    source.field_type(),
+                    "a column has one type"
+                );
+            }
+        }
+    }
+
+    /// Makes room for `more` values, and for no bytes of strings.
+    pub fn reserve_exact(&mut self, more: usize) {
+        match self {
+            Values::Float(values) => values.reserve_exact(more),
+            Values::Integer(values) => values.reserve_exact(more),
+            Values::Unsigned(values) => values.reserve_exact(more),
+            Values::Boolean(values) => values.reserve_exact(more),
+            Values::String(values) => values.ends.reserve_exact(more),
+        }
+    }
+
+    /// Lets go of room that no value takes.
+    pub fn shrink_to_fit(&mut self) {
+        match self {
+            Values::Float(values) => values.shrink_to_fit(),
+            Values::Integer(values) => values.shrink_to_fit(),
+            Values::Unsigned(values) => values.shrink_to_fit(),
+            Values::Boolean(values) => values.shrink_to_fit(),
+            Values::String(values) => {
+                values.ends.shrink_to_fit();
+                values.bytes.shrink_to_fit();
             }
         }
     }

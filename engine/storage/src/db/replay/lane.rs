@@ -158,7 +158,7 @@ impl Reading {
         self.charge.resize(bytes);
         if self.learnt_count >= LEARNT_MAX || bytes >= self.learnt_max {
             for database in self.learn() {
-                while database.registry.take_in() {}
+                database.registry.take_in_all();
             }
         }
         Ok(())

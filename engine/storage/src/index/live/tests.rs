@@ -603,3 +603,17 @@ fn ids_are_told_once_each_while_they_are_put_in() {
     });
     assert!(looks.load(Ordering::Relaxed) > 1, "nobody looked");
 }
+
+#[test]
+fn what_waits_is_looked_at_some_times_and_then_put_in() {
+    let all: Vec<SeriesEntry> = (1..=100).map(machine).collect();
+    let ids: Vec<SeriesId> = all.iter().map(|entry| entry.id).collect();
+    let index = LiveIndex::new();
+    index.hand_over(handed(&all));
+    for _ in 0..8 {
+        assert_eq!(select_ids(&index, 1, &TagPredicate::All), ids);
+        assert!(index.waiting_bytes() > 0);
+    }
+    assert_eq!(select_ids(&index, 1, &TagPredicate::All), ids);
+    assert_eq!(index.waiting_bytes(), 0);
+}
