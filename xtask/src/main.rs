@@ -116,11 +116,13 @@ fn restart() -> Outcome {
     for shape in [Shape::FEW_SERIES, Shape::MILLION_SERIES, Shape::MANY_SERIES] {
         let took = verifier::restart(shape)?;
         println!(
-            "{} MiB of log, {} rows: a write is accepted after {} ms, all rows are counted after {} ms",
+            "{} MiB of log, {} rows: a write is accepted after {} ms, all rows are counted after {} ms, \
+             and those with a tag, if they are asked for first, after {} ms",
             took.log_bytes >> 20,
             took.rows,
             took.first_write.as_millis(),
-            took.all_answered.as_millis()
+            took.all_answered.as_millis(),
+            took.tag_answered.as_millis()
         );
     }
     Ok(())

@@ -1,8 +1,9 @@
-//! How long a start takes after a kill with a full log: until a write is accepted, and until everything
-//! that was acknowledged is answered.
+//! How long a start takes after a kill with a full log: until a write is accepted, until everything that was
+//! acknowledged is answered, and until a question with a tag is.
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -49,10 +50,13 @@ pub(crate) struct Restart {
     pub(crate) log_bytes: u64,
     pub(crate) rows: u64,
     pub(crate) first_write: Duration,
+    /// Until all rows were counted.
     pub(crate) all_answered: Duration,
+    /// The same of another start, of which the first question was for the rows of one writer.
+    pub(crate) tag_answered: Duration,
 }
 
-/// Fills a log, kills the server, and starts it again.
+/// Fills a log, kills the server, and starts it again, and the same once more.
 pub(crate) fn measure(shape: Shape) -> Result<Restart, String> {
     let place = Place::new("restart")?;
     let (data, log) = (place.0.join("data"), place.0.join("server.log"));
@@ -62,25 +66,43 @@ pub(crate) fn measure(shape: Shape) -> Result<Restart, String> {
         let writers: Vec<_> = (0..WRITERS)
             .map(|writer| scope.spawn(move || fill(address, writer, shape)))
             .collect();
-        let mut rows = 0;
-        for writer in writers {
-            rows += writer
-                .join()
-                .map_err(|_| "a writer panicked".to_owned())??;
-        }
-        Ok::<u64, String>(rows)
+        let joined = writers.into_iter().map(|writer| {
+            let rows = writer.join();
+            rows.map_err(|_| "a writer panicked".to_owned())?
+        });
+        joined.collect::<Result<Vec<u64>, String>>()
     })?;
+    let all = rows.iter().sum();
     let mut connection = Connection::new(address);
     let log_bytes = metric(&mut connection, "silverback_log_bytes_total")?;
     let in_memory = metric(&mut connection, "silverback_memtable_rows")?;
-    if in_memory != rows {
+    if in_memory != all {
         return Err(format!(
-            "of {rows} rows {in_memory} are to be replayed: the rest was flushed"
+            "of {all} rows {in_memory} are to be replayed: the rest was flushed"
         ));
     }
     server.kill()?;
+    let count = "SELECT count(f1) FROM m";
+    let (first_write, all_answered) = start_again((&data, &log), (count, all))?;
+    let of_one = format!("{count} WHERE w='w1'");
+    let (_, tag_answered) = start_again((&data, &log), (&of_one, rows[1]))?;
+    Ok(Restart {
+        log_bytes,
+        rows: all,
+        first_write,
+        all_answered,
+        tag_answered,
+    })
+}
+
+/// Starts a server, writes, asks it for a count of rows, and kills it: when the write was accepted, and when the
+/// count was answered.
+fn start_again(
+    (data, log): (&Path, &Path),
+    (count, rows): (&str, u64),
+) -> Result<(Duration, Duration), String> {
     let begin = Instant::now();
-    let (server, address, _) = start(&data, &log)?;
+    let (server, address, _) = start(data, log)?;
     let mut connection = Connection::new(address);
     let body = "m,s=new f0=1 1";
     let (status, said) = connection
@@ -90,18 +112,15 @@ pub(crate) fn measure(shape: Shape) -> Result<Restart, String> {
     if status != 204 {
         return Err(format!("the first write: {status} {said}"));
     }
-    let said = connection.query("application/csv", "SELECT count(f1) FROM m")?;
-    let all_answered = begin.elapsed();
+    let said = connection.query("application/csv", count)?;
+    let answered = begin.elapsed();
     if !said.trim_end().ends_with(&format!(",{rows}")) {
-        return Err(format!("{rows} rows were acknowledged, it answers {said}"));
+        return Err(format!(
+            "{rows} rows were acknowledged, to {count} it answers {said}"
+        ));
     }
     server.kill()?;
-    Ok(Restart {
-        log_bytes,
-        rows,
-        first_write,
-        all_answered,
-    })
+    Ok((first_write, answered))
 }
 
 /// Writes until the log is long enough. How many rows.

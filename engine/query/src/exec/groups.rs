@@ -493,15 +493,13 @@ impl<'p> PreparedMeasurement<'p> {
 }
 
 /// Whether all that `plan` makes comes from statistics, of which it does not matter whose they are: where series
-/// are not told apart, their tags need not be read. In which order they come does not matter either, but for
-/// the last bit of a sum of floats, and for one that passes what a float holds on the way.
+/// are not told apart, their tags need not be read, as the index has answered what a condition says of them. In
+/// which order they come does not matter either, but for the last bit of a sum of floats, and for one that passes
+/// what a float holds on the way.
 fn is_stated(plan: &Plan) -> bool {
-    let is_tag = |binding: &Binding| matches!(binding, Binding::Tag(_));
     let is_stated = |input: &Input| match input {
         Input::Measurement(input) => {
-            input.filter.is_none()
-                && !input.bindings.iter().any(is_tag)
-                && plan.calls.iter().all(|call| call.is_stated(input))
+            input.filter.is_none() && plan.calls.iter().all(|call| call.is_stated(input))
         }
         Input::Subquery(_) => false,
     };

@@ -283,6 +283,42 @@ fn answers_are_those_that_influxd_gave() {
 /// A limit that is not reached takes the way on which rows are made one by one; without one columns go
 /// to the answer as they are.
 #[test]
+fn a_count_is_of_the_rows_that_a_condition_leaves() {
+    let catalog = catalog();
+    let mut counts = Vec::new();
+    for condition in [
+        "host = 'a'",
+        "host != 'a'",
+        "host = 'a' OR dc = 'eu'",
+        "host =~ /[ab]/ AND dc !~ /x/",
+        "host = ''",
+        "nothing = ''",
+        "nothing = 'a'",
+        "usage > 10",
+        "usage > 10 AND host = 'a'",
+        "usage > 10 OR host = 'b'",
+        "msg = 'start'",
+        "usage > 1000",
+    ] {
+        let of = |what: &str| {
+            let text = format!("SELECT {what} FROM cpu WHERE {condition}");
+            let mut answers = run(&catalog, &text, QueryLimits::default());
+            answers.remove(0).unwrap()
+        };
+        let rows = of("usage");
+        let values = rows.first().map(|series| series["values"].as_array());
+        let rows = values.map_or(0, |values| values.unwrap().len());
+        let count = of("count(usage)");
+        let counted = count.first().map(|series| series["values"][0][1].clone());
+        assert_eq!(counted.unwrap_or(json!(0)), json!(rows), "{condition}");
+        counts.push(rows);
+    }
+    counts.sort_unstable();
+    counts.dedup();
+    assert!(counts.len() > 5, "{counts:?}");
+}
+
+#[test]
 fn columns_as_they_are_show_the_rows_that_are_made_one_by_one() {
     let catalog = catalog();
     let mut rows = 0;

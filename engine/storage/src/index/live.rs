@@ -13,17 +13,19 @@ mod store;
 #[cfg(test)]
 mod tests;
 mod values;
+mod waiting;
 
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, TryLockError};
 
-use crate::format::definitions::{SeriesList, push_series};
+use crate::format::definitions::push_series;
 use crate::model::{SeriesEntry, SeriesId};
 
 pub use select::LiveSelection;
 use store::Store;
+pub use waiting::Handed;
 
 const WHOLE: &str = "no batch is half in its index";
 
@@ -32,9 +34,8 @@ const ADDED_AT_ONCE: usize = 256;
 
 /// The series of one database that have rows in memtables.
 ///
-/// Those that a log has are handed over as they stand there, and put in by whoever has time; who reads puts in what
-/// is left, and so sees all of them. Who asks for all series of a measurement and no more than their ids finds them
-/// as they wait.
+/// Those that a log has are handed over as they stand there, and put in by whoever has time. The first questions find
+/// those that wait as they stand; whoever else reads puts in what is left, and so sees all of them.
 #[derive(Default)]
 pub struct LiveIndex {
     store: RwLock<Store>,
@@ -43,7 +44,7 @@ pub struct LiveIndex {
     turn: Mutex<()>,
     /// Whether some wait, or are being put in. It changes under the lock of `waiting`.
     is_behind: AtomicBool,
-    /// How often those that wait were looked at as they wait.
+    /// What was spent on looks at those that wait.
     looks: AtomicUsize,
 }
 
@@ -52,22 +53,6 @@ struct Waiting {
     /// The first of them stays here until all of it is put in: what a reader does not find here it finds in the store.
     batches: VecDeque<Arc<Handed>>,
     bytes: usize,
-}
-
-/// Series, as a record of the log has them.
-#[derive(Debug)]
-pub struct Handed {
-    /// How many there are.
-    pub count: usize,
-    /// Their ids and canonical keys, read before and found sound.
-    pub series: Vec<u8>,
-}
-
-impl Handed {
-    fn series(&self) -> impl Iterator<Item = (SeriesId, &[u8])> {
-        let series = SeriesList::of(self.count, &self.series);
-        series.map(|one| one.expect("it has been read"))
-    }
 }
 
 impl LiveIndex {

@@ -75,16 +75,20 @@ pub enum TagPredicate {
 impl TagPredicate {
     /// Whether a series with these tags passes. The definition that every index must agree with.
     pub fn holds(&self, tags: &TagSet) -> bool {
-        let value = |key: &[u8]| tags.get(key).unwrap_or_default();
+        self.holds_of(&|key| tags.get(key).unwrap_or_default())
+    }
+
+    /// Whether a series passes that has this value at a tag key.
+    pub fn holds_of<'value>(&self, value: &impl Fn(&[u8]) -> &'value [u8]) -> bool {
         match self {
             TagPredicate::All => true,
             TagPredicate::None => false,
             TagPredicate::Equal { key, value: wanted } => value(key) == &**wanted,
             TagPredicate::Matches { key, matcher } => matcher.matches(value(key)),
             TagPredicate::SameValue(a, b) => value(a) == value(b),
-            TagPredicate::Not(inner) => !inner.holds(tags),
-            TagPredicate::And(all) => all.iter().all(|one| one.holds(tags)),
-            TagPredicate::Or(any) => any.iter().any(|one| one.holds(tags)),
+            TagPredicate::Not(inner) => !inner.holds_of(value),
+            TagPredicate::And(all) => all.iter().all(|one| one.holds_of(value)),
+            TagPredicate::Or(any) => any.iter().any(|one| one.holds_of(value)),
         }
     }
 }

@@ -83,7 +83,7 @@ impl Snapshot {
     /// # Errors
     /// As [`Snapshot::series`].
     pub fn series_count(&self, request: SeriesRequest<'_>) -> Result<u64> {
-        let found = self.find_with(request, LiveIndex::select_ids)?;
+        let found = self.find(request)?;
         match (&found.live[..], &found.blocks[..]) {
             ([], []) => return Ok(0),
             ([(_, selection)], []) => return Ok(selection.len()),
@@ -99,7 +99,7 @@ impl Snapshot {
     /// # Errors
     /// As [`Snapshot::series`].
     pub fn series_ids(&self, request: SeriesRequest<'_>) -> Result<Vec<SeriesId>> {
-        let found = self.find_with(request, LiveIndex::select_ids)?;
+        let found = self.find(request)?;
         let mut ids = Vec::new();
         match (&found.live[..], &found.blocks[..]) {
             ([], []) => {}
@@ -147,15 +147,6 @@ impl Snapshot {
 
     /// Where the series that are wanted are known, each perhaps in several places.
     fn find(&self, request: SeriesRequest<'_>) -> Result<Found<'_>> {
-        self.find_with(request, LiveIndex::select)
-    }
-
-    /// The same with what `select` finds in a live index.
-    fn find_with(
-        &self,
-        request: SeriesRequest<'_>,
-        select: impl Fn(&LiveIndex, &Wanted<'_>) -> LiveSelection,
-    ) -> Result<Found<'_>> {
         let SeriesRequest {
             measurement,
             predicate,
@@ -175,7 +166,7 @@ impl Snapshot {
             };
             let shown = self.shown_runs(measurement, policy);
             for index in &self.indexes {
-                let mut selection = select(index, &wanted);
+                let mut selection = index.select(&wanted);
                 if shown.is_touched() {
                     selection = index.filter(&selection, &mut |id| shown.shows(id));
                 }

@@ -7,36 +7,29 @@ use roaring::RoaringBitmap;
 
 use crate::index::live::store::Store;
 use crate::index::live::values::Values;
+use crate::index::live::waiting::{Waiters, cost};
 use crate::index::live::{Handed, LiveIndex};
-use crate::model::{
-    CanonicalKey, MeasurementId, SeriesId, TagKeyId, TagPredicate, ValueMatcher, Wanted,
-};
+use crate::model::{MeasurementId, SeriesId, TagKeyId, TagPredicate, ValueMatcher, Wanted};
 
 /// Values or series looked at under one hold of the lock.
 const STEP: usize = 1024;
 
-/// Ids that are looked for under one hold of the lock: to get hold of it takes as long as some thousand of them
-/// while others add series.
-const IDS_AT_ONCE: usize = 1 << 14;
-/// What waits is looked at so often, a tenth of a second for a log of two million series, before whoever asks puts it
-/// in: a question to each of many measurements would look at all of it for each.
+/// So many looks are taken at what waits, for one tag or for none, before whoever asks puts it in: one look at two
+/// million series takes a fifth of what it takes to put them in, and a question to each of many measurements would
+/// look at all of them for each.
 const LOOKS_MAX: usize = 8;
-/// The id of no series.
-const NOT_WAITING: SeriesId = SeriesId(0);
-
-const ONLY_IDS: &str = "of a series without a slot nothing but its id is known";
 
 /// Series that a live index found. They stay what they are while others are added.
 #[derive(Clone, Debug, Default)]
 pub struct LiveSelection {
     slots: RoaringBitmap,
-    /// Those that had no slot yet, ascending: nothing else is known of them.
-    waiting: Vec<SeriesId>,
+    /// Those that had no slot yet.
+    waiting: Waiters,
 }
 
 impl From<RoaringBitmap> for LiveSelection {
     fn from(slots: RoaringBitmap) -> LiveSelection {
-        let waiting = Vec::new();
+        let waiting = Waiters::default();
         LiveSelection { slots, waiting }
     }
 }
@@ -45,10 +38,41 @@ impl LiveIndex {
     /// The series that are wanted, of those there are when this begins: all whose tag keys are
     /// known and of which [`TagPredicate::holds`]. A matcher that does not know its values is asked
     /// once for each value of its key. Writers of new series wait for some thousand of them at most.
+    /// Nobody waits for the index to have those that a log left: the first who ask look at each of
+    /// these, the next puts them in.
     pub fn select(&self, wanted: &Wanted<'_>) -> LiveSelection {
-        let all = all_of(&self.read(), wanted);
+        // Before the store: what is put in between is in both.
+        let batches = self.batches_to_look_at(wanted.predicate);
+        if batches.is_empty() {
+            self.catch_up();
+        }
+        let slots = self.slots(wanted);
+        let mut waiting = Waiters::default();
+        if !batches.is_empty() {
+            waiting = Waiters::of(batches, wanted);
+            waiting.leave_out(self, |slot| slots.contains(slot));
+        }
+        LiveSelection { slots, waiting }
+    }
+
+    /// What waits, if to look at it is better than to put it in.
+    fn batches_to_look_at(&self, predicate: &TagPredicate) -> Vec<Arc<Handed>> {
+        if !self.is_behind.load(Ordering::Acquire) {
+            return Vec::new();
+        }
+        let cost = cost(predicate);
+        let spent = self.looks.fetch_add(cost, Ordering::Relaxed);
+        if spent.saturating_add(cost) > LOOKS_MAX {
+            return Vec::new();
+        }
+        self.waiting().batches.iter().map(Arc::clone).collect()
+    }
+
+    /// The same of those that have a slot.
+    fn slots(&self, wanted: &Wanted<'_>) -> RoaringBitmap {
+        let all = all_of(&self.store(), wanted);
         if all.is_empty() {
-            return all.into();
+            return all;
         }
         let question = Question {
             index: self,
@@ -57,70 +81,26 @@ impl LiveIndex {
         };
         let mut found = question.slots(wanted.predicate);
         found &= &all;
-        found.into()
-    }
-
-    /// The same for who asks for no more than their ids: where all series of the measurement are wanted, nobody waits
-    /// for the index to have those that a log left. Cost: a look at each of these.
-    pub fn select_ids(&self, wanted: &Wanted<'_>) -> LiveSelection {
-        let wants_all = matches!(wanted.predicate, TagPredicate::All);
-        if !wants_all
-            || !self.is_behind.load(Ordering::Acquire)
-            || self.looks.fetch_add(1, Ordering::Relaxed) >= LOOKS_MAX
-        {
-            return self.select(wanted);
-        }
-        // Before the store: what is put in between is in both.
-        let batches: Vec<Arc<Handed>> = self.waiting().batches.iter().map(Arc::clone).collect();
-        let slots = all_of(&self.store(), wanted);
-        let is_wanted = |key: &[u8]| {
-            let key = CanonicalKey(key);
-            if key.measurement() != Some(wanted.measurement) {
-                return false;
-            }
-            let mut is_known = true;
-            let walked = key.each_tag(|tag, _| is_known &= (wanted.is_known)(tag));
-            walked.is_some() && is_known
-        };
-        let mut waiting = Vec::new();
-        for batch in batches {
-            let own = batch.series().filter(|(_, key)| is_wanted(key));
-            waiting.extend(own.map(|(id, _)| id));
-        }
-        for step in waiting.chunks_mut(IDS_AT_ONCE) {
-            let store = self.store();
-            for id in step {
-                if store.slot(*id).is_some_and(|slot| slots.contains(slot)) {
-                    *id = NOT_WAITING;
-                }
-            }
-        }
-        waiting.retain(|id| *id != NOT_WAITING);
-        if !waiting.is_sorted_by(|one, other| one < other) {
-            waiting.sort_unstable();
-            waiting.dedup();
-        }
-        LiveSelection { slots, waiting }
+        found
     }
 
     /// Calls `found` with the id of each series of `selection`, in the order of their arrival, and then those that
     /// have no slot, ascending.
     pub fn ids(&self, selection: &LiveSelection, found: &mut dyn FnMut(SeriesId)) {
         self.in_steps(selection, &mut |store, slot| found(store.id(slot)));
-        selection.waiting.iter().copied().for_each(found);
+        selection.waiting.ids().for_each(found);
     }
 
     /// The same with the canonical keys.
-    ///
-    /// # Panics
-    /// If the selection is of [`LiveIndex::select_ids`].
     pub fn keys(&self, selection: &LiveSelection, found: &mut dyn FnMut(SeriesId, &[u8])) {
-        assert!(selection.waiting.is_empty(), "{ONLY_IDS}");
         let mut key = Vec::new();
         self.in_steps(selection, &mut |store, slot| {
             store.key(slot, &mut key);
             found(store.id(slot), &key);
         });
+        for (id, key) in selection.waiting.series() {
+            found(id, key.0);
+        }
     }
 
     /// Those of `selection` whose series `passes`, asked while no lock is held.
@@ -142,30 +122,31 @@ impl LiveIndex {
                     .map(|(slot, _)| slot),
             );
         }
-        let waiting = selection.waiting.iter().copied();
         LiveSelection {
             slots: left,
-            waiting: waiting.filter(|id| passes(*id)).collect(),
+            waiting: selection.waiting.filter(passes),
         }
     }
 
-    /// Calls `found` with each value that a tag of a measurement has among `selection`, in any order.
-    ///
-    /// # Panics
-    /// If the selection is of [`LiveIndex::select_ids`].
+    /// Calls `found` with each value that a tag of a measurement has among `selection`, in any order, and twice with
+    /// one that series with and without a slot have.
     pub fn values(
         &self,
         column: (MeasurementId, TagKeyId),
         selection: &LiveSelection,
         found: &mut dyn FnMut(&[u8]),
     ) {
-        assert!(selection.waiting.is_empty(), "{ONLY_IDS}");
         self.each_value(column, &mut |values, number| {
             let value = values.get(number);
             if !value.is_empty() && values.is_in(number, &selection.slots) {
                 found(value);
             }
         });
+        selection
+            .waiting
+            .values(column.1)
+            .into_iter()
+            .for_each(found);
     }
 
     fn in_steps(&self, selection: &LiveSelection, visit: &mut dyn FnMut(&Store, u32)) {
@@ -186,7 +167,7 @@ impl LiveIndex {
     ) {
         let mut next = 0;
         loop {
-            let store = self.read();
+            let store = self.store();
             let Some(values) = store.values(measurement, key) else {
                 return;
             };
@@ -210,7 +191,7 @@ impl LiveSelection {
 
     /// Whether it has none.
     pub fn is_empty(&self) -> bool {
-        self.slots.is_empty() && self.waiting.is_empty()
+        self.len() == 0
     }
 }
 
@@ -277,7 +258,7 @@ impl Question<'_> {
     fn lacking(&self, key: Option<TagKeyId>) -> RoaringBitmap {
         let mut lacking = self.all.clone();
         if let Some(key) = key {
-            for shape in &self.index.read().shapes {
+            for shape in &self.index.store().shapes {
                 if shape
                     .keys
                     .binary_search_by_key(&key, |(own, _)| *own)
@@ -296,7 +277,7 @@ impl Question<'_> {
         if values.iter().any(|value| value.is_empty()) {
             slots = self.lacking(key);
         }
-        let store = self.index.read();
+        let store = self.index.store();
         let Some(own) = key.and_then(|key| store.values(self.wanted.measurement, key)) else {
             return slots;
         };
@@ -344,7 +325,7 @@ impl Question<'_> {
         };
         let mut next = 0;
         loop {
-            let store = self.index.read();
+            let store = self.index.store();
             let values = |key| store.values(self.wanted.measurement, key);
             let (Some(one), Some(other)) = (values(one), values(other)) else {
                 return slots;

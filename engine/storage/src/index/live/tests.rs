@@ -1,4 +1,4 @@
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::thread::ScopedJoinHandle;
@@ -139,21 +139,16 @@ fn tag_set() -> impl Strategy<Value = TagSet> {
 proptest! {
     #[test]
     fn a_selection_is_what_the_predicate_says_of_each_series(
-        series in prop::collection::btree_map(1_u64..200, (1_u32..3, tag_set()), 0..60),
+        series in prop::collection::btree_map(1_u64..200, (1_u32..3, tag_set(), 0..4), 0..60),
         predicate in predicate(),
     ) {
-        let index = LiveIndex::new();
-        // Highest ids first: ids do not come in order where old series are written again.
-        for (id, (measurement, tags)) in series.iter().rev() {
-            prop_assert!(index.add(&entry(*id, *measurement, tags)));
-            prop_assert!(!index.add(&entry(*id, *measurement, tags)));
-        }
+        let holds = |measurement: u32, (own, tags, _): &(u32, TagSet, i32)| {
+            *own == measurement && predicate.holds(tags)
+        };
         for measurement in 1..=3 {
-            let expected: Vec<SeriesId> = series
-                .iter()
-                .filter(|(_, (own, tags))| *own == measurement && predicate.holds(tags))
-                .map(|(id, _)| SeriesId(*id))
-                .collect();
+            let index = partly_waiting(&series);
+            let expected = series.iter().filter(|(_, own)| holds(measurement, own));
+            let expected: Vec<SeriesId> = expected.map(|(id, _)| SeriesId(*id)).collect();
             let found = select(&index, measurement, &predicate);
             prop_assert_eq!(&found, &expected);
             // Keys and values come back as they went in.
@@ -164,17 +159,44 @@ proptest! {
                 is_known: &|_| true,
             };
             let selection = index.select(&wanted);
+            let mut ids = Vec::new();
             index.keys(&selection, &mut |id, key| {
-                let (own, tags) = &series[&id.0];
+                let (own, tags, _) = &series[&id.0];
                 assert_eq!(*key, *entry(id.0, *own, tags).key);
+                ids.push(id);
             });
-            let mut values = BTreeSet::new();
-            let mut note = |value: &[u8]| assert!(values.insert(value.to_vec()), "once");
+            ids.sort_unstable();
+            prop_assert_eq!(&ids, &expected);
+            let mut values = Vec::new();
+            let mut note = |value: &[u8]| values.push(value.to_vec());
             index.values((MeasurementId(measurement), TagKeyId(2)), &selection, &mut note);
+            values.sort_unstable();
+            let is_twice = |three: &[Vec<u8>]| three[0] == three[2];
+            prop_assert!(!values.windows(3).any(is_twice), "once, or where some wait twice");
+            values.dedup();
             let of = |id: &SeriesId| series[&id.0].1.get(NAMES[1]).map(<[u8]>::to_vec);
-            prop_assert_eq!(values, expected.iter().filter_map(of).collect());
+            let of: BTreeSet<Vec<u8>> = expected.iter().filter_map(of).collect();
+            prop_assert_eq!(values, of.into_iter().collect::<Vec<_>>());
         }
     }
+}
+
+/// An index of which some series wait: those with a three, and, though they are in it, those with a two.
+fn partly_waiting(series: &BTreeMap<u64, (u32, TagSet, i32)>) -> LiveIndex {
+    let index = LiveIndex::new();
+    // Highest ids first: ids do not come in order where old series are written again.
+    for (id, (measurement, tags, waits)) in series.iter().rev() {
+        if *waits < 3 {
+            assert!(index.add(&entry(*id, *measurement, tags)));
+            assert!(!index.add(&entry(*id, *measurement, tags)));
+        }
+    }
+    let waiting = series.iter().rev().filter(|(_, (.., waits))| *waits > 1);
+    let waiting = waiting.map(|(id, (measurement, tags, _))| entry(*id, *measurement, tags));
+    for some in waiting.collect::<Vec<_>>().chunks(7) {
+        index.hand_over(handed(some));
+    }
+    index
 }
 
 #[test]
@@ -505,15 +527,15 @@ fn readers_see_all_that_was_handed_over_before_whoever_puts_it_in() {
     assert_eq!(index.ids_from(0), ids);
 }
 
-/// The ids that `index` gives to who asks for all of a measurement and for nothing else, in their order.
-fn select_ids(index: &LiveIndex, measurement: u32, predicate: &TagPredicate) -> Vec<SeriesId> {
+/// The ids that `index` gives, in their order.
+fn ids_of(index: &LiveIndex, measurement: u32, predicate: &TagPredicate) -> Vec<SeriesId> {
     let wanted = Wanted {
         measurement: MeasurementId(measurement),
         predicate,
         names: &names,
         is_known: &|key| key.0 <= 3,
     };
-    let selection = index.select_ids(&wanted);
+    let selection = index.select(&wanted);
     let mut ids = Vec::new();
     index.ids(&selection, &mut |id| ids.push(id));
     assert_eq!(selection.len(), ids.len() as u64);
@@ -536,7 +558,7 @@ fn ids_of_a_measurement_are_told_before_the_index_has_them() {
         ),
     };
     let index = LiveIndex::new();
-    assert_eq!(select_ids(&index, 1, &TagPredicate::All), []);
+    assert_eq!(ids_of(&index, 1, &TagPredicate::All), []);
     let of = |ids: std::ops::Range<u64>| ids.map(|id| entry(id, 1, 1)).collect::<Vec<_>>();
     // One batch is in the index, one of its series is handed over again; others are of another measurement, or
     // came after the names.
@@ -549,25 +571,49 @@ fn ids_of_a_measurement_are_told_before_the_index_has_them() {
     index.hand_over(handed(&of(900..1000)));
     let waiting = index.waiting_bytes();
     let expected: Vec<SeriesId> = (1..700).chain(900..1000).map(SeriesId).collect();
-    assert_eq!(select_ids(&index, 1, &TagPredicate::All), expected);
+    assert_eq!(ids_of(&index, 1, &TagPredicate::All), expected);
     assert_eq!(
-        select_ids(&index, 2, &TagPredicate::All),
+        ids_of(&index, 2, &TagPredicate::All),
         (700..800).map(SeriesId).collect::<Vec<_>>()
     );
-    assert_eq!(select_ids(&index, 3, &TagPredicate::All), []);
+    assert_eq!(ids_of(&index, 3, &TagPredicate::All), []);
     assert_eq!(index.waiting_bytes(), waiting, "nobody had to put them in");
     // Each once, ascending where they did not come so.
     index.hand_over(handed(&of(1020..1030)));
     index.hand_over(handed(&of(990..1020)));
     let expected: Vec<SeriesId> = (1..700).chain(900..1030).map(SeriesId).collect();
-    assert_eq!(select_ids(&index, 1, &TagPredicate::All), expected);
-    // Who asks for some has them put in.
-    let none = TagPredicate::Not(Box::new(TagPredicate::All));
-    assert_eq!(select_ids(&index, 1, &none), []);
-    assert_eq!(index.waiting_bytes(), 0);
-    let mut found = select_ids(&index, 1, &TagPredicate::All);
+    assert_eq!(ids_of(&index, 1, &TagPredicate::All), expected);
+    assert!(index.waiting_bytes() > waiting);
+    index.catch_up();
+    let mut found = ids_of(&index, 1, &TagPredicate::All);
     found.sort_unstable();
     assert_eq!(found, expected);
+}
+
+#[test]
+fn series_with_a_tag_are_found_before_the_index_has_them() {
+    let index = LiveIndex::new();
+    let all: Vec<SeriesEntry> = (1..=900).map(machine).collect();
+    index.hand_over(handed(&all));
+    let waiting = index.waiting_bytes();
+    assert_eq!(ids_of(&index, 1, &has("host", "host-3")), [SeriesId(3)]);
+    let not = TagPredicate::Not(Box::new(has("host", "host-3")));
+    assert_eq!(ids_of(&index, 1, &not).len(), 899);
+    let either = TagPredicate::Or(vec![has("host", "host-5"), has("host", "host-9")]);
+    assert_eq!(ids_of(&index, 1, &either), [SeriesId(5), SeriesId(9)]);
+    assert_eq!(index.waiting_bytes(), waiting, "nobody had to put them in");
+    // A condition with as many tags as looks are left for, and one with more.
+    let many = |count| TagPredicate::Or((0..count).map(|_| has("host", "host-7")).collect());
+    assert_eq!(ids_of(&index, 1, &many(4)), [SeriesId(7)]);
+    assert_eq!(index.waiting_bytes(), waiting, "nobody had to put them in");
+    let fresh = LiveIndex::new();
+    fresh.hand_over(handed(&all));
+    assert_eq!(ids_of(&fresh, 1, &many(9)), [SeriesId(7)]);
+    assert_eq!(
+        fresh.waiting_bytes(),
+        0,
+        "a look at each would have cost more"
+    );
 }
 
 #[test]
@@ -583,7 +629,7 @@ fn ids_are_told_once_each_while_they_are_put_in() {
         let readers = [(); 2].map(|()| {
             scope.spawn(|| {
                 while index.waiting_bytes() > 0 {
-                    assert_eq!(select_ids(&index, 1, &TagPredicate::All), ids);
+                    assert_eq!(ids_of(&index, 1, &TagPredicate::All), ids);
                     looks.fetch_add(1, Ordering::Relaxed);
                 }
             })
@@ -611,9 +657,9 @@ fn what_waits_is_looked_at_some_times_and_then_put_in() {
     let index = LiveIndex::new();
     index.hand_over(handed(&all));
     for _ in 0..8 {
-        assert_eq!(select_ids(&index, 1, &TagPredicate::All), ids);
+        assert_eq!(ids_of(&index, 1, &TagPredicate::All), ids);
         assert!(index.waiting_bytes() > 0);
     }
-    assert_eq!(select_ids(&index, 1, &TagPredicate::All), ids);
+    assert_eq!(ids_of(&index, 1, &TagPredicate::All), ids);
     assert_eq!(index.waiting_bytes(), 0);
 }
