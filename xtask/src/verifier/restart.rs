@@ -83,9 +83,9 @@ pub(crate) fn measure(shape: Shape) -> Result<Restart, String> {
     }
     server.kill()?;
     let count = "SELECT count(f1) FROM m";
-    let (first_write, all_answered) = start_again((&data, &log), (count, all))?;
+    let (first_write, all_answered) = start_again((&data, &log), all, (count, all))?;
     let of_one = format!("{count} WHERE w='w1'");
-    let (_, tag_answered) = start_again((&data, &log), (&of_one, rows[1]))?;
+    let (_, tag_answered) = start_again((&data, &log), all, (&of_one, rows[1]))?;
     Ok(Restart {
         log_bytes,
         rows: all,
@@ -95,10 +95,11 @@ pub(crate) fn measure(shape: Shape) -> Result<Restart, String> {
     })
 }
 
-/// Starts a server, writes, asks it for a count of rows, and kills it: when the write was accepted, and when the
-/// count was answered.
+/// Starts a server that has all rows in its log, writes, asks it for a count of rows, and kills it: when the write was
+/// accepted, and when the count was answered.
 fn start_again(
     (data, log): (&Path, &Path),
+    all: u64,
     (count, rows): (&str, u64),
 ) -> Result<(Duration, Duration), String> {
     let begin = Instant::now();
@@ -118,6 +119,9 @@ fn start_again(
         return Err(format!(
             "{rows} rows were acknowledged, to {count} it answers {said}"
         ));
+    }
+    if metric(&mut connection, "silverback_memtable_rows")? < all {
+        return Err("rows were flushed, and are not replayed".into());
     }
     server.kill()?;
     Ok((first_write, answered))

@@ -280,8 +280,6 @@ fn answers_are_those_that_influxd_gave() {
     );
 }
 
-/// A limit that is not reached takes the way on which rows are made one by one; without one columns go
-/// to the answer as they are.
 #[test]
 fn a_count_is_of_the_rows_that_a_condition_leaves() {
     let catalog = catalog();
@@ -316,8 +314,14 @@ fn a_count_is_of_the_rows_that_a_condition_leaves() {
     counts.sort_unstable();
     counts.dedup();
     assert!(counts.len() > 5, "{counts:?}");
+    // A tag that is shown is read, also where the condition has it.
+    let text = "SELECT max(usage), host FROM cpu WHERE host = 'a'";
+    let shown = run(&catalog, text, QueryLimits::default()).remove(0);
+    assert_eq!(shown.unwrap()[0]["values"][0][2], json!("a"));
 }
 
+/// A limit that is not reached takes the way on which rows are made one by one; without one columns go
+/// to the answer as they are.
 #[test]
 fn columns_as_they_are_show_the_rows_that_are_made_one_by_one() {
     let catalog = catalog();

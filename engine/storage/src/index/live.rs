@@ -94,7 +94,7 @@ impl LiveIndex {
         }
     }
 
-    /// Takes series that are put in later, behind those that were handed over before, and before anything is read.
+    /// Takes series that are put in later, behind those that were handed over before. Who reads sees them from now on.
     ///
     /// # Panics
     /// Whoever puts them in, if they are not sound; or as [`LiveIndex::add`].
@@ -145,7 +145,7 @@ impl LiveIndex {
         next.is_some()
     }
 
-    /// Puts in all that was handed over, as whoever reads does first.
+    /// Puts in all that was handed over, as whoever reads does first where a look at it will not do.
     pub fn catch_up(&self) {
         while self.is_behind.load(Ordering::Acquire) {
             self.put_in();

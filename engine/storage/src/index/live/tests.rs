@@ -158,6 +158,8 @@ proptest! {
                 names: &names,
                 is_known: &|_| true,
             };
+            // Another, as looks are few.
+            let index = partly_waiting(&series);
             let selection = index.select(&wanted);
             let mut ids = Vec::new();
             index.keys(&selection, &mut |id, key| {
@@ -176,7 +178,14 @@ proptest! {
             values.dedup();
             let of = |id: &SeriesId| series[&id.0].1.get(NAMES[1]).map(<[u8]>::to_vec);
             let of: BTreeSet<Vec<u8>> = expected.iter().filter_map(of).collect();
-            prop_assert_eq!(values, of.into_iter().collect::<Vec<_>>());
+            let of: Vec<Vec<u8>> = of.into_iter().collect();
+            prop_assert_eq!(values, of.clone());
+            index.catch_up();
+            let (mut values, selection) = (Vec::new(), index.select(&wanted));
+            let mut note = |value: &[u8]| values.push(value.to_vec());
+            index.values((MeasurementId(measurement), TagKeyId(2)), &selection, &mut note);
+            values.sort_unstable();
+            prop_assert_eq!(values, of);
         }
     }
 }
@@ -606,14 +615,67 @@ fn series_with_a_tag_are_found_before_the_index_has_them() {
     let many = |count| TagPredicate::Or((0..count).map(|_| has("host", "host-7")).collect());
     assert_eq!(ids_of(&index, 1, &many(4)), [SeriesId(7)]);
     assert_eq!(index.waiting_bytes(), waiting, "nobody had to put them in");
-    let fresh = LiveIndex::new();
-    fresh.hand_over(handed(&all));
-    assert_eq!(ids_of(&fresh, 1, &many(9)), [SeriesId(7)]);
-    assert_eq!(
-        fresh.waiting_bytes(),
-        0,
-        "a look at each would have cost more"
-    );
+    for costly in [many(9), matching(3)] {
+        let fresh = LiveIndex::new();
+        fresh.hand_over(handed(&all));
+        ids_of(&fresh, 1, &costly);
+        assert_eq!(fresh.waiting_bytes(), 0, "a look costs more");
+        // It spent none of the looks.
+        fresh.hand_over(handed(&all));
+        let waiting = fresh.waiting_bytes();
+        assert_eq!(ids_of(&fresh, 1, &matching(2)).len(), 900);
+        assert_eq!(fresh.waiting_bytes(), waiting);
+    }
+}
+
+/// A condition that asks so many regular expressions.
+fn matching(count: usize) -> TagPredicate {
+    let one = |_| TagPredicate::Matches {
+        key: b"host"[..].into(),
+        matcher: Arc::new(Holds(b'h', false)),
+    };
+    TagPredicate::And((0..count).map(one).collect())
+}
+
+#[test]
+fn a_waiting_series_with_an_unknown_tag_key_is_left_out_wherever_that_stands() {
+    // Keys up to 3 are known.
+    let keys: [&[u32]; 9] = [
+        &[1, 4],
+        &[1, 2],
+        &[4, 5],
+        &[1, 2, 3],
+        &[1, 2, 4],
+        &[2],
+        &[],
+        &[2, 4],
+        &[1, 3],
+    ];
+    let entry = |(id, keys): (u64, &&[u32])| {
+        let tags = keys.iter().map(|key| (TagKeyId(*key), &b"x"[..]));
+        let mut tags: Vec<(TagKeyId, &[u8])> = tags.collect();
+        SeriesEntry {
+            id: SeriesId(id),
+            key: CanonicalKey::encode(MeasurementId(1), &mut tags),
+        }
+    };
+    let all: Vec<SeriesEntry> = (1..).zip(&keys).map(entry).collect();
+    let index = LiveIndex::new();
+    index.hand_over(handed(&all));
+    let known = [2, 4, 6, 7, 9].map(SeriesId);
+    assert_eq!(ids_of(&index, 1, &TagPredicate::All), known);
+    assert_eq!(ids_of(&index, 1, &has("dc", "x")), [2, 4, 9].map(SeriesId));
+    // One may have lost its name before others.
+    let wanted = Wanted {
+        measurement: MeasurementId(1),
+        predicate: &TagPredicate::All,
+        names: &names,
+        is_known: &|key| key.0 != 1,
+    };
+    let mut found = Vec::new();
+    index.ids(&index.select(&wanted), &mut |id| found.push(id.0));
+    assert_eq!(found, [3, 6, 7, 8]);
+    assert!(index.waiting_bytes() > 0);
 }
 
 #[test]
@@ -624,12 +686,14 @@ fn ids_are_told_once_each_while_they_are_put_in() {
         index.hand_over(handed(some));
     }
     let ids: Vec<SeriesId> = all.iter().map(|entry| entry.id).collect();
+    let of_dc: Vec<SeriesId> = (3000..6000).map(SeriesId).collect();
     let looks = AtomicUsize::new(0);
     std::thread::scope(|scope| {
         let readers = [(); 2].map(|()| {
             scope.spawn(|| {
                 while index.waiting_bytes() > 0 {
                     assert_eq!(ids_of(&index, 1, &TagPredicate::All), ids);
+                    assert_eq!(ids_of(&index, 1, &has("dc", "dc-1")), of_dc);
                     looks.fetch_add(1, Ordering::Relaxed);
                 }
             })

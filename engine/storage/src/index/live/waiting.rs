@@ -1,11 +1,11 @@
 //! Series that a log left, found as they stand there by who does not wait until the index has them.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 use std::sync::Arc;
 
 use crate::format::definitions::SeriesList;
 use crate::index::live::LiveIndex;
-use crate::index::live::store::Store;
 use crate::model::{CanonicalKey, SeriesId, TagKeyId, TagPredicate, Wanted};
 
 const SOUND: &str = "it was found sound before it was handed over";
@@ -13,6 +13,14 @@ const SOUND: &str = "it was found sound before it was handed over";
 /// Series whose slots are looked for under one hold of the lock: to get hold of it takes as long as some thousand of
 /// them while others add series.
 const SLOTS_AT_ONCE: usize = 1 << 14;
+
+/// The id of no series.
+const NOT_WAITING: SeriesId = SeriesId(0);
+
+/// A regular expression is asked of each series that waits, and by the index of each different value.
+const REGEX_COST: usize = 4;
+/// So many values that pass make an expression that takes long, and are soon found in the index.
+const VALUES_MAX: usize = 16;
 
 /// Series, as a record of the log has them.
 #[derive(Debug)]
@@ -66,32 +74,41 @@ struct Place {
 impl Waiters {
     /// Those in `batches` that are wanted. Cost: a look at each tag of each.
     pub(super) fn of(batches: Vec<Arc<Handed>>, wanted: &Wanted<'_>) -> Waiters {
-        let mut found = Vec::new();
+        let mut own = Waiters::default();
         let mut look = Look::new(wanted);
-        for (number, batch) in (0..).zip(&batches) {
-            for (start, id, key) in batch.placed() {
+        for handed in batches {
+            let batch = u32::try_from(own.batches.len()).expect("fewer than series");
+            let before = own.found.len();
+            for (start, id, key) in handed.placed() {
                 if look.passes(key) {
-                    let batch = number;
-                    found.push(Place { id, batch, start });
+                    own.found.push(Place { id, batch, start });
                 }
             }
+            // Others are given back as soon as they are put in.
+            if own.found.len() > before {
+                own.batches.push(handed);
+            }
         }
+        let found = &mut own.found;
         if !found.is_sorted_by(|one, other| one.id < other.id) {
             found.sort_unstable_by_key(|one| one.id);
             found.dedup_by_key(|one| one.id);
         }
-        Waiters { batches, found }
+        own
     }
 
     /// Leaves those out that have a slot of which `is_found` by now.
     pub(super) fn leave_out(&mut self, index: &LiveIndex, is_found: impl Fn(u32) -> bool) {
-        let is_left = |store: &Store, one: &Place| !store.slot(one.id).is_some_and(&is_found);
-        let mut left = Vec::with_capacity(self.found.len());
-        for step in self.found.chunks(SLOTS_AT_ONCE) {
+        for step in self.found.chunks_mut(SLOTS_AT_ONCE) {
             let store = index.store();
-            left.extend(step.iter().filter(|one| is_left(&store, one)));
+            for one in step {
+                if store.slot(one.id).is_some_and(&is_found) {
+                    one.id = NOT_WAITING;
+                }
+            }
         }
-        self.found = left;
+        self.found.retain(|one| one.id != NOT_WAITING);
+        self.found.shrink_to_fit();
     }
 
     pub(super) fn len(&self) -> usize {
@@ -108,23 +125,20 @@ impl Waiters {
         self.found.iter().map(move |one| (one.id, key(one)))
     }
 
-    /// The values that they have of a tag, ascending.
-    pub(super) fn values(&self, key: TagKeyId) -> BTreeSet<&[u8]> {
-        let mut values = BTreeSet::new();
-        let mut last: &[u8] = b"";
+    /// The values that they have of a tag, ascending, each once.
+    pub(super) fn values(&self, key: TagKeyId) -> Vec<&[u8]> {
+        let mut values: Vec<&[u8]> = Vec::new();
         for (_, own) in self.series() {
-            let mut value: &[u8] = b"";
-            own.each_tag(|tag, one| {
-                if tag == key {
-                    value = one;
+            let read = own.each_tag(|tag, value| {
+                // Of many tags all series have the same value.
+                if tag == key && !value.is_empty() && values.last() != Some(&value) {
+                    values.push(value);
                 }
             });
-            // Of many tags all series have the same value.
-            if !value.is_empty() && value != last {
-                values.insert(value);
-                last = value;
-            }
+            read.expect(SOUND);
         }
+        values.sort_unstable();
+        values.dedup();
         values
     }
 
@@ -139,66 +153,76 @@ impl Waiters {
 
 /// What a look at the series that wait costs, in looks for one tag.
 pub(super) fn cost(predicate: &TagPredicate) -> usize {
-    let all = |some: &[TagPredicate]| some.iter().map(cost).sum::<usize>().max(1);
+    cost_beside(predicate).max(1)
+}
+
+/// The same beside others.
+fn cost_beside(predicate: &TagPredicate) -> usize {
     match predicate {
-        TagPredicate::All
-        | TagPredicate::None
-        | TagPredicate::Equal { .. }
-        | TagPredicate::Matches { .. } => 1,
+        TagPredicate::All | TagPredicate::None => 0,
+        TagPredicate::Equal { .. } => 1,
         TagPredicate::SameValue(..) => 2,
-        TagPredicate::Not(inner) => cost(inner),
-        TagPredicate::And(some) | TagPredicate::Or(some) => all(some),
+        TagPredicate::Matches { matcher, .. } => match matcher.values() {
+            Some(values) if values.len() > VALUES_MAX => usize::MAX,
+            Some(_) | None => REGEX_COST,
+        },
+        TagPredicate::Not(inner) => cost_beside(inner),
+        TagPredicate::And(some) | TagPredicate::Or(some) => {
+            let costs = some.iter().map(cost_beside);
+            costs.fold(0, usize::saturating_add)
+        }
     }
 }
 
 /// A predicate asked of canonical keys.
-struct Look<'wanted, 'key> {
+struct Look<'wanted> {
     wanted: &'wanted Wanted<'wanted>,
-    /// The names that the predicate has, with their ids, and their values in the key at hand.
+    /// The names that the predicate has, with their ids.
     tags: Vec<(&'wanted [u8], Option<TagKeyId>)>,
-    values: Vec<&'key [u8]>,
+    /// Where the values of these stand in the key at hand.
+    places: Vec<Range<usize>>,
     /// The tag keys of a key before, all known: those of the next one are mostly the same.
     known: Vec<TagKeyId>,
 }
 
-impl<'wanted, 'key> Look<'wanted, 'key> {
-    fn new(wanted: &'wanted Wanted<'wanted>) -> Look<'wanted, 'key> {
+impl<'wanted> Look<'wanted> {
+    fn new(wanted: &'wanted Wanted<'wanted>) -> Look<'wanted> {
         let mut names = BTreeSet::new();
         note_names(wanted.predicate, &mut names);
         let tags = names.into_iter().map(|name| (name, (wanted.names)(name)));
         let tags: Vec<_> = tags.collect();
         Look {
             wanted,
-            values: vec![b""; tags.len()],
+            places: vec![0..0; tags.len()],
             tags,
             known: Vec::new(),
         }
     }
 
     /// Whether the series of `key` is wanted.
-    fn passes(&mut self, key: &'key [u8]) -> bool {
-        let key = CanonicalKey(key);
-        if key.measurement() != Some(self.wanted.measurement) {
+    fn passes(&mut self, key: &[u8]) -> bool {
+        if CanonicalKey(key).measurement() != Some(self.wanted.measurement) {
             return false;
         }
-        self.values.fill(b"");
-        let mut place = 0;
+        self.places.fill(0..0);
+        let mut number = 0;
         let mut is_known = true;
-        key.each_tag(|tag, value| {
-            if is_known && self.known.get(place) != Some(&tag) {
-                self.known.truncate(place);
+        let read = CanonicalKey(key).each_place(|tag, place| {
+            if is_known && self.known.get(number) != Some(&tag) {
+                self.known.truncate(number);
                 is_known = (self.wanted.is_known)(tag);
                 self.known.extend(is_known.then_some(tag));
             }
-            place += 1;
-            let tags = self.tags.iter().zip(&mut self.values);
+            number += 1;
+            let tags = self.tags.iter().zip(&mut self.places);
             for (_, own) in tags.filter(|((_, own), _)| *own == Some(tag)) {
-                *own = value;
+                *own = place.clone();
             }
         });
+        read.expect(SOUND);
         let value = |name: &[u8]| {
             let place = self.tags.iter().position(|(own, _)| *own == name);
-            place.map_or(&b""[..], |place| self.values[place])
+            place.map_or(&b""[..], |place| &key[self.places[place].clone()])
         };
         is_known && self.wanted.predicate.holds_of(&value)
     }
