@@ -5,6 +5,8 @@
 #[expect(dead_code, reason = "the example's main is called as a function")]
 mod example;
 
+use std::fmt::Write as _;
+
 use silverback::{Alter, Cell, DeleteRequest, ErrorKind, Options, Point, Silverback};
 
 #[test]
@@ -269,4 +271,54 @@ fn a_write_to_an_unknown_database_is_refused_in_influxdbs_words() {
     let error = open(&folder).write_lines("none", b"m f=1").unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotFound);
     assert_eq!(error.message(), "database not found: \"none\"");
+}
+
+#[test]
+fn groups_of_many_series_are_told_by_the_tags_that_a_query_names() {
+    const SERIES: u64 = 40_000;
+    let folder = tempfile::tempdir().unwrap();
+    let db = open(&folder);
+    db.create_database("d").unwrap();
+    let mut lines = String::new();
+    for one in 0..SERIES {
+        let (a, b) = (one % 7, one % 3);
+        // One group lacks a tag.
+        let b = if b == 0 {
+            String::new()
+        } else {
+            format!(",b=y{b}")
+        };
+        writeln!(lines, "m,a=x{a}{b},s={one} f={one}i {one}").unwrap();
+    }
+    db.write_lines("d", lines.as_bytes()).unwrap();
+    let sums =
+        |divisor: u64, left: u64| -> u64 { (0..SERIES).filter(|one| one % divisor == left).sum() };
+    for is_flushed in [false, true] {
+        if is_flushed {
+            db.flush().unwrap();
+        }
+        for (key, divisor) in [("a", 7), ("b", 3)] {
+            for (condition, passes) in [("", 0..divisor), ("WHERE a != 'x9'", 0..divisor)] {
+                let text = format!("SELECT sum(f) FROM m {condition} GROUP BY {key}");
+                let answer = db.query("d", &text).unwrap();
+                let found = answer.statements[0].series.iter().map(|group| {
+                    let value = &group.rows[0][1];
+                    let Cell::Integer(sum) = value else {
+                        panic!("{value:?} is no sum of integers");
+                    };
+                    sum.unsigned_abs()
+                });
+                let expected = passes.map(|left| sums(divisor, left));
+                assert_eq!(
+                    found.collect::<Vec<_>>(),
+                    expected.collect::<Vec<_>>(),
+                    "{text}"
+                );
+            }
+        }
+        let one = db.query("d", "SELECT sum(f) FROM m WHERE s='77' GROUP BY s");
+        assert_eq!(one.unwrap().statements[0].series.len(), 1);
+        let all = db.query("d", "SELECT sum(f) FROM m GROUP BY s").unwrap();
+        assert_eq!(all.statements[0].series.len() as u64, SERIES);
+    }
 }

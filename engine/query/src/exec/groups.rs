@@ -74,6 +74,14 @@ impl std::fmt::Debug for PreparedMeasurement<'_> {
     }
 }
 
+/// Which tags of its series a plan has to know.
+#[derive(Clone, Copy, Debug)]
+enum TagsRead<'k> {
+    All,
+    Of(&'k [Box<[u8]>]),
+    None,
+}
+
 /// What an outer plan says of the order of groups.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Leading<'k> {
@@ -126,11 +134,15 @@ impl<'p> Prepared<'p> {
         let range = reach(plan, plan.range.intersect(range));
         let mut inputs = Vec::with_capacity(plan.inputs.len());
         let mut entries = Vec::new();
-        let is_named = !order.is_empty() || !is_stated(plan);
+        let tags = match (is_stated(plan), order.is_empty()) {
+            (false, _) => TagsRead::All,
+            (true, false) => TagsRead::Of(&order),
+            (true, true) => TagsRead::None,
+        };
         for (index, input) in plan.inputs.iter().enumerate() {
             let prepared = match input {
                 Input::Measurement(input) => {
-                    let prepared = PreparedMeasurement::new(context, (input, is_named), range)?;
+                    let prepared = PreparedMeasurement::new(context, (input, tags), range)?;
                     prepared.list(&order, index, &mut entries);
                     PreparedInput::Measurement(prepared)
                 }
@@ -355,7 +367,7 @@ impl PreparedInput<'_> {
 impl<'p> PreparedMeasurement<'p> {
     fn new(
         context: &Context<'_>,
-        (input, is_named): (&'p MeasurementInput, bool),
+        (input, tags): (&'p MeasurementInput, TagsRead<'_>),
         range: TimeRange,
     ) -> Result<PreparedMeasurement<'p>, QueryError> {
         let mut own = PreparedMeasurement {
@@ -390,7 +402,7 @@ impl<'p> PreparedMeasurement<'p> {
             policy: Some(input.policy),
             range,
         };
-        own.list_series(request, is_named)?;
+        own.list_series(request, tags)?;
         context.series(own.series.len())?;
         context.charge(own.series.len() * size_of::<SeriesInfo>())?;
         Ok(own)
@@ -399,21 +411,26 @@ impl<'p> PreparedMeasurement<'p> {
     fn list_series(
         &mut self,
         request: SeriesRequest<'_>,
-        is_named: bool,
+        tags: TagsRead<'_>,
     ) -> Result<(), QueryError> {
         let source = &self.input.source;
-        if is_named {
-            let (measurement, policy, range) = (request.measurement, request.policy, request.range);
-            let series = source.series(measurement, request.predicate, policy, range)?;
-            self.filter(series);
-        } else {
-            let ids = source.series_ids(request)?.into_iter();
-            let tags = TagSet::default();
-            let unnamed = ids.map(|id| SeriesInfo {
-                id,
-                tags: tags.clone(),
-            });
-            self.series = unnamed.collect();
+        match tags {
+            TagsRead::All => {
+                let (measurement, policy, range) =
+                    (request.measurement, request.policy, request.range);
+                let series = source.series(measurement, request.predicate, policy, range)?;
+                self.filter(series);
+            }
+            TagsRead::Of(keys) => self.series = source.series_by(request, keys)?,
+            TagsRead::None => {
+                let ids = source.series_ids(request)?.into_iter();
+                let tags = TagSet::default();
+                let unnamed = ids.map(|id| SeriesInfo {
+                    id,
+                    tags: tags.clone(),
+                });
+                self.series = unnamed.collect();
+            }
         }
         Ok(())
     }
@@ -480,6 +497,14 @@ impl<'p> PreparedMeasurement<'p> {
             return;
         }
         for (member, series) in self.series.iter().enumerate() {
+            // Where few tags were read, many have the same ones.
+            let before = member.checked_sub(1).and_then(|one| self.series.get(one));
+            if before.is_some_and(|before| before.tags == series.tags)
+                && let Some(entry) = entries.last_mut()
+            {
+                entry.members.end = member + 1;
+                continue;
+            }
             let key: Vec<TagValue> = order.iter().map(|key| series.tags.value(key)).collect();
             entries.push(Entry {
                 name: Arc::clone(&name),

@@ -72,6 +72,25 @@ pub trait Source: Send + Sync {
         range: TimeRange,
     ) -> Result<Vec<SeriesInfo>>;
 
+    /// The series that [`Source::series`] gives, each with those of its tags at least that `keys` name, and sorted by
+    /// the tags that it comes with.
+    ///
+    /// # Errors
+    /// As [`RowScan::next_rows`].
+    fn series_by(
+        &self,
+        request: SeriesRequest<'_>,
+        _keys: &[Box<[u8]>],
+    ) -> Result<Vec<SeriesInfo>> {
+        let SeriesRequest {
+            measurement,
+            predicate,
+            policy,
+            range,
+        } = request;
+        self.series(measurement, predicate, policy, range)
+    }
+
     /// The ids of the series that [`Source::series`] gives, each once, in an order that is good to read them in.
     ///
     /// # Errors

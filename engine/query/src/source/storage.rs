@@ -5,7 +5,7 @@ use std::sync::Arc;
 use silverback_storage::Result;
 use silverback_storage::model::{
     AggregateRequest, MeasurementId, MeasurementInfo, PolicyId, PolicyInfo, ScanRequest, SeriesId,
-    SeriesRequest, SeriesRows, Strings, TagPredicate, TimeRange, WindowBatch,
+    SeriesRequest, SeriesRows, Strings, TagPredicate, TagSet, TimeRange, WindowBatch,
 };
 use silverback_storage::scan::{self, SharedRows, SharedWindows};
 use silverback_storage::snapshot::Snapshot;
@@ -54,8 +54,11 @@ impl Source for SnapshotSource {
         let series = self
             .snapshot
             .series(measurement, predicate, policy, range)?;
-        let info = |(id, tags)| SeriesInfo { id, tags };
-        Ok(series.into_iter().map(info).collect())
+        Ok(infos(series))
+    }
+
+    fn series_by(&self, request: SeriesRequest<'_>, keys: &[Box<[u8]>]) -> Result<Vec<SeriesInfo>> {
+        Ok(infos(self.snapshot.series_by(request, keys)?))
     }
 
     fn series_ids(&self, request: SeriesRequest<'_>) -> Result<Vec<SeriesId>> {
@@ -84,6 +87,11 @@ impl Source for SnapshotSource {
         let cursor = scan::shared_aggregates(&self.snapshot, request, &self.workers)?;
         Ok(Box::new(cursor))
     }
+}
+
+fn infos(series: Vec<(SeriesId, TagSet)>) -> Vec<SeriesInfo> {
+    let info = |(id, tags)| SeriesInfo { id, tags };
+    series.into_iter().map(info).collect()
 }
 
 impl RowScan for SharedRows<'_> {

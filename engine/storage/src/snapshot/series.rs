@@ -1,6 +1,7 @@
 //! Which series there are, how many, and which values their tags have.
 
 mod any;
+mod grouped;
 
 use std::cmp::Reverse;
 
@@ -45,6 +46,15 @@ impl Snapshot {
             policy,
             range,
         })?;
+        self.with_all_tags(measurement, found)
+    }
+
+    /// The series that were found, sorted by tags.
+    fn with_all_tags(
+        &self,
+        measurement: MeasurementId,
+        found: Found<'_>,
+    ) -> Result<Vec<(SeriesId, TagSet)>> {
         if let ([], [(block, ordinals)]) = (&found.live[..], &found.blocks[..])
             && let Some(named) = self.named(block, ordinals)?
         {
@@ -74,11 +84,12 @@ impl Snapshot {
             )?;
         }
         found.check_intact()?;
+        drop(found);
         Ok(sort_by_tags(series))
     }
 
-    /// How many series [`Snapshot::series`] gives. Cost: no key is read; where several blocks have
-    /// them, a look at each id.
+    /// How many series [`Snapshot::series`] gives. Cost: no key is read but of series that wait for their index; where several
+    /// blocks have them, a look at each id.
     ///
     /// # Errors
     /// As [`Snapshot::series`].
@@ -94,7 +105,7 @@ impl Snapshot {
     }
 
     /// The ids of the series that [`Snapshot::series`] gives, each once, in an order that is good to read them
-    /// in. Cost: no key is read.
+    /// in. Cost: no key is read but of series that wait for their index.
     ///
     /// # Errors
     /// As [`Snapshot::series`].
@@ -119,7 +130,7 @@ impl Snapshot {
     }
 
     /// The values that tag `key` has among the series that [`Snapshot::series`] gives, ascending,
-    /// each once. Cost: a look at each value of the tag; no key is read.
+    /// each once. Cost: a look at each value of the tag; no key is read but of series that wait for their index.
     ///
     /// # Errors
     /// `Limit` beyond [`TAG_VALUES_BYTES_MAX`]; else as [`Snapshot::series`].
@@ -208,9 +219,20 @@ impl Snapshot {
 
 /// Adds those series of a block that are not in `seen`.
 pub(super) fn add_series(
-    (index, ordinals): (InvertedIndex<'_>, &RoaringBitmap),
+    block: (InvertedIndex<'_>, &RoaringBitmap),
     (seen, namer): (&mut RoaringTreemap, &mut Namer<'_>),
     series: &mut Vec<(SeriesId, TagSet)>,
+) -> Result<()> {
+    each_new(block, seen, &mut |id, key| {
+        series.extend(namer.tags(key).map(|tags| (id, tags)));
+    })
+}
+
+/// Calls `new` with the id and the canonical key of each series of a block that is not in `seen`.
+fn each_new(
+    (index, ordinals): (InvertedIndex<'_>, &RoaringBitmap),
+    seen: &mut RoaringTreemap,
+    new: &mut dyn FnMut(SeriesId, &[u8]),
 ) -> Result<()> {
     // A jump costs as much as a walk over some hundred keys.
     let is_sparse = ordinals.len() < (index.series_count() / KEYS_PER_JUMP) as u64;
@@ -226,7 +248,7 @@ pub(super) fn add_series(
         }
         while let Some((at, entry)) = walk.advance()? {
             if at == ordinal {
-                series.extend(namer.tags(&entry.key).map(|tags| (id, tags)));
+                new(id, &entry.key);
                 break;
             }
         }
