@@ -316,6 +316,19 @@ fn groups_of_many_series_are_told_by_the_tags_that_a_query_names() {
                 );
             }
         }
+        // Some are left out, groups come backwards and are counted.
+        let text = "SELECT sum(f) FROM m WHERE a != 'x3' AND b != 'y1' GROUP BY a, nothing \
+                    ORDER BY time DESC SLIMIT 2 SOFFSET 1";
+        let answer = db.query("d", text).unwrap();
+        let found = answer.statements[0].series.iter().map(|group| {
+            let Cell::Integer(sum) = group.rows[0][1] else {
+                panic!("{group:?}");
+            };
+            (group.tags[0].1.to_vec(), sum.unsigned_abs())
+        });
+        let sum = |a: u64| (0..SERIES).filter(|one| one % 7 == a && one % 3 != 1).sum();
+        let expected = [2, 1].map(|a| (format!("x{a}").into_bytes(), sum(a)));
+        assert_eq!(found.collect::<Vec<_>>(), expected);
         let one = db.query("d", "SELECT sum(f) FROM m WHERE s='77' GROUP BY s");
         assert_eq!(one.unwrap().statements[0].series.len(), 1);
         let all = db.query("d", "SELECT sum(f) FROM m GROUP BY s").unwrap();

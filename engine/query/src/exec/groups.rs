@@ -517,8 +517,8 @@ impl<'p> PreparedMeasurement<'p> {
     }
 }
 
-/// Whether all that `plan` makes comes from statistics, of which it does not matter whose they are: where series
-/// are not told apart, their tags need not be read, as the index has answered what a condition says of them. In
+/// Whether all that `plan` makes comes from statistics, of which it does not matter whose they are: but for those that
+/// it groups by, tags need not be read, as the index has answered what a condition says of them. In
 /// which order they come does not matter either, but for the last bit of a sum of floats, and for one that passes
 /// what a float holds on the way.
 fn is_stated(plan: &Plan) -> bool {

@@ -73,7 +73,7 @@ pub trait Source: Send + Sync {
     ) -> Result<Vec<SeriesInfo>>;
 
     /// The series that [`Source::series`] gives, each with those of its tags at least that `keys` name, and sorted by
-    /// the tags that it comes with.
+    /// the tags that it comes with. One of whose tag keys damage took the name may be among them.
     ///
     /// # Errors
     /// As [`RowScan::next_rows`].

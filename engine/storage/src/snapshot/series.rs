@@ -339,9 +339,7 @@ impl Found<'_> {
                 new(id);
             }
         };
-        let mut blocks: Vec<_> = self.blocks.iter().collect();
-        blocks.sort_by_key(|(_, ordinals)| Reverse(ordinals.len()));
-        for (block, ordinals) in blocks {
+        for (block, ordinals) in self.by_size() {
             let index = block.index();
             for ordinal in ordinals {
                 note(index.series_id(ordinal as usize)?);
@@ -352,6 +350,13 @@ impl Found<'_> {
         }
         self.check_intact()?;
         Ok(seen.len())
+    }
+
+    /// The blocks, the one that knows most first.
+    fn by_size(&self) -> Vec<&(Measurement<'_>, RoaringBitmap)> {
+        let mut blocks: Vec<_> = self.blocks.iter().collect();
+        blocks.sort_by_key(|(_, ordinals)| Reverse(ordinals.len()));
+        blocks
     }
 
     /// Whether the blocks were what they are while they were read.

@@ -14,18 +14,20 @@ use crate::snapshot::Snapshot;
 use crate::snapshot::order::order_by_tags;
 use crate::snapshot::series::{Found, each_new};
 
-/// As many series or fewer have all their tags read: those of a block are kept for the next query.
+/// Where no place has more series than this, all their tags are read: those of a block are kept for the next query.
 const WHOLE_MAX: u64 = if cfg!(test) { 2 } else { 1 << 15 };
 
-/// Different sets that are looked for among those before: more are made anew for each series that has them.
-const SETS_MAX: usize = if cfg!(test) { 2 } else { 1 << 16 };
+/// Different sets that are looked for among those before. When as many more were not among these than were, each series
+/// is taken to have its own.
+const SETS_MAX: usize = if cfg!(test) { 2 } else { 1 << 14 };
 
 const OWN: &str = "it is what was written";
 
 impl Snapshot {
     /// The series that [`Snapshot::series`] gives, each with those of its tags at least that `keys` name, and sorted
-    /// by the tags that it comes with. Of many it is not asked whether each of their tag keys has a name. Memory: of many series, 36 bytes for each and one piece for each different set
-    /// of these tags.
+    /// by the tags that it comes with. Of many it is not asked whether each of their tag keys has a name. Memory: of
+    /// many series, 48 bytes for each; for each different set of these tags 50 bytes and one piece, and twice that of
+    /// the first 16,384.
     ///
     /// # Errors
     /// As [`Snapshot::series`].
@@ -35,7 +37,7 @@ impl Snapshot {
         keys: &[Box<[u8]>],
     ) -> Result<Vec<(SeriesId, TagSet)>> {
         let found = self.find(request)?;
-        if found.len() <= WHOLE_MAX {
+        if found.len_of_largest() <= WHOLE_MAX {
             return self.with_all_tags(request.measurement, found);
         }
         let mut groups = Groups::new(self, request.measurement, keys);
@@ -47,16 +49,19 @@ impl Snapshot {
 }
 
 impl Found<'_> {
-    /// How many series were found, those twice that are in two places.
-    fn len(&self) -> u64 {
+    /// How many series were found in the place that has most of them.
+    fn len_of_largest(&self) -> u64 {
         let live = self.live.iter().map(|(_, selection)| selection.len());
         let blocks = self.blocks.iter().map(|(_, ordinals)| ordinals.len());
-        live.chain(blocks).sum()
+        live.chain(blocks).max().unwrap_or(0)
     }
 
-    /// Calls `new` with the id and the canonical key of each of them once.
+    /// Calls `new` with the id and the canonical key of each of them once, in the order of [`Found::distinct_ids`].
     fn each(&self, new: &mut dyn FnMut(SeriesId, &[u8])) -> Result<()> {
         let mut seen = RoaringTreemap::new();
+        for (block, ordinals) in self.by_size() {
+            each_new((block.index(), ordinals), &mut seen, new)?;
+        }
         for (index, selection) in &self.live {
             index.keys(selection, &mut |id, key| {
                 if seen.insert(id.0) {
@@ -64,19 +69,20 @@ impl Found<'_> {
                 }
             });
         }
-        for (block, ordinals) in &self.blocks {
-            each_new((block.index(), ordinals), &mut seen, new)?;
-        }
         Ok(())
     }
 }
 
 /// Series with the numbers of their sets.
 struct Groups<'keys> {
-    /// Names of tag keys, sorted, and their ids where they have one.
-    keys: Vec<(&'keys [u8], Option<TagKeyId>)>,
+    /// Names of tag keys, sorted: those that some series may have.
+    names: Vec<&'keys [u8]>,
+    /// Their ids, ascending, with their numbers in `names`.
+    ids: Vec<(TagKeyId, usize)>,
     /// The first of the different sets by their values: length (varint) and bytes of each, empty where the tag lacks.
     numbers: BTreeMap<Vec<u8>, u32>,
+    /// How often more a set was not among these, when there were as many as there may be, than it was.
+    misses: usize,
     sets: Vec<TagSet>,
     series: Vec<(SeriesId, u32)>,
     /// Where in its key each value of the series at hand stands.
@@ -93,14 +99,21 @@ impl<'keys> Groups<'keys> {
         keys: &'keys [Box<[u8]>],
     ) -> Groups<'keys> {
         let info = snapshot.info(measurement);
-        let mut keys: Vec<&[u8]> = keys.iter().map(|key| &**key).collect();
-        keys.sort_unstable();
-        keys.dedup();
-        let id = |key| (key, snapshot.catalog().tag_key_in(info, key));
+        let id = |name: &&[u8]| snapshot.catalog().tag_key_in(info, name);
+        let keys = keys.iter().map(|key| &**key);
+        let mut names: Vec<&[u8]> = keys.filter(|name| id(name).is_some()).collect();
+        names.sort_unstable();
+        names.dedup();
+        let ids = names.iter().enumerate();
+        let ids = ids.filter_map(|(number, name)| Some((id(name)?, number)));
+        let mut ids: Vec<(TagKeyId, usize)> = ids.collect();
+        ids.sort_unstable();
         Groups {
-            places: vec![0..0; keys.len()],
-            keys: keys.into_iter().map(id).collect(),
+            places: vec![0..0; names.len()],
+            names,
+            ids,
             numbers: BTreeMap::new(),
+            misses: 0,
             sets: Vec::new(),
             series: Vec::new(),
             values: Vec::new(),
@@ -112,10 +125,12 @@ impl<'keys> Groups<'keys> {
     /// At 2^32 series.
     fn add(&mut self, id: SeriesId, key: &[u8]) {
         self.places.fill(0..0);
+        let mut ids = self.ids.iter().peekable();
         CanonicalKey(key).each_place(|tag, place| {
-            let keys = self.keys.iter().zip(&mut self.places);
-            for (_, own) in keys.filter(|((_, id), _)| *id == Some(tag)) {
-                *own = place.clone();
+            while let Some((own, number)) = ids.next_if(|(own, _)| *own <= tag) {
+                if *own == tag {
+                    self.places[*number] = place.clone();
+                }
             }
         });
         self.values.clear();
@@ -134,14 +149,19 @@ impl<'keys> Groups<'keys> {
     fn number(&mut self) -> u32 {
         self.last.clone_from(&self.values);
         if let Some(number) = self.numbers.get(&self.values) {
+            self.misses = self.misses.saturating_sub(1);
             return *number;
         }
         let number = u32::try_from(self.sets.len()).expect("fewer than 2^32 series");
-        if self.numbers.len() < SETS_MAX {
+        if self.misses > SETS_MAX {
+            self.numbers.clear();
+        } else if self.numbers.len() < SETS_MAX {
             self.numbers.insert(self.values.clone(), number);
+        } else {
+            self.misses += 1;
         }
         let mut rest = &self.values[..];
-        let tags = self.keys.iter().map(|(name, _)| {
+        let tags = self.names.iter().map(|name| {
             let len = take_varint(&mut rest).expect(OWN);
             let (value, others) = rest.split_at(usize::try_from(len).expect(OWN));
             rest = others;
@@ -284,7 +304,7 @@ mod tests {
             mut series in prop::collection::vec(series(), 0..40),
             keys in prop::sample::subsequence(vec!["c", "a", "none", "b"], 0..4).prop_shuffle(),
         ) {
-            series.sort_by(|one, other| one.0[2].cmp(&other.0[2]));
+            series.sort_by(|one, other| one.0.cmp(&other.0));
             series.dedup_by(|one, other| one.0 == other.0);
             let snapshot = snapshot(&series);
             let keys: Vec<Box<[u8]>> = keys.iter().map(|key| key.as_bytes().into()).collect();
@@ -300,7 +320,7 @@ mod tests {
             let found = snapshot.series_by(request, &keys).unwrap();
             prop_assert!(found.is_sorted_by(|one, other| one.1 <= other.1));
             prop_assert_eq!(found.len(), whole.len());
-            let is_many = snapshot.find(request).unwrap().len() > WHOLE_MAX;
+            let is_many = snapshot.find(request).unwrap().len_of_largest() > WHOLE_MAX;
             for (id, tags) in &found {
                 for key in &keys {
                     prop_assert_eq!(tags.get(key), whole[id].get(key));
