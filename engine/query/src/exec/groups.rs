@@ -416,9 +416,7 @@ impl<'p> PreparedMeasurement<'p> {
         let source = &self.input.source;
         match tags {
             TagsRead::All => {
-                let (measurement, policy, range) =
-                    (request.measurement, request.policy, request.range);
-                let series = source.series(measurement, request.predicate, policy, range)?;
+                let series = source.series(request)?;
                 self.filter(series);
             }
             TagsRead::Of(keys) => self.series = source.series_by(request, keys)?,

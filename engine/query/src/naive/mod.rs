@@ -408,7 +408,7 @@ impl Catalog for NaiveCatalog {
 #[cfg(test)]
 mod tests {
     use silverback_storage::model::{
-        AggregateRequest, AggregateSet, ScanRequest, Selected, TagPredicate,
+        AggregateRequest, AggregateSet, ScanRequest, Selected, SeriesRequest, TagPredicate,
     };
 
     use super::*;
@@ -428,7 +428,12 @@ mod tests {
         let info = source.measurement(b"m").unwrap();
         let policy = source.policies()[0].id;
         let range = TimeRange::ALL;
-        let series = source.series(info.id, &TagPredicate::All, Some(policy), range);
+        let series = source.series(SeriesRequest {
+            measurement: info.id,
+            predicate: &TagPredicate::All,
+            policy: Some(policy),
+            range,
+        });
         let series: Arc<[SeriesId]> = series.unwrap().iter().map(|one| one.id).collect();
         assert_eq!(series.len(), 2);
         let scan = ScanRequest {

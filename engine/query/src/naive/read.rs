@@ -6,9 +6,8 @@ use std::sync::Arc;
 use silverback_storage::Result;
 use silverback_storage::model::{
     AggregateRequest, AggregateSet, Bitmap, Column, Extreme, FieldId, FieldType, FieldValue,
-    FieldWindows, FloatSum, MeasurementId, MeasurementInfo, PolicyId, PolicyInfo, Presence,
-    ScanRequest, SeriesId, SeriesRows, Sum, TagPredicate, TimeRange, Values, WindowBatch,
-    WindowPartial,
+    FieldWindows, FloatSum, MeasurementInfo, PolicyId, PolicyInfo, Presence, ScanRequest, SeriesId,
+    SeriesRequest, SeriesRows, Sum, TimeRange, Values, WindowBatch, WindowPartial,
 };
 
 use crate::naive::{Measurement, NaiveDatabase, Row};
@@ -35,13 +34,13 @@ impl Source for NaiveDatabase {
         Some(self.measurements.get(name)?.info(name))
     }
 
-    fn series(
-        &self,
-        measurement: MeasurementId,
-        predicate: &TagPredicate,
-        policy: Option<PolicyId>,
-        range: TimeRange,
-    ) -> Result<Vec<SeriesInfo>> {
+    fn series(&self, request: SeriesRequest<'_>) -> Result<Vec<SeriesInfo>> {
+        let SeriesRequest {
+            measurement,
+            predicate,
+            policy,
+            range,
+        } = request;
         let Some(measurement) = self.by_id(measurement) else {
             return Ok(Vec::new());
         };

@@ -13,8 +13,8 @@ pub use silverback_storage::db::{Alter, Delete};
 pub use silverback_storage::model::{PolicyChange, PolicySpec};
 
 use silverback_storage::model::{
-    AggregateRequest, MeasurementId, MeasurementInfo, PolicyId, PolicyInfo, ScanRequest, SeriesId,
-    SeriesRequest, SeriesRows, Strings, TagPredicate, TagSet, TimeRange, WindowBatch,
+    AggregateRequest, MeasurementInfo, PolicyInfo, ScanRequest, SeriesId, SeriesRequest,
+    SeriesRows, Strings, TagSet, WindowBatch,
 };
 
 /// A series as a query sees it.
@@ -59,18 +59,12 @@ pub trait Source: Send + Sync {
     /// The measurement called `name`, if there is one.
     fn measurement(&self, name: &[u8]) -> Option<Arc<MeasurementInfo>>;
 
-    /// The series of `measurement` whose tags satisfy `predicate`, sorted by tags; in `policy` (any
-    /// where `None`) and `range` at least: series that have no point there may be among them.
+    /// The series that are asked for, sorted by tags; those that have no point in the policy and the span of time may be
+    /// among them.
     ///
     /// # Errors
     /// As [`RowScan::next_rows`].
-    fn series(
-        &self,
-        measurement: MeasurementId,
-        predicate: &TagPredicate,
-        policy: Option<PolicyId>,
-        range: TimeRange,
-    ) -> Result<Vec<SeriesInfo>>;
+    fn series(&self, request: SeriesRequest<'_>) -> Result<Vec<SeriesInfo>>;
 
     /// The series that [`Source::series`] gives, each with those of its tags at least that `keys` name, and sorted by
     /// the tags that it comes with. One of whose tag keys damage took the name may be among them.
@@ -82,13 +76,7 @@ pub trait Source: Send + Sync {
         request: SeriesRequest<'_>,
         _keys: &[Box<[u8]>],
     ) -> Result<Vec<SeriesInfo>> {
-        let SeriesRequest {
-            measurement,
-            predicate,
-            policy,
-            range,
-        } = request;
-        self.series(measurement, predicate, policy, range)
+        self.series(request)
     }
 
     /// The ids of the series that [`Source::series`] gives, each once, in an order that is good to read them in.
@@ -96,13 +84,7 @@ pub trait Source: Send + Sync {
     /// # Errors
     /// As [`RowScan::next_rows`].
     fn series_ids(&self, request: SeriesRequest<'_>) -> Result<Vec<SeriesId>> {
-        let SeriesRequest {
-            measurement,
-            predicate,
-            policy,
-            range,
-        } = request;
-        let series = self.series(measurement, predicate, policy, range)?;
+        let series = self.series(request)?;
         Ok(series.into_iter().map(|one| one.id).collect())
     }
 
@@ -128,13 +110,7 @@ pub trait Source: Send + Sync {
     /// # Errors
     /// As [`RowScan::next_rows`]; `Limit` where there are too many.
     fn tag_values(&self, request: SeriesRequest<'_>, key: &[u8]) -> Result<Strings> {
-        let SeriesRequest {
-            measurement,
-            predicate,
-            policy,
-            range,
-        } = request;
-        let series = self.series(measurement, predicate, policy, range)?;
+        let series = self.series(request)?;
         let values: BTreeSet<&[u8]> = series.iter().filter_map(|one| one.tags.get(key)).collect();
         let mut strings = Strings::default();
         for value in values {

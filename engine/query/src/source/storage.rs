@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use silverback_storage::Result;
 use silverback_storage::model::{
-    AggregateRequest, MeasurementId, MeasurementInfo, PolicyId, PolicyInfo, ScanRequest, SeriesId,
-    SeriesRequest, SeriesRows, Strings, TagPredicate, TagSet, TimeRange, WindowBatch,
+    AggregateRequest, MeasurementInfo, PolicyInfo, ScanRequest, SeriesId, SeriesRequest,
+    SeriesRows, Strings, TagSet, WindowBatch,
 };
 use silverback_storage::scan::{self, SharedRows, SharedWindows};
 use silverback_storage::snapshot::Snapshot;
@@ -44,13 +44,13 @@ impl Source for SnapshotSource {
         self.snapshot.catalog().measurement(name).cloned()
     }
 
-    fn series(
-        &self,
-        measurement: MeasurementId,
-        predicate: &TagPredicate,
-        policy: Option<PolicyId>,
-        range: TimeRange,
-    ) -> Result<Vec<SeriesInfo>> {
+    fn series(&self, request: SeriesRequest<'_>) -> Result<Vec<SeriesInfo>> {
+        let SeriesRequest {
+            measurement,
+            predicate,
+            policy,
+            range,
+        } = request;
         let series = self
             .snapshot
             .series(measurement, predicate, policy, range)?;
@@ -116,8 +116,9 @@ mod tests {
     use silverback_storage::manifest::catalog::DatabaseCatalog;
     use silverback_storage::memtable::{Memtable, Run};
     use silverback_storage::model::{
-        AggregateSet, CanonicalKey, Column, DatabaseId, FieldId, FieldInfo, FieldType, Presence,
-        Rows, Sequence, SeriesEntry, SeriesId, TagKeyId, Values,
+        AggregateSet, CanonicalKey, Column, DatabaseId, FieldId, FieldInfo, FieldType,
+        MeasurementId, PolicyId, Presence, Rows, Sequence, SeriesEntry, SeriesId, TagKeyId,
+        TagPredicate, TimeRange, Values,
     };
     use silverback_storage::snapshot::PolicyStores;
 
@@ -187,7 +188,12 @@ mod tests {
         let cpu = source.measurement(b"cpu").unwrap();
         assert!(source.measurement(b"mem").is_none());
         let series = source
-            .series(cpu.id, &TagPredicate::All, None, TimeRange::ALL)
+            .series(SeriesRequest {
+                measurement: cpu.id,
+                predicate: &TagPredicate::All,
+                policy: None,
+                range: TimeRange::ALL,
+            })
             .unwrap();
         let hosts: Vec<_> = series.iter().map(|one| one.tags.get(b"host")).collect();
         assert_eq!(hosts, [Some(&b"a"[..]), Some(&b"b"[..])]);

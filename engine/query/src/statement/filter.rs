@@ -178,11 +178,8 @@ impl Filter {
     /// If the condition compares what tags are not compared with; what the store says.
     pub(super) fn series(&self, target: &Target) -> Result<Vec<SeriesInfo>, QueryError> {
         let predicate = self.predicate(target)?;
-        let SeriesRequest { policy, range, .. } = self.request(target, &predicate);
-        let series = target
-            .source
-            .series(target.info.id, &predicate, policy, range)?;
-        Ok(series)
+        let request = self.request(target, &predicate);
+        Ok(target.source.series(request)?)
     }
 
     /// How many series [`Filter::series`] gives.

@@ -88,8 +88,8 @@ impl Snapshot {
         Ok(sort_by_tags(series))
     }
 
-    /// How many series [`Snapshot::series`] gives. Cost: no key is read but of series that wait for their index; where several
-    /// blocks have them, a look at each id.
+    /// How many series [`Snapshot::series`] gives. Cost: no key is read but of series that wait for their
+    /// index; where several blocks have them, a look at each id.
     ///
     /// # Errors
     /// As [`Snapshot::series`].

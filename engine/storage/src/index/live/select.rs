@@ -37,9 +37,9 @@ impl From<RoaringBitmap> for LiveSelection {
 impl LiveIndex {
     /// The series that are wanted, of those there are when this begins: all whose tag keys are
     /// known and of which [`TagPredicate::holds`]. A matcher that does not know its values is asked
-    /// once for each value of its key, and of what a log left for each series. Writers of new series wait for some thousand of them at most.
-    /// Nobody waits for the index to have those that a log left: the first who ask look at each of
-    /// these, the next puts them in.
+    /// once for each value of its key, and of what a log left for each series. Writers of new series wait
+    /// for some thousand of them at most. Nobody waits for the index to have those that a log left: the
+    /// first who ask look at each of these, the next puts them in.
     pub fn select(&self, wanted: &Wanted<'_>) -> LiveSelection {
         // Before the store: what is put in between is in both.
         let batches = self.batches_to_look_at(wanted.predicate);
